@@ -1,0 +1,37 @@
+# `make demo` shows what the package does, `make test` checks it. Both set up .venv themselves and can be repeated.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test lint types notebooks bench clean
+
+help:
+	@echo "make demo       set up, then search a picture gallery by text in many languages, offline"
+	@echo "make test       set up, then run the test suite"
+	@echo "make lint       ruff: style, imports, formatting"
+	@echo "make types      mypy --strict over the package"
+	@echo "make notebooks  execute every notebook and check that it runs"
+	@echo "make clean      remove .venv and caches"
+
+demo:
+	$(PYTHON) tools/bootstrap.py demo
+	$(BIN)/jina-clip demo
+
+test: .setup-test
+	$(BIN)/python -m pytest
+
+lint: .setup-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .setup-test
+	$(BIN)/mypy
+
+notebooks: .setup-test
+	$(BIN)/python tools/run_notebooks.py notebooks
+
+.PHONY: .setup-test
+.setup-test:
+	$(PYTHON) tools/bootstrap.py test
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache

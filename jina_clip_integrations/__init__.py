@@ -1,0 +1,86 @@
+"""Jina CLIP v1 and v2: text and images in one embedding space, over the API, a server of your own or this machine.
+
+Names are resolved on first use, so importing the package loads neither torch, transformers, httpx nor a framework.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_ROOMS = {
+    "backends.api": ("ApiBackend",),
+    "backends.base": ("Batch", "BatchResult", "EmbeddingBackend", "Picture", "Usage"),
+    "backends.dialects": ("Dialect",),
+    "backends.local": ("LocalBackend",),
+    "catalog": ("ModelSpec",),
+    "encoder": ("JinaClipEncoder",),
+    "errors": (
+        "ApiConnectionError",
+        "ApiError",
+        "ApiTimeoutError",
+        "AuthenticationError",
+        "BackendError",
+        "BudgetExceededError",
+        "CheckpointError",
+        "ConfigurationError",
+        "ImageError",
+        "InputError",
+        "InsufficientBalanceError",
+        "InvalidRequestError",
+        "InvalidResponseError",
+        "JinaClipError",
+        "RateLimitError",
+        "ServerError",
+    ),
+    "sources": ("SourcePolicy",),
+    "tokens": ("TokenEstimate", "estimate_tokens"),
+}
+_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604  # names of the table above
+
+if TYPE_CHECKING:
+    from .backends.api import ApiBackend as ApiBackend
+    from .backends.base import Batch as Batch
+    from .backends.base import BatchResult as BatchResult
+    from .backends.base import EmbeddingBackend as EmbeddingBackend
+    from .backends.base import Picture as Picture
+    from .backends.base import Usage as Usage
+    from .backends.dialects import Dialect as Dialect
+    from .backends.local import LocalBackend as LocalBackend
+    from .catalog import ModelSpec as ModelSpec
+    from .encoder import JinaClipEncoder as JinaClipEncoder
+    from .errors import ApiConnectionError as ApiConnectionError
+    from .errors import ApiError as ApiError
+    from .errors import ApiTimeoutError as ApiTimeoutError
+    from .errors import AuthenticationError as AuthenticationError
+    from .errors import BackendError as BackendError
+    from .errors import BudgetExceededError as BudgetExceededError
+    from .errors import CheckpointError as CheckpointError
+    from .errors import ConfigurationError as ConfigurationError
+    from .errors import ImageError as ImageError
+    from .errors import InputError as InputError
+    from .errors import InsufficientBalanceError as InsufficientBalanceError
+    from .errors import InvalidRequestError as InvalidRequestError
+    from .errors import InvalidResponseError as InvalidResponseError
+    from .errors import JinaClipError as JinaClipError
+    from .errors import RateLimitError as RateLimitError
+    from .errors import ServerError as ServerError
+    from .sources import SourcePolicy as SourcePolicy
+    from .tokens import TokenEstimate as TokenEstimate
+    from .tokens import estimate_tokens as estimate_tokens
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

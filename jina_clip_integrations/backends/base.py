@@ -1,0 +1,163 @@
+"""The contract between the encoder and whatever computes the vectors.
+
+The encoder owns the row: it knows which caller's input a vector belongs to, what is cached, what failed, and it cuts
+and normalises at the end. A backend gets a `Batch` of inputs of one modality and gives back rows, each with its
+position in that batch.
+
+The smallest useful backend has a `model` name, a `dimensions` size and `embed(batch)` (or `aembed`). It is handed at
+most `batch_size` items at a time (default 32) and may answer with a bare `BatchResult(vectors)`. Backends that do
+their own batching and overlap, as ours do, implement `stream` / `astream` instead: they are handed everything at once
+and yield results, in any order, as soon as they are known, so that nothing finished is ever lost to a later failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import JinaClipError
+from ..types import Modality
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+DEFAULT_BATCH_SIZE = 32
+"""Items handed at a time to a backend that does not say how many it wants."""
+
+
+class Picture(Protocol):
+    """An image input as a backend sees it: nothing is read before it is asked for. Safe to use from threads."""
+
+    @property
+    def label(self) -> str:
+        """Short name for messages: a path, a URL without its query, or `image/png 12 kB sha256:ab12cd34`."""
+
+    @property
+    def url(self) -> str | None:
+        """The http(s) URL it was given as, None for anything else."""
+
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels, from the header alone where possible. Raises `ImageError`."""
+
+    def read(self) -> bytes:
+        """The encoded file as it was given (PNG for pixels that came without one). Raises `ImageError`."""
+
+    def open(self) -> PIL.Image.Image:
+        """The decoded RGB picture, turned upright if the encoder was told so. Raises `ImageError`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What was spent: tokens as the service counts them, requests (or forward passes), items, cache hits."""
+
+    total_tokens: int = 0
+    requests: int = 0
+    items: int = 0
+    cache_hits: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            total_tokens=self.total_tokens + other.total_tokens,
+            requests=self.requests + other.requests,
+            items=self.items + other.items,
+            cache_hits=self.cache_hits + other.cache_hits,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Inputs of one modality that are to be embedded alike."""
+
+    modality: Modality
+    """`text` or `image`; a batch never mixes them."""
+    texts: Sequence[str] = ()
+    """The texts, without any instruction, if `modality` is `text`."""
+    pictures: Sequence[Picture] = ()
+    """The pictures if `modality` is `image`."""
+    task: str | None = None
+    """A task of the model (v2: `retrieval.query`), for texts only."""
+    dimensions: int | None = None
+    """Width that is wanted; a backend may return full width instead, the encoder cuts. None = full width."""
+    normalize: bool = True
+    """Whether unit vectors are wanted in the end. A backend may return any length if True, raw vectors if False."""
+    isolate_errors: bool = False
+    """Report a bad item as an entry of `BatchResult.errors` and go on, instead of raising."""
+
+    def __len__(self) -> int:
+        return len(self.texts) if self.modality == "text" else len(self.pictures)
+
+    def take(self, positions: Sequence[int]) -> Batch:
+        """The batch of only these positions, in this order."""
+        return Batch(
+            modality=self.modality,
+            texts=[self.texts[p] for p in positions] if self.modality == "text" else (),
+            pictures=[self.pictures[p] for p in positions] if self.modality == "image" else (),
+            task=self.task,
+            dimensions=self.dimensions,
+            normalize=self.normalize,
+            isolate_errors=self.isolate_errors,
+        )
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """Some or all rows of a batch."""
+
+    vectors: NDArray[Any]
+    """`(k, d)` float32 (uint8 for packed bits)."""
+    positions: Sequence[int] | None = None
+    """Position in the batch of each row of `vectors`; None = 0 … k-1."""
+    errors: Mapping[int, JinaClipError] = field(default_factory=dict)
+    """Positions that failed, when the batch asked to isolate errors."""
+    usage: Usage = field(default_factory=Usage)
+    """What these rows cost."""
+    model: str | None = None
+    """The model that the service says it used, where it says so."""
+    request_id: str | None = None
+
+
+@runtime_checkable
+class EmbeddingBackend(Protocol):
+    """What a backend of one's own must have; see the module's text for what it may have besides.
+
+    Optional attributes that the encoder looks for: `spec` (a `ModelSpec`), `batch_size`, `cache_identity` (a string of
+    everything that changes a vector: revision, precision, `max_length`; without it vectors of this backend are cached
+    under its class and model name), `aembed`, `stream`, `astream`, `close`, `aclose`.
+    """
+
+    model: str
+    dimensions: int
+
+    def embed(self, batch: Batch) -> BatchResult:
+        """Embed a batch; one row per item, in any order that `positions` explains."""
+
+
+class StreamingBackend(Protocol):
+    """A backend that batches and overlaps by itself."""
+
+    model: str
+    dimensions: int
+
+    def stream(self, batch: Batch) -> Iterator[BatchResult]:
+        """Yield results as they are finished. Closing the iterator cancels the rest."""
+
+    def astream(self, batch: Batch) -> AsyncIterator[BatchResult]:
+        """The same without blocking the event loop."""
+
+
+def collect(results: Sequence[BatchResult], *, items: int, dimensions: int) -> BatchResult:
+    """Put streamed results in the batch's order: `(items, dimensions)`, NaN where a position has no row."""
+    packed = any(result.vectors.dtype == np.uint8 for result in results)
+    vectors = np.zeros((items, dimensions), np.uint8) if packed else np.full((items, dimensions), np.nan, np.float32)
+    errors: dict[int, JinaClipError] = {}
+    usage = Usage()
+    for result in results:
+        positions = range(len(result.vectors)) if result.positions is None else result.positions
+        vectors[list(positions)] = result.vectors
+        errors.update(result.errors)
+        usage += result.usage
+    return BatchResult(vectors, positions=None, errors=errors, usage=usage)

@@ -1,0 +1,82 @@
+"""From texts to token ids and from pictures to pixels, as the checkpoint's own files say. Runs on the CPU, in threads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import ImageError, InputError, JinaClipError
+from ...images import resize_and_crop
+from ...modeling import JinaClipImageProcessor, JinaClipProcessor
+from ...types import Vectors
+from ..base import Picture
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Token ids of texts, special tokens included, none for a text that failed."""
+
+    ids: list[list[int]]
+    cut: int = 0
+    """How many texts were longer than the limit."""
+    errors: dict[int, JinaClipError] = field(default_factory=dict)
+    """Position to what is wrong with the text."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A picture as the model wants it, `(S, S, 3)` uint8, or the reason why not."""
+
+    position: int
+    pixels: NDArray[np.uint8] | None = None
+    error: JinaClipError | None = None
+
+
+class Preparation:
+    """Tokenizer and picture geometry of one checkpoint. Safe to share between threads: nothing changes after loading."""
+
+    def __init__(self, folder: Path, *, max_length: int) -> None:
+        processor = JinaClipProcessor.from_pretrained(folder)
+        self._tokenizer = processor.tokenizer.backend_tokenizer
+        self._tokenizer.enable_truncation(max_length)
+        self._tokenizer.no_padding()
+        self._pictures: JinaClipImageProcessor = processor.image_processor
+        self.mean: Vectors = np.asarray(self._pictures.image_mean, dtype=np.float32)
+        self.std: Vectors = np.asarray(self._pictures.image_std, dtype=np.float32)
+
+    def tokenize(self, texts: Sequence[str]) -> Tokens:
+        """Ids of every text; the Rust tokenizer works on all processors."""
+        errors = {position: error for position, text in enumerate(texts) if (error := _not_unicode(position, text))}
+        good = ["" if position in errors else text for position, text in enumerate(texts)]
+        encodings = self._tokenizer.encode_batch_fast(good)
+        cut = sum(1 for encoding in encodings if encoding.overflowing)
+        return Tokens(ids=[encoding.ids for encoding in encodings], cut=cut, errors=errors)
+
+    def prepare(self, position: int, picture: Picture) -> Prepared:
+        """Decode one picture and bring it to the model's size; a picture that cannot be used comes back as its error."""
+        try:
+            return Prepared(position, pixels=self._fit(picture))
+        except ImageError as error:
+            return Prepared(position, error=error.at(position))
+
+    def _fit(self, picture: Picture) -> NDArray[np.uint8]:
+        settings = self._pictures
+        return resize_and_crop(
+            picture.open(), settings.image_size, mode=settings.resize_mode, fill_color=settings.fill_color
+        )
+
+
+def _not_unicode(position: int, text: str) -> InputError | None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        return InputError(
+            f"the text has a lone surrogate at character {error.start}, which no tokenizer can read; "
+            'clean it with text.encode("utf-8", "replace").decode()',
+            index=position,
+        )
+    return None

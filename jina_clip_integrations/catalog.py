@@ -1,0 +1,103 @@
+"""The models we know: one frozen row each.
+
+Figures: the published `config.json` files, parameter counts and licences of `jinaai/jina-clip-v1` and
+`jinaai/jina-clip-v2`; tile prices from Jina's FAQ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from .errors import ConfigurationError
+
+RETRIEVAL_QUERY = "retrieval.query"
+"""The one task of jina-clip-v2: an instruction in front of a query's text."""
+
+SMALLEST_VOUCHED_DIMENSIONS = 64
+"""Below this size the v2 announcement promises nothing, so a warning is due (smallest trained size: 32)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """What the encoder has to know of a model before any weight is read."""
+
+    name: str
+    """Short name: `jina-clip-v2`, `demo`, or the name of a checkpoint folder."""
+    hub_id: str | None = None
+    """Where the weights live on the Hub; None for a folder or the demo model."""
+    embed_dim: int
+    """Full width of the vectors."""
+    matryoshka_dimensions: tuple[int, ...] = ()
+    """Widths the model was trained to be cut to; empty means that it must not be cut."""
+    image_size: int
+    """Side of the square picture that the vision tower sees, in pixels; also the service's tile."""
+    max_length: int = 8192
+    """Longest text in tokens, special tokens included."""
+    tasks: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Task name to the instruction put in front of the text."""
+    tokens_per_tile: int = 4000
+    """What the hosted service charges for one tile of a picture."""
+    licence: str = "unknown"
+    """SPDX identifier of the weights."""
+    commercial_use: bool | None = None
+    """Whether the licence allows commercial use without an agreement; None where it is not known."""
+
+    def check_dimensions(self, dimensions: int | None) -> None:
+        """Raise `ConfigurationError` unless vectors of this model may be cut to `dimensions` (None = full width)."""
+        if dimensions is None or dimensions == self.embed_dim and not isinstance(dimensions, bool):
+            return
+        if isinstance(dimensions, bool) or not isinstance(dimensions, int):
+            raise ConfigurationError(f"dimensions must be an integer, not {type(dimensions).__name__}")
+        if not self.matryoshka_dimensions:
+            raise ConfigurationError(
+                f"dimensions={dimensions}: {self.name} was not trained with Matryoshka, its vectors cannot be cut; "
+                f"leave dimensions out or use {self.embed_dim}"
+            )
+        smallest = min(self.matryoshka_dimensions)
+        if not smallest <= dimensions <= self.embed_dim:
+            raise ConfigurationError(
+                f"dimensions={dimensions}: {self.name} gives {smallest} to {self.embed_dim} "
+                f"(trained: {', '.join(map(str, self.matryoshka_dimensions))})"
+            )
+
+    def check_task(self, task: str | None) -> None:
+        """Raise `ConfigurationError` unless `task` is None or one of this model's tasks."""
+        if task is not None and task not in self.tasks:
+            known = ", ".join(map(repr, self.tasks)) or "none"
+            raise ConfigurationError(f"unknown task {task!r} for {self.name}; its tasks: {known}")
+
+
+JINA_CLIP_V1 = ModelSpec(
+    name="jina-clip-v1",
+    hub_id="jinaai/jina-clip-v1",
+    embed_dim=768,
+    image_size=224,
+    tokens_per_tile=1000,
+    licence="Apache-2.0",
+    commercial_use=True,
+)
+
+JINA_CLIP_V2 = ModelSpec(
+    name="jina-clip-v2",
+    hub_id="jinaai/jina-clip-v2",
+    embed_dim=1024,
+    matryoshka_dimensions=(32, 64, 128, 256, 512, 768, 1024),
+    image_size=512,
+    tasks=MappingProxyType({RETRIEVAL_QUERY: "Represent the query for retrieving evidence documents: "}),
+    tokens_per_tile=4000,
+    licence="CC-BY-NC-4.0",
+    commercial_use=False,
+)
+
+MODELS: Mapping[str, ModelSpec] = MappingProxyType(
+    {spec.name: spec for spec in (JINA_CLIP_V1, JINA_CLIP_V2)}
+    | {spec.hub_id: spec for spec in (JINA_CLIP_V1, JINA_CLIP_V2) if spec.hub_id}
+)
+"""Every name under which a published model may be asked for."""
+
+
+def find_model(name: str) -> ModelSpec | None:
+    """The row for a short name or Hub id, or None. `jina-ai/` in front of a name, as the service lists it, is fine."""
+    return MODELS.get(name.removeprefix("jina-ai/"))

@@ -1,0 +1,1 @@
+"""The `jina-clip` command. `main.py` lists the subcommands; each lives in a file of its own name."""

@@ -1,0 +1,104 @@
+"""A person's folder: which files of it can be embedded, what they contain, whether they changed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from ..errors import InputError
+from ..types import Modality
+
+TEXT_EXTENSIONS = frozenset({".txt", ".md", ".markdown"})
+
+UNUSABLE_FORMATS = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
+"""Formats that Pillow recognises but cannot decode by itself."""
+
+HASH_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What tells whether a file changed: its size in bytes, its modification time, a digest of its content."""
+
+    size: int
+    mtime_ns: int
+    sha256: str = ""
+
+    def same_moment(self, other: Stamp) -> bool:
+        """Whether size and time agree, so that the content need not be read."""
+        return (self.size, self.mtime_ns) == (other.size, other.mtime_ns)
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A file of the folder that can be embedded."""
+
+    path: Path
+    """Absolute."""
+    name: str
+    """Relative to the folder, with forward slashes: the same on every system."""
+    modality: Modality
+
+
+def existing_folder(folder: str) -> Path:
+    """The absolute path of a folder. Raises `InputError` if there is none."""
+    path = Path(folder).expanduser().resolve()
+    if not path.is_dir():
+        raise InputError(f"{folder} is {'a file' if path.exists() else 'no folder'}; a folder is needed here")
+    return path
+
+
+def scan(root: Path, *, leave_out: Path | None = None) -> Iterator[FoundFile]:
+    """Pictures and texts below `root`, in a stable order, without hidden files and without the folder `leave_out`."""
+    for folder, subfolders, names in os.walk(root):
+        here = Path(folder)
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and here / name != leave_out)
+        for name in sorted(names):
+            modality = modality_of(name)
+            if modality and not name.startswith("."):
+                path = here / name
+                yield FoundFile(path, path.relative_to(root).as_posix(), modality)
+
+
+def modality_of(name: str) -> Modality | None:
+    """What a file holds, by its extension; None for what cannot be embedded."""
+    extension = os.path.splitext(name)[1].lower()
+    if extension in TEXT_EXTENSIONS:
+        return "text"
+    return "image" if extension in image_extensions() else None
+
+
+@cache
+def image_extensions() -> frozenset[str]:
+    """Extensions of the pictures that Pillow can read."""
+    from PIL import Image
+
+    known = Image.registered_extensions()
+    return frozenset(e for e, name in known.items() if name in Image.OPEN and name not in UNUSABLE_FORMATS)
+
+
+def stamp(path: Path) -> Stamp:
+    """Size and time of a file, without reading it."""
+    status = path.stat()
+    return Stamp(status.st_size, status.st_mtime_ns)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's content, as hexadecimal digits."""
+    content = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(HASH_BLOCK_BYTES):
+            content.update(block)
+    return content.hexdigest()
+
+
+def read_text(path: Path) -> str:
+    """A text file's content. Raises `InputError` if it is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text (byte {error.start}); convert it first") from error

@@ -1,0 +1,94 @@
+"""Entry of the `jina-clip` command: which subcommands exist, and what their errors become.
+
+Only the module of the subcommand that was asked for is imported, so `--help` and `--version` load next to nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from typing import Any
+
+from .. import __version__
+from .messages import BROKEN_PIPE, DEBUG_VARIABLE, EXIT_CODES, exit_code, one_line
+
+COMMANDS = {
+    "demo": "search a picture gallery in many languages with the demo model, offline",
+    "embed": "vectors of texts and pictures as .npy, .parquet or .jsonl",
+    "index": "put a folder of pictures and texts into a vector store",
+    "search": "ask a store made by index, with words or with a picture",
+    "estimate": "what embedding a folder would cost, and what resizing saves",
+    "evaluate": "recall of captioned pictures, or of the demo gallery, per number of dimensions",
+    "doctor": "what is installed, what would be used, what is missing",
+}
+"""Subcommand, which is also the name of its module here, and its line of help."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand and return its exit code (see `messages.EXIT_CODES`); errors become one line on stderr."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    _tolerate_narrow_terminals()
+    try:
+        args = build_parser(arguments).parse_args(arguments)
+        with _short_warnings():
+            code: int = args.run(args)
+            sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        _silence_stdout()
+        return BROKEN_PIPE
+    except (Exception, KeyboardInterrupt) as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        print(f"jina-clip: {one_line(error)}", file=sys.stderr)
+        return exit_code(error)
+
+
+def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The parser, with the options of only that subcommand filled in which `arguments` ask for."""
+    parser = argparse.ArgumentParser(
+        prog="jina-clip",
+        description="Text and images in one embedding space: Jina CLIP over the API or on this machine.",
+        epilog="Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + ".",
+    )
+    parser.add_argument("--version", action="version", version=f"jina-clip {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    wanted = next((word for word in arguments if not word.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        if name == wanted:
+            module: Any = import_module(f".{name}", __package__)
+            module.configure(command)
+            command.set_defaults(run=module.run)
+    return parser
+
+
+@contextlib.contextmanager
+def _short_warnings() -> Iterator[None]:
+    """Show a warning as one line on stderr, without the line of code that caused it."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+def _tolerate_narrow_terminals() -> None:
+    """A terminal that cannot show a character gets a question mark instead of a crash."""
+    for stream in (sys.stdout, sys.stderr):
+        encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
+        if encoding not in ("utf8", "") and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def _silence_stdout() -> None:
+    """The reader is gone (`| head`): keep the interpreter from complaining again when it flushes at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,48 @@
+"""From an exception to one clear line and an exit code."""
+
+from __future__ import annotations
+
+from ..errors import BackendError, JinaClipError
+
+DEBUG_VARIABLE = "JINA_CLIP_DEBUG"
+"""Set to anything, this environment variable lets errors through with their traceback."""
+
+OK = 0
+FAILED = 1
+BAD_INPUT = 2
+INCOMPLETE = 3
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+EXIT_CODES = {
+    OK: "done",
+    FAILED: "the work failed (service, network, device)",
+    BAD_INPUT: "bad input, setting or option, a missing extra or key",
+    INCOMPLETE: "done, but some inputs were left out (with --strict)",
+    INTERRUPTED: "interrupted, what was finished is kept",
+}
+"""What the command's exit codes mean. 141 (the reader of a pipe went away) is the shell's own convention."""
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code for an error that ended the command."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    if isinstance(error, BackendError):
+        return FAILED
+    if isinstance(error, (JinaClipError, ImportError, OSError)):
+        return BAD_INPUT
+    return FAILED
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong, on one line, without a traceback."""
+    if isinstance(error, KeyboardInterrupt):
+        return str(error) or "interrupted"
+    if isinstance(error, (JinaClipError, ImportError)):
+        text = str(error)
+    elif isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    else:
+        text = f"{type(error).__name__}: {error} (set {DEBUG_VARIABLE}=1 to see where)"
+    return " ".join(text.split())

@@ -1,0 +1,110 @@
+"""Options that the subcommands share, and the encoder that they describe."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigurationError
+from .output import Output
+
+if TYPE_CHECKING:
+    from ..encoder import JinaClipEncoder
+
+DEFAULT_MODEL = "jina-clip-v2"
+DEMO_MODEL = "demo"
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """`--json` and `--quiet`."""
+    group = parser.add_argument_group("output")
+    group.add_argument("--json", action="store_true", help="one JSON document on stdout instead of text")
+    group.add_argument("--quiet", action="store_true", help="no progress and no notes on stderr")
+
+
+def add_model_options(parser: argparse.ArgumentParser, *, model: str | None = DEFAULT_MODEL) -> None:
+    """Which model, where it runs and how. `model=None` leaves the default to the subcommand."""
+    group = parser.add_argument_group("model")
+    shown = f" (default: {model})" if model else ""
+    group.add_argument(
+        "--model", default=model, help=f"jina-clip-v1, jina-clip-v2, demo, a checkpoint folder or a Hub id{shown}"
+    )
+    group.add_argument(
+        "--backend",
+        help="api, local, or MODULE:FACTORY of a backend of your own (default: local for demo and for a folder, else api)",
+    )
+    group.add_argument("--dimensions", type=positive_int, metavar="N", help="width of the vectors (default: the model's)")
+    add_backend_options(group)
+
+
+def add_backend_options(group: argparse._ArgumentGroup) -> None:
+    """Options that go to the backend or to the encoder's cache."""
+    group.add_argument("--device", help="local: auto, cpu, cuda, cuda:1, mps, or several with commas (default: auto)")
+    group.add_argument("--dtype", help="local: auto, float32, bfloat16 or float16 (default: auto)")
+    group.add_argument("--batch-size", type=batch_size, metavar="N", help="items per forward pass or request")
+    group.add_argument("--cache", metavar="PATH", help="keep vectors in this folder and never embed an input twice")
+    group.add_argument("--base-url", metavar="URL", help="api: a server of your own instead of api.jina.ai")
+
+
+def output_of(args: argparse.Namespace) -> Output:
+    """The voice that `--json` and `--quiet` ask for."""
+    return Output(as_json=args.json, quiet=args.quiet)
+
+
+def open_encoder(args: argparse.Namespace, **overrides: Any) -> JinaClipEncoder:
+    """The encoder that the options describe; `overrides` are constructor arguments that win.
+
+    Raises `ConfigurationError` for settings that cannot work and `ImportError` for a missing extra.
+    """
+    from ..encoder import JinaClipEncoder
+
+    settings: dict[str, Any] = {
+        "model": args.model,
+        "backend": chosen_backend(args.backend, args.model),
+        "dimensions": args.dimensions,
+        "cache": args.cache,
+        **backend_options(args),
+    }
+    return JinaClipEncoder(**(settings | overrides))
+
+
+def backend_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What was given for the backend; an option that it does not know is the encoder's error to raise."""
+    device = args.device.split(",") if args.device and "," in args.device else args.device
+    given = {"device": device, "dtype": args.dtype, "batch_size": args.batch_size, "base_url": args.base_url}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def chosen_backend(backend: str | None, model: str) -> Any:
+    """The encoder's `backend` argument: a name, or the object that `MODULE:FACTORY` makes."""
+    if backend is None:
+        return "local" if model == DEMO_MODEL or Path(model).is_dir() else "api"
+    if ":" in backend:
+        return _made_by(backend)
+    if backend not in ("api", "local"):
+        raise ConfigurationError(f"--backend {backend!r} is neither 'api', 'local' nor MODULE:FACTORY")
+    return backend
+
+
+def _made_by(path: str) -> Any:
+    module_name, _, factory_name = path.partition(":")
+    try:
+        factory = getattr(importlib.import_module(module_name), factory_name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(f"--backend {path}: {error}") from error
+    return factory()
+
+
+def positive_int(text: str) -> int:
+    """An argparse type: an integer of at least 1."""
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
+    return number
+
+
+def batch_size(text: str) -> int | str:
+    """An argparse type: a positive integer or `auto`."""
+    return text if text == "auto" else positive_int(text)

@@ -1,0 +1,110 @@
+"""`JinaClipModel`: both towers of jina-clip-v1 and v2 in plain PyTorch, from the published files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  # the customary name
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.models.clip.modeling_clip import CLIPOutput
+from transformers.utils.generic import can_return_tuple
+
+from ..errors import InputError
+from .configuration_jina_clip import JinaClipConfig
+from .text_tower import TextTower
+from .vision_tower import VisionTower
+
+INIT_STD = 0.02
+"""Spread of freshly initialised weights, for training from scratch."""
+
+
+class JinaClipModel(PreTrainedModel):  # type: ignore[misc]  # transformers is untyped here
+    """Text and image encoder with one vector space. See `forward`, `get_text_features`, `get_image_features`."""
+
+    config_class = JinaClipConfig
+    base_model_prefix = "jina_clip"
+    input_modalities = ("text", "image")
+    _supports_sdpa = True
+    _no_split_modules = ("TextBlock", "VisionBlock")
+
+    def __init__(self, config: JinaClipConfig) -> None:
+        config.check()
+        super().__init__(config)
+        self.text_model = TextTower(config.text_config.settings)
+        self.vision_model = VisionTower(config.vision_config)
+        self.logit_scale = nn.Parameter(torch.tensor(float(config.logit_scale_init_value)))
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=INIT_STD * self.config.initializer_factor)
+            if getattr(module, "bias", None) is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, VisionTower):
+            nn.init.normal_(module.cls_token, std=INIT_STD)
+            nn.init.normal_(module.pos_embed, std=INIT_STD)
+
+    @can_return_tuple  # type: ignore[untyped-decorator]
+    def get_text_features(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, output_hidden_states: bool = False
+    ) -> BaseModelOutputWithPooling:
+        """Encode token ids `(n, length)`; `pooler_output` `(n, d)` float32 is the vector, neither cut nor normalised."""
+        return self.text_model(input_ids, attention_mask, output_hidden_states)
+
+    @can_return_tuple  # type: ignore[untyped-decorator]
+    def get_image_features(
+        self, pixel_values: Tensor, patch_keep: Tensor | None = None, output_hidden_states: bool = False
+    ) -> BaseModelOutputWithPooling:
+        """Encode pixels `(n, 3, S, S)`; `pooler_output` `(n, d)` float32 is the vector, neither cut nor normalised.
+
+        `patch_keep` `(n, k)` restricts the computation to those patches, for training.
+        """
+        return self.vision_model(pixel_values, patch_keep, output_hidden_states)
+
+    @can_return_tuple  # type: ignore[untyped-decorator]
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        return_loss: bool | None = None,
+        patch_keep: Tensor | None = None,
+        output_hidden_states: bool = False,
+    ) -> CLIPOutput:
+        """Unit vectors of texts `(n, length)` and pictures `(m, 3, S, S)` and, if both are given, their similarities.
+
+        `logits_per_text` `(n, m)` is `exp(logit_scale)` times the cosines, `logits_per_image` its transpose. `loss` is
+        the symmetric cross-entropy of CLIP (Radford et al., 2021) if `return_loss`, for n = m matching pairs.
+        """
+        if input_ids is None and pixel_values is None:
+            raise InputError("pass input_ids, pixel_values or both")
+        text: Any = None
+        image: Any = None
+        text_embeds = image_embeds = per_text = loss = None
+        if input_ids is not None:
+            text = self.text_model(input_ids, attention_mask, output_hidden_states)
+            text_embeds = F.normalize(text.pooler_output, dim=-1)
+        if pixel_values is not None:
+            image = self.vision_model(pixel_values, patch_keep, output_hidden_states)
+            image_embeds = F.normalize(image.pooler_output, dim=-1)
+        if text_embeds is not None and image_embeds is not None:
+            per_text = self.logit_scale.float().exp() * text_embeds @ image_embeds.to(text_embeds.device).t()
+            loss = contrastive_loss(per_text) if return_loss else None
+        return CLIPOutput(
+            loss=loss,
+            logits_per_image=None if per_text is None else per_text.t(),
+            logits_per_text=per_text,
+            text_embeds=text_embeds,
+            image_embeds=image_embeds,
+            text_model_output=text,
+            vision_model_output=image,
+        )
+
+
+def contrastive_loss(logits_per_text: Tensor) -> Tensor:
+    """Mean of the cross-entropies of rows and columns of `(n, n)` logits whose diagonal holds the matching pairs."""
+    target = torch.arange(len(logits_per_text), device=logits_per_text.device)
+    return (F.cross_entropy(logits_per_text, target) + F.cross_entropy(logits_per_text.t(), target)) / 2

@@ -1,0 +1,45 @@
+"""Arithmetic on rows of vectors: cutting, unit length, packed bits, similarity. NumPy only."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .types import Vectors
+
+NORM_FLOOR = 1e-12
+"""Smallest divisor of a normalisation, as in the published models (`torch.nn.functional.normalize`)."""
+
+UNIT_TOLERANCE = 1e-6
+"""A row whose squared length is this close to 1 counts as normalised and is left alone, bit for bit."""
+
+
+def normalize(vectors: Vectors) -> Vectors:
+    """Rows of unit L2 length, `(n, d)` float32. Rows that already are stay bit-identical; NaN rows stay NaN."""
+    squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
+    off = ~(np.abs(squares - 1.0) <= UNIT_TOLERANCE)
+    if not off.any():
+        return vectors
+    norms = np.maximum(np.sqrt(squares[off]), NORM_FLOOR)
+    out = vectors.copy()
+    out[off] = (vectors[off] / norms[:, None]).astype(np.float32)
+    return out
+
+
+def finish(vectors: Vectors, *, dimensions: int | None, unit: bool) -> Vectors:
+    """Keep the first `dimensions` values of every row (None = all), then normalise if `unit`; `(n, d)` float32."""
+    rows = np.asarray(vectors, dtype=np.float32)
+    if dimensions is not None and dimensions < rows.shape[1]:
+        rows = np.ascontiguousarray(rows[:, :dimensions])
+    return normalize(rows) if unit else rows
+
+
+def similarity(left: ArrayLike, right: ArrayLike) -> NDArray[np.float32]:
+    """Cosine of every row of `left` `(n, d)` with every row of `right` `(m, d)`: `(n, m)` float32."""
+    a, b = (normalize(np.atleast_2d(np.asarray(side, dtype=np.float32))) for side in (left, right))
+    return a @ b.T
+
+
+def pack_bits(vectors: Vectors) -> NDArray[np.uint8]:
+    """One bit per dimension (value > 0), first dimension in the highest bit: `(n, ceil(d / 8))` uint8."""
+    return np.packbits(np.asarray(vectors) > 0, axis=1)

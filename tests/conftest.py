@@ -1,0 +1,24 @@
+"""Fixtures that every test room shares. The network is blocked except for loopback (see `addopts` in pyproject.toml)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session", params=["v1", "v2"])
+def golden_folder(request: pytest.FixtureRequest) -> Path:
+    """A tiny checkpoint in the published layout with the outputs it must give."""
+    folder = GOLDEN / request.param
+    assert (folder / "golden.safetensors").is_file(), f"golden fixtures are missing: {folder}"
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_keys_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees a key of the person who runs it."""
+    for name in ("JINA_API_KEY", "JINAAI_API_KEY", "JINA_AUTH_TOKEN"):
+        monkeypatch.delenv(name, raising=False)

@@ -1,0 +1,81 @@
+"""Create the virtual environment and install this package with some of its extras: `python3 tools/bootstrap.py test`.
+
+Needs only Python and pip. Torch comes first and separately, because a plain install takes a CUDA build of several
+gigabytes on Linux: on a machine without an NVIDIA driver a CPU build is asked for, and the plain one is the fallback.
+Point pip at an index that has CPU builds in the usual ways (PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS) if yours has none.
+Running it again does nothing unless pyproject.toml has changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TORCH = "2.13.0"
+"""The torch release that the project is tested with."""
+
+
+def main() -> int:
+    """Set up the environment for the extras named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("extras", nargs="+", help="extras of pyproject.toml, such as demo or test")
+    parser.add_argument("--venv", type=Path, default=ROOT / ".venv")
+    arguments = parser.parse_args()
+    python = create_environment(arguments.venv)
+    stamp = arguments.venv / f".installed-{'-'.join(sorted(arguments.extras))}"
+    wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    if stamp.is_file() and stamp.read_text() == wanted:
+        say(f"{arguments.venv.name} is up to date for [{','.join(arguments.extras)}]")
+        return 0
+    install_torch(python)
+    say(f"installing this package with [{','.join(arguments.extras)}]")
+    pip(python, "install", "--quiet", "--editable", f"{ROOT}[{','.join(arguments.extras)}]")
+    stamp.write_text(wanted)
+    return 0
+
+
+def create_environment(folder: Path) -> Path:
+    """Path of the environment's Python; the environment is made if it is not there."""
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if not python.exists():
+        say(f"creating {folder.name} with Python {sys.version.split()[0]}")
+        venv.create(folder, with_pip=True, clear=folder.exists())
+    return python
+
+
+def install_torch(python: Path) -> None:
+    """Install torch unless some torch is there: a CPU build where the machine has no NVIDIA driver."""
+    if subprocess.run([python, "-c", "import torch"], capture_output=True).returncode == 0:
+        return
+    if shutil.which("nvidia-smi") is None and sys.platform == "linux":
+        say(f"installing torch {TORCH}, CPU build (no NVIDIA driver here)")
+        if pip(python, "install", "--quiet", f"torch=={TORCH}+cpu", check=False):
+            return
+        say("no CPU build in the configured indexes; taking the plain build, which may be large")
+    say(f"installing torch {TORCH}")
+    pip(python, "install", "--quiet", f"torch=={TORCH}")
+
+
+def pip(python: Path, *arguments: str, check: bool = True) -> bool:
+    """Run pip; True if it succeeded. Exits with pip's message on failure if `check`."""
+    command = [python, "-m", "pip", "--disable-pip-version-check", *arguments]
+    done = subprocess.run(command, stderr=None if check else subprocess.DEVNULL)
+    if check and done.returncode:
+        sys.exit(f"pip failed: {' '.join(arguments)}")
+    return done.returncode == 0
+
+
+def say(text: str) -> None:
+    """One line of progress."""
+    print(f"==> {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
