@@ -88,7 +88,8 @@ class ApiError(BackendError):
     """The remote service refused or failed.
 
     `status_code` is the HTTP status (None if there was no answer), `code` the service's own error code, `request_id`
-    what its support asks for, `body` a short excerpt of the answer without anything the caller had sent.
+    what its support asks for, `body` a short excerpt of the answer without anything the caller had sent. `positions`
+    are the inputs that the request held, or the one at fault where it is known; empty where neither can be said.
     """
 
     def __init__(
@@ -105,6 +106,13 @@ class ApiError(BackendError):
         self.code = code
         self.request_id = request_id
         self.body = body
+        self.positions: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        if not self.positions:
+            return self.message
+        first, last = min(self.positions), max(self.positions)
+        return f"{self.message} (input {first})" if first == last else f"{self.message} (inputs {first} to {last})"
 
 
 class InvalidRequestError(ApiError):

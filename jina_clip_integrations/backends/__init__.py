@@ -1,1 +1,61 @@
-"""Where vectors are computed: Jina's API or a server like it, this machine, a cloud endpoint, or your own object."""
+"""Where vectors are computed. The chosen backend is imported when it is asked for, not before."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping
+from typing import Any, cast
+
+from ..catalog import find_model
+from ..errors import ConfigurationError, require_extra
+from ..settings import LocalSettings, option_names, reject_unknown
+from .base import EmbeddingBackend
+
+BACKEND_NAMES = ("api", "local")
+"""Backends that can be chosen by name."""
+
+
+def create_backend(backend: str, model: str, options: Mapping[str, Any]) -> EmbeddingBackend:
+    """The backend called `backend` (`api` or `local`) for `model`; `options` are its keyword arguments.
+
+    Raises `ConfigurationError` for an unknown backend or option and for a model that the API cannot serve, and
+    `ImportError` naming the install line where an extra is missing.
+    """
+    if backend == "api":
+        return _create_api(model, options)
+    if backend == "local":
+        return _create_local(model, options)
+    raise ConfigurationError(f"unknown backend {backend!r}; use 'api', 'local' or an EmbeddingBackend instance")
+
+
+def _create_api(model: str, options: Mapping[str, Any]) -> EmbeddingBackend:
+    if "base_url" not in options and is_local_model(model):
+        raise ConfigurationError(f'model {model!r} lives on this machine, not at the API; use backend="local"')
+    for name in options:
+        if name in option_names(LocalSettings) and name != "batch_size":
+            raise ConfigurationError(f'{name!r} is an option of backend="local", not of backend="api"')
+    from .api import ApiBackend
+
+    return _build(ApiBackend, "api", model, options)
+
+
+def _create_local(model: str, options: Mapping[str, Any]) -> EmbeddingBackend:
+    reject_unknown(options, option_names(LocalSettings), where='backend "local"')
+    for module in ("torch", "transformers", "safetensors"):
+        require_extra(module, extra="local", purpose='backend="local"')
+    from .local import LocalBackend
+
+    return _build(LocalBackend, "local", model, options)
+
+
+def _build(backend_class: type[Any], name: str, model: str, options: Mapping[str, Any]) -> EmbeddingBackend:
+    known = [p.name for p in inspect.signature(backend_class).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    if known:
+        reject_unknown(options, known, where=f"backend {name!r}")
+    return cast(EmbeddingBackend, backend_class(model, **options))
+
+
+def is_local_model(model: str) -> bool:
+    """Whether `model` can only mean weights on this machine: the demo model or an existing folder."""
+    return model == "demo" or (find_model(model) is None and os.path.isdir(os.path.expanduser(model)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import BackendError, ConfigurationError, InputError, require_extra
 from ..types import Modality, Vectors
 from .folder import FoundFile, Stamp
+from .identity import ModelMark, check_same_model
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -28,26 +29,13 @@ POINTS_PER_REQUEST = 256
 _IDS = uuid.UUID("6f1a6d9e-2a0b-5c53-9a57-0d4f2f7c1b1e")
 
 
-@dataclass(frozen=True)
-class ModelMark:
-    """Which model made the vectors of a store."""
-
-    model: str
-    dimensions: int
-    fingerprint: str
-    """Tells two checkpoints of the same name apart."""
-
-    def __str__(self) -> str:
-        return f"{self.model} with {self.dimensions} dimensions"
-
-
 @dataclass
 class StoredFile:
     """What a store knows of one file."""
 
     stamp: Stamp
-    points: dict[str, int] = field(default_factory=dict)
-    """Point id to passage number."""
+    points: list[str] = field(default_factory=list)
+    """Ids of its points."""
     passages: int = 1
     """How many points the file should have."""
 
@@ -105,14 +93,13 @@ class FolderStore:
         points, _ = self._client.scroll(self.collection, limit=1, with_payload=True)
         if not points:
             return None
-        payload = points[0].payload or {}
-        try:
-            return ModelMark(payload["model"], payload["dimensions"], payload["fingerprint"])
-        except KeyError:
+        mark = (points[0].payload or {}).get("made_with")
+        if not isinstance(mark, dict):
             raise ConfigurationError(
                 f"collection {self.collection!r} in {self.location} was not made by jina-clip index; "
                 "choose another with --collection"
-            ) from None
+            )
+        return ModelMark(**mark)
 
     def prepare(self, mark: ModelMark) -> None:
         """Make the collection for this model's vectors, or refuse one that holds another's (`ConfigurationError`)."""
@@ -137,9 +124,7 @@ class FolderStore:
             payload = point.payload
             seen = Stamp(payload["size"], payload["mtime_ns"], payload["sha256"])
             file = stored.setdefault(payload["name"], StoredFile(seen, passages=payload["passages"]))
-            file.points[str(point.id)] = payload["passage"]
-            if file.stamp != seen:  # two states of one file: an interrupted update, to be done again
-                file.passages = -1
+            file.points.append(str(point.id))
         return stored
 
     def put(self, root: Path, entries: Sequence[Entry], vectors: Vectors, mark: ModelMark) -> None:
@@ -155,7 +140,7 @@ class FolderStore:
     def touch(self, file: StoredFile, now: Stamp) -> None:
         """The file's time changed but not its content: only note the new time."""
         payload = {"size": now.size, "mtime_ns": now.mtime_ns, "sha256": now.sha256}
-        self._client.set_payload(self.collection, payload=payload, points=list(file.points), wait=True)
+        self._client.set_payload(self.collection, payload=payload, points=file.points, wait=True)
 
     def remove(self, points: Iterable[str]) -> None:
         """Take these points out."""
@@ -191,20 +176,6 @@ class FolderStore:
             yield from points
             if offset is None:
                 return
-
-
-def check_same_model(held: ModelMark | None, mark: ModelMark, *, where: str) -> None:
-    """Raise `ConfigurationError` if a store holds vectors of another model or width than `mark`."""
-    if held is None or held == mark:
-        return
-    if (held.model, held.dimensions) == (mark.model, mark.dimensions):
-        difference = f"another checkpoint of {held.model}"
-    else:
-        difference = f"{held}, not with {mark}"
-    raise ConfigurationError(
-        f"the store {where} was made with {difference}; vectors of different models cannot be compared: "
-        "give the model it was made with, or another --store or --collection"
-    )
 
 
 def point_id(root: Path, entry: Entry) -> str:
@@ -245,9 +216,7 @@ def _payload(root: Path, entry: Entry, mark: ModelMark) -> dict[str, Any]:
         "size": entry.stamp.size,
         "mtime_ns": entry.stamp.mtime_ns,
         "sha256": entry.stamp.sha256,
-        "model": mark.model,
-        "dimensions": mark.dimensions,
-        "fingerprint": mark.fingerprint,
+        "made_with": asdict(mark),
     }
 
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # the customary name
 
+from ..errors import ConfigurationError
+
 BLOCK_ELEMENTS = 2**24
 """Most score or bias values held at a time where a kernel cannot avoid them: 64 MiB of float32."""
 
@@ -17,15 +19,17 @@ def attend(
     *,
     mask: Tensor | None = None,
     slopes: Tensor | None = None,
-    implementation: str | None = "sdpa",
+    implementation: str | None = None,
 ) -> Tensor:
     """`softmax(q k^T / sqrt(D) - slopes * |i - j|) v`, without ever holding all scores of all heads.
 
     `q`, `k`, `v` are `(B, H, L, D)`, and so is the result. `mask` `(B, L)` is True where a key may be attended to, None
     when all may. `slopes` `(H,)` float32 adds the symmetric ALiBi bias (Press et al., 2022, with distances on both
-    sides). `implementation` is `"sdpa"` for PyTorch's fused kernels or `"eager"` for plain arithmetic in float32, which
-    exists to compare with.
+    sides). `implementation` is `"sdpa"` (or None) for PyTorch's fused kernels or `"eager"` for plain arithmetic in
+    float32, which exists to compare with. Raises `ConfigurationError` for any other.
     """
+    if implementation not in (None, "sdpa", "eager"):
+        raise ConfigurationError(f"attn_implementation: {implementation!r} is not supported, only 'sdpa' and 'eager'")
     eager = implementation == "eager"
     if slopes is None and not eager:
         key_mask = None if mask is None else mask[:, None, None, :]  # (B, 1, 1, L), broadcast inside the kernel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -12,10 +13,16 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.clip.modeling_clip import CLIPOutput
 from transformers.utils.generic import can_return_tuple
 
-from ..errors import InputError
+from ..errors import CheckpointError, ConfigurationError, InputError
+from .checkpoint import Checkpoint, find_weights, published_state
 from .configuration_jina_clip import JinaClipConfig
 from .text_tower import TextTower
 from .vision_tower import VisionTower
+
+DOWNLOAD_OPTIONS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
+
+NOT_FOR_PUBLISHED = ("gguf_file", "ignore_mismatched_sizes", "key_mapping", "state_dict", "variant")
+"""Options of the framework that would read other weights, or fill gaps with random ones."""
 
 INIT_STD = 0.02
 """Spread of freshly initialised weights, for training from scratch."""
@@ -33,10 +40,59 @@ class JinaClipModel(PreTrainedModel):  # type: ignore[misc]  # transformers is u
     def __init__(self, config: JinaClipConfig) -> None:
         config.check()
         super().__init__(config)
-        self.text_model = TextTower(config.text_config.settings)
+        self.text_model = TextTower(config.text_config)
         self.vision_model = VisionTower(config.vision_config)
         self.logit_scale = nn.Parameter(torch.tensor(float(config.logit_scale_init_value)))
         self.post_init()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str] | None,
+        *model_args: Any,
+        config: JinaClipConfig | str | os.PathLike[str] | None = None,
+        dtype: str | torch.dtype | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Load a published checkpoint, a folder or a Hub id, as the framework's own method does.
+
+        Takes the framework's arguments. `dtype` None or `"auto"` is the type named in `config.json`. The weights are
+        read by `checkpoint`, which merges the adapters, and handed to the framework as a finished state. Raises
+        `CheckpointError` unless the file holds exactly the weights of the configuration, `ConfigurationError` for a
+        model or an option that is not implemented.
+        """
+        source = pretrained_model_name_or_path
+        if source is None:
+            return super().from_pretrained(None, *model_args, config=config, dtype=dtype, **kwargs)
+        for option in NOT_FOR_PUBLISHED:
+            if kwargs.pop(option, None):
+                raise ConfigurationError(f"{option} cannot be used with a Jina CLIP checkpoint")
+        download = {name: kwargs.pop(name) for name in DOWNLOAD_OPTIONS if kwargs.get(name) is not None}
+        if not isinstance(config, JinaClipConfig):
+            options = {**download, **kwargs, "return_unused_kwargs": True}
+            config, kwargs = JinaClipConfig.from_pretrained(config or source, **options)
+        if kwargs.pop("use_safetensors", None) is False:
+            raise CheckpointError("use_safetensors=False: pickled weights are not read, because unpickling runs code")
+        device = _single_device(kwargs.get("device_map"))
+        if device is not None:
+            kwargs["device_map"] = None
+        with Checkpoint(find_weights(source, **download)) as checkpoint:
+            wanted = _float_type(kwargs.pop("torch_dtype", None) if dtype is None else dtype)
+            wanted = wanted or _float_type(config.dtype) or checkpoint.dtype()
+            state = checkpoint.read(config, wanted)
+        model = super().from_pretrained(None, *model_args, config=config, state_dict=state, dtype=wanted, **kwargs)
+        loaded = model[0] if isinstance(model, tuple) else model  # a tuple with `output_loading_info`
+        loaded.name_or_path = loaded.config.name_or_path = str(source)
+        if device is not None:
+            loaded.to(device)
+        return model
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], *, state_dict: dict[str, Tensor] | None = None, **kwargs: Any
+    ) -> None:
+        """Save as the framework's own method does, under the published names, adapters merged."""
+        state = published_state(self.config, state_dict or self.state_dict())
+        super().save_pretrained(save_directory, state_dict=state, **kwargs)
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Embedding):
@@ -102,6 +158,29 @@ class JinaClipModel(PreTrainedModel):  # type: ignore[misc]  # transformers is u
             text_model_output=text,
             vision_model_output=image,
         )
+
+
+def _single_device(device_map: Any) -> torch.device | None:
+    """The device of a `device_map` that names only one; anything else is the framework's (and accelerate's) affair."""
+    if isinstance(device_map, dict) and set(device_map) == {""}:
+        device_map = device_map[""]
+    if isinstance(device_map, int) and not isinstance(device_map, bool):
+        return torch.device("cuda", device_map)
+    if isinstance(device_map, torch.device):
+        return device_map
+    if isinstance(device_map, str) and device_map.split(":")[0] not in ("auto", "balanced", "balanced_low_0", "sequential", "disk"):
+        return torch.device(device_map)
+    return None
+
+
+def _float_type(dtype: Any) -> torch.dtype | None:
+    """A floating type by name or as it is, None for None and `"auto"`."""
+    if dtype is None or dtype == "auto":
+        return None
+    found = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ConfigurationError(f"dtype: {dtype!r} is not a floating type")
+    return found
 
 
 def contrastive_loss(logits_per_text: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812  # the customary name
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from .attention import attend, rotate_halves
-from .configuration_jina_clip import TextSettings
+from .configuration_jina_clip import JinaClipTextConfig, TextSettings
 
 
 def alibi_slopes(heads: int, device: torch.device | None = None) -> Tensor:
@@ -106,13 +106,12 @@ class Positions:
 
 
 class TextTower(nn.Module):
-    """Token ids to one pooled vector per row. `attn_implementation` is set by the model."""
+    """Token ids to one pooled vector per row."""
 
-    attn_implementation: str | None = "sdpa"
-
-    def __init__(self, settings: TextSettings) -> None:
+    def __init__(self, config: JinaClipTextConfig) -> None:
         super().__init__()
-        self.settings = settings
+        self.config = config
+        self.settings = settings = config.settings
         self.word_embeddings = nn.Embedding(settings.vocab_size, settings.hidden_size)
         self.token_type_embeddings = nn.Embedding(settings.type_vocab_size, settings.hidden_size)
         self.norm = nn.LayerNorm(settings.hidden_size, eps=settings.layer_norm_eps)
@@ -137,7 +136,7 @@ class TextTower(nn.Module):
         positions = Positions(self.settings, input_ids.shape[1], x)
         states = [x]
         for block in self.blocks:
-            x = block(x, positions, key_mask, self.attn_implementation)
+            x = block(x, positions, key_mask, self.config._attn_implementation)
             if output_hidden_states:
                 states.append(x)
         return BaseModelOutputWithPooling(

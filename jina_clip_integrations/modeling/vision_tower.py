@@ -93,9 +93,7 @@ class VisionBlock(nn.Module):
 
 
 class VisionTower(nn.Module):
-    """Pixels to one vector per picture. `attn_implementation` is set by the model."""
-
-    attn_implementation: str | None = "sdpa"
+    """Pixels to one vector per picture."""
 
     def __init__(self, config: JinaClipVisionConfig) -> None:
         super().__init__()
@@ -126,7 +124,7 @@ class VisionTower(nn.Module):
         x = torch.cat((cls, self.patch_embed(patches) + positions), dim=1)  # (B, 1 + N, W)
         states = [x]
         for block in self.blocks:
-            x = block(x, (cos, sin), self.attn_implementation)
+            x = block(x, (cos, sin), self.config._attn_implementation)
             if output_hidden_states:
                 states.append(x)
         x = self.norm(x)

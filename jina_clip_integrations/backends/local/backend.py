@@ -189,7 +189,7 @@ class LocalBackend:
     def _text_works(self, workers: Workers, batch: Batch) -> Generator[Work, None, None]:
         from .workers import Work
 
-        instruction = self.spec.tasks[batch.task] if batch.task is not None else ""
+        instruction = workers.preparation.instruction(batch.task)
         tokens = workers.preparation.tokenize([instruction + text for text in batch.texts])
         if tokens.errors:
             if not batch.isolate_errors:

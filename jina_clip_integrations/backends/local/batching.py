@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+MOST_PADDING = 0.04
+"""Share of padding past which a group is closed, once it is large enough for the matrix kernels."""
+
+LARGE_ENOUGH = 0.25
+"""Share of the budget from which a group counts as large enough."""
+
 
 def by_token_budget(lengths: Sequence[int], *, budget: int, most: int | None = None) -> Iterator[list[int]]:
     """Group positions of like length, longest first, so that every group padded to its longest fits `budget` tokens.
@@ -13,11 +19,14 @@ def by_token_budget(lengths: Sequence[int], *, budget: int, most: int | None = N
     """
     order = sorted(range(len(lengths)), key=lambda position: -lengths[position])
     group: list[int] = []
+    tokens = 0
     for position in order:
-        longest = lengths[group[0]] if group else lengths[position]
-        if group and ((len(group) + 1) * longest > budget or len(group) == most):
+        padded = (len(group) + 1) * (lengths[group[0]] if group else lengths[position])
+        wasteful = padded - tokens - lengths[position] > MOST_PADDING * padded and padded > LARGE_ENOUGH * budget
+        if group and (padded > budget or len(group) == most or wasteful):
             yield group
-            group = []
+            group, tokens = [], 0
         group.append(position)
+        tokens += lengths[position]
     if group:
         yield group

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers.utils import logging
 
 from ...modeling import JinaClipModel
 from ...types import Vectors
@@ -19,10 +22,11 @@ class Engine:
     def __init__(self, folder: Path, choice: DeviceChoice, *, attn_implementation: str, compile: bool) -> None:
         self.device = torch.device(choice.device)
         self.dtype: torch.dtype = getattr(torch, choice.dtype)
-        model = JinaClipModel.from_pretrained(folder, dtype=self.dtype, attn_implementation=attn_implementation)
+        with _no_progress_bar():
+            model = JinaClipModel.from_pretrained(folder, dtype=self.dtype, attn_implementation=attn_implementation)
         self.model = model.to(self.device).eval()
-        self.embed_dim = int(model.config.projection_dim)
-        self._pad_id = int(model.config.text_config.pad_token_id)
+        text = model.config.text_config.settings
+        self.embed_dim, self._pad_id = text.hidden_size, text.pad_token_id
         if compile:
             self.model.text_model = torch.compile(self.model.text_model, dynamic=True)
             self.model.vision_model = torch.compile(self.model.vision_model)
@@ -47,6 +51,18 @@ class Engine:
     def no_rows(self) -> Vectors:
         """`(0, embed_dim)` float32."""
         return np.empty((0, self.embed_dim), np.float32)
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Keep the framework's own bar for weights off the screen: a second one beside ours only confuses."""
+    was_on = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_on:
+            logging.enable_progress_bar()
 
 
 def _to_rows(features: object) -> Vectors:

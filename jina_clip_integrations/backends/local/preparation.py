@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ImageError, InputError, JinaClipError
-from ...images import resize_and_crop
-from ...modeling import JinaClipImageProcessor, JinaClipProcessor
+from ...modeling import JinaClipProcessor
 from ...types import Vectors
 from ..base import Picture
 
@@ -40,13 +39,12 @@ class Preparation:
     """Tokenizer and picture geometry of one checkpoint. Safe to share between threads: nothing changes after loading."""
 
     def __init__(self, folder: Path, *, max_length: int) -> None:
-        processor = JinaClipProcessor.from_pretrained(folder)
-        self._tokenizer = processor.tokenizer.backend_tokenizer
+        self._processor = JinaClipProcessor.from_pretrained(folder)
+        self._tokenizer = self._processor.tokenizer.backend_tokenizer
         self._tokenizer.enable_truncation(max_length)
         self._tokenizer.no_padding()
-        self._pictures: JinaClipImageProcessor = processor.image_processor
-        self.mean: Vectors = np.asarray(self._pictures.image_mean, dtype=np.float32)
-        self.std: Vectors = np.asarray(self._pictures.image_std, dtype=np.float32)
+        self.mean: Vectors = np.asarray(self._processor.image_processor.image_mean, dtype=np.float32)
+        self.std: Vectors = np.asarray(self._processor.image_processor.image_std, dtype=np.float32)
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
         """Ids of every text; the Rust tokenizer works on all processors."""
@@ -56,18 +54,16 @@ class Preparation:
         cut = sum(1 for encoding in encodings if encoding.overflowing)
         return Tokens(ids=[encoding.ids for encoding in encodings], cut=cut, errors=errors)
 
+    def instruction(self, task: str | None) -> str:
+        """What `task` puts in front of a text, empty for no task."""
+        return self._processor.instruction(task)
+
     def prepare(self, position: int, picture: Picture) -> Prepared:
-        """Decode one picture and bring it to the model's size; a picture that cannot be used comes back as its error."""
+        """Decode one picture and bring it to the model's size; one that cannot be used comes back as its error."""
         try:
-            return Prepared(position, pixels=self._fit(picture))
+            return Prepared(position, pixels=self._processor.image_processor.fit(picture.open()))
         except ImageError as error:
             return Prepared(position, error=error.at(position))
-
-    def _fit(self, picture: Picture) -> NDArray[np.uint8]:
-        settings = self._pictures
-        return resize_and_crop(
-            picture.open(), settings.image_size, mode=settings.resize_mode, fill_color=settings.fill_color
-        )
 
 
 def _not_unicode(position: int, text: str) -> InputError | None:

@@ -1,0 +1,252 @@
+"""The options of an adapter: read under any name, checked together, kept out of sight where secret."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import ConfigDict, PrivateAttr, SecretStr, model_validator
+
+from ..backends import is_local_model
+from ..backends.base import Usage
+from ..catalog import RETRIEVAL_QUERY, find_model
+from ..encoder import JinaClipEncoder
+from ..errors import ConfigurationError
+from ..settings import LIVE_OPTIONS, SECRET_OPTIONS, ApiSettings, LocalSettings, option_names, reject_unknown
+from .fields import ApiOptions, LocalOptions, real_key
+from .slot import ENCODER_ARGUMENTS, EncoderSlot
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+PACKED_TYPES = ("binary", "ubinary")
+"""Ways of travelling that lose the floats which both frameworks promise."""
+
+SYNONYMS: Mapping[str, str] = {
+    "jina_api_key": "api_key",
+    "request_timeout": "timeout",
+    "chunk_size": "batch_size",
+    "show_progress_bar": "show_progress",
+    "api_base": "base_url",
+    "default_headers": "headers",
+}
+"""Names of other packages for options of ours."""
+
+LEFT_BEHIND = SECRET_OPTIONS | LIVE_OPTIONS
+"""Fields that no dump and no pickle carries."""
+
+SETTINGS = {"api": ApiSettings, "local": LocalSettings}
+"""What checks the options of each backend that can be chosen by name."""
+
+
+class EncoderOptions(LocalOptions, ApiOptions):
+    """Every option of `JinaClipEncoder` and of its two backends; the base of both adapters.
+
+    Construction checks the options and opens nothing. The encoder is built on first use, and built anew when a field
+    has been assigned since.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", arbitrary_types_allowed=True, protected_namespaces=(), hide_input_in_errors=True
+    )
+
+    backend: Any = "api"
+    """`api`, `local` or an `EmbeddingBackend` object."""
+    dimensions: int | None = None
+    """Width of the vectors; None = the model's own."""
+    normalize: bool = True
+    """Unit length, after cutting."""
+    exif_orientation: bool = True
+    """Turn photos upright when they are loaded."""
+    sources: Any = None
+    """Where pictures may come from: a `SourcePolicy`; None = `SourcePolicy.trusted()`."""
+    cache: Any = None
+    """Vectors already computed: None, a path, or an embedding cache."""
+    show_progress: bool = False
+    """A progress bar on standard error."""
+    query_task: str | None = "auto"
+    """Task of queries: `auto` = the model's query instruction where it has one, None = none."""
+
+    synonyms: ClassVar[Mapping[str, str]] = SYNONYMS
+    """Names of other packages for options of ours."""
+    backend_options: ClassVar[Mapping[str, frozenset[str]]] = {
+        name: frozenset(option_names(settings)) for name, settings in SETTINGS.items()
+    }
+    """Options that each backend can honour."""
+    shared_by_copies: ClassVar[tuple[str, ...]] = ("backend", "cache", *sorted(LIVE_OPTIONS))
+    """Fields that a deep copy shares with its original."""
+    model_field: ClassVar[str] = "model"
+    """Name of the field that holds the model's name."""
+
+    _slot: EncoderSlot = PrivateAttr(default_factory=EncoderSlot)
+
+    if not TYPE_CHECKING:  # type checkers take the constructor's arguments from the fields
+
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**_sealed(self._own_names(options)))
+
+    @classmethod
+    def _own_names(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        options: dict[str, Any] = {}
+        for name, value in given.items():
+            own = cls.synonyms.get(name, name)
+            if own in options and options[own] != value:
+                raise ConfigurationError(f"{cls.__name__} was given {own!r} under two names, with two values")
+            options[own] = value
+        return options
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown(cls, given: Any) -> Any:
+        if isinstance(given, Mapping):
+            reject_unknown(given, cls.model_fields, where=cls.__name__)
+        return given
+
+    @model_validator(mode="after")
+    def _check_on_construction(self) -> Self:
+        if not isinstance(self.backend, str) and self.model_field not in self.model_fields_set:
+            self.__dict__[self.model_field] = getattr(self.backend, "model", self._model)
+        self.check_options()
+        return self
+
+    @property
+    def _model(self) -> str:
+        return str(getattr(self, self.model_field))
+
+    # Checks
+
+    def check_options(self) -> None:
+        """Raise `ConfigurationError` for options that cannot work together. Nothing is opened or loaded."""
+        if isinstance(self.backend, str):
+            if self.backend not in SETTINGS:
+                raise ConfigurationError(
+                    f'unknown backend {self.backend!r}; use "api", "local" or an EmbeddingBackend object'
+                )
+            SETTINGS[self.backend](**self._given_options())
+        self._refuse_options_of_other_backends()
+        if self.embedding_type in PACKED_TYPES:
+            raise ConfigurationError(
+                f"embedding_type={self.embedding_type!r} gives packed bits, and this class promises floats; "
+                'use "base64" or "float" here, or JinaClipEncoder for bits'
+            )
+        if self.backend == "api" and self.base_url is None and is_local_model(self._model):
+            raise ConfigurationError(f'model {self._model!r} lives on this machine, not at the API; use backend="local"')
+        spec = find_model(self._model)
+        if spec is not None:
+            spec.check_dimensions(self.dimensions)
+            spec.check_task(None if self.query_task == "auto" else self.query_task)
+
+    def _refuse_options_of_other_backends(self) -> None:
+        mine = self.backend_options[self.backend] if isinstance(self.backend, str) else frozenset()
+        for backend, names in self.backend_options.items():
+            for name in sorted(names - mine):
+                if self._is_given(name):
+                    asked = f'backend="{self.backend}"' if isinstance(self.backend, str) else "a backend object"
+                    raise ConfigurationError(
+                        f'{name!r} has no effect with {asked}; leave it out, or use backend="{backend}"'
+                    )
+
+    def _is_given(self, name: str) -> bool:
+        if name == "api_key" and name not in self.model_fields_set:
+            return False  # it lies in the environment for whoever may want it
+        return getattr(self, name) is not None
+
+    def _given_options(self) -> dict[str, Any]:
+        """Options for the backend, secrets still sealed; what is None is left to it."""
+        names = sorted(self.backend_options[self.backend]) if isinstance(self.backend, str) else []
+        given = {name: value for name in names if (value := getattr(self, name)) is not None}
+        if self.base_url is not None and not self._is_given("api_key"):
+            given.pop("api_key", None)  # whether another host may see the environment's key is for the backend to say
+        return given
+
+    # The encoder
+
+    def _arguments(self) -> dict[str, Any]:
+        own = {name: getattr(self, name) for name in ENCODER_ARGUMENTS}
+        return {"model": self._model, "backend": self.backend, **own, **self._given_options()}
+
+    def _encoder(self) -> JinaClipEncoder:
+        return self._slot.encoder(self._arguments(), check=self.check_options)
+
+    async def _aencoder(self) -> JinaClipEncoder:
+        """The encoder; if it has to be built, then in a thread, since that may import torch."""
+        arguments = self._arguments()
+        if self._slot.is_ready(arguments):
+            return self._slot.encoder(arguments, check=self.check_options)
+        return await asyncio.to_thread(self._slot.encoder, arguments, check=self.check_options)
+
+    def _task_of_queries(self, encoder: JinaClipEncoder) -> str | None:
+        if self.query_task != "auto":
+            return self.query_task
+        return RETRIEVAL_QUERY if RETRIEVAL_QUERY in encoder.spec.tasks else None
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens, requests and items so far, and cache hits."""
+        return self._slot.usage
+
+    @property
+    def last_errors(self) -> dict[int, Exception]:
+        """Errors of the last call of this thread or task, by the caller's index; empty after a clean one."""
+        return self._slot.last_errors
+
+    def close(self) -> None:
+        """Free the model or the connections. Idempotent; a later call opens them again."""
+        self._slot.close()
+
+    async def aclose(self) -> None:
+        """`close` for async code."""
+        await self._slot.aclose()
+
+    # Copies, pickles, and what is shown
+
+    def __copy__(self) -> Self:
+        copied = super().__copy__()
+        copied._slot = self._slot.fork()
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        memo = {} if memo is None else memo
+        memo |= {id(value): value for name in self.shared_by_copies if (value := getattr(self, name)) is not None}
+        return super().__deepcopy__(memo)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        return {name: getattr(self, name) for name in self.model_fields_set - LEFT_BEHIND}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]  # reads the key from this process's environment
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        fields = type(self).model_fields
+        shown = {name: getattr(self, name) for name, field in fields.items() if field.repr and not field.default_factory}
+        for name, value in shown.items():
+            if name == self.model_field or value != fields[name].default:
+                yield name, _shown(name, value)
+
+
+def _sealed(options: dict[str, Any]) -> dict[str, Any]:
+    """The options with the secrets out of sight, before anything can quote them; paths as text."""
+    for name in ("api_key", "token"):
+        if isinstance(options.get(name), str | SecretStr):
+            options[name] = real_key(options[name])
+    if options.get("api_key") is None:
+        options.pop("api_key", None)  # the environment is asked instead
+    for name in ("model", "model_name", "cache", "cache_dir"):
+        if isinstance(options.get(name), os.PathLike):
+            options[name] = os.fspath(options[name])
+    return options
+
+
+def public_url(url: str) -> str:
+    """The address without a user name, password, query or fragment."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _shown(name: str, value: Any) -> Any:
+    if name == "base_url":
+        return public_url(value)
+    return value if name != "backend" or isinstance(value, str) else type(value).__name__

@@ -1,0 +1,259 @@
+"""Vectors that need not be computed twice: the protocol, a store in memory, a store on disk, and the key recipe.
+
+Rows are kept at full width, so one entry serves every `dimensions`.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import sqlite3
+import warnings
+import weakref
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ConfigurationError
+from .locks import SharedLock
+from .types import Modality
+
+CACHE_FORMAT = 1
+"""Part of every key; raised when the recipe or the meaning of an entry changes."""
+MEMORY_ITEMS = 50_000
+"""Entries of a `MemoryCache` by default: about 200 MB of full-width v2 vectors."""
+DISK_FILE = "vectors.sqlite3"
+"""The one file of a `DiskCache` in its folder (SQLite adds `-wal` and `-shm` while it is open)."""
+BUSY_TIMEOUT_S = 30.0
+"""How long a process waits for another one that is writing."""
+_KEYS_PER_QUERY = 500
+
+Entry = NDArray[Any]
+"""A full-width float32 vector `(d,)`, or the uint8 digest `(32,)` that an encoded file's pixels have."""
+
+
+@runtime_checkable
+class EmbeddingCache(Protocol):
+    """What a cache of one's own must have; a `close()` is called when the encoder that was given a path closes."""
+
+    def get_many(self, keys: Sequence[str]) -> Mapping[str, Entry]:
+        """The entries that exist; a missing or unreadable one is left out."""
+
+    def set_many(self, entries: Mapping[str, Entry]) -> None:
+        """Keep these entries; a later one under the same key replaces an earlier one."""
+
+
+def vector_key(*, identity: str, normalize: bool, modality: Modality, task: str | None, digest: str) -> str:
+    """The key of a vector: what computes it (model, revision, `max_length`, precision, backend) and for what content.
+
+    `identity` is the backend's `cache_identity`; `digest` is SHA-256 of the text or of the picture's RGB pixels, never
+    of a path, a size or a `repr`.
+    """
+    return f"{_scope(identity, normalize, modality, task)}-{digest}"
+
+
+@functools.lru_cache(maxsize=256)
+def _scope(identity: str, normalize: bool, modality: Modality, task: str | None) -> str:
+    parts = json.dumps([CACHE_FORMAT, identity, normalize, modality, task])
+    return hashlib.sha256(parts.encode()).hexdigest()[:32]
+
+
+def alias_key(*, file_digest: str, upright: bool) -> str:
+    """The key under which an encoded file's pixel digest is remembered, so that a known file is not decoded again."""
+    return f"pixels-{CACHE_FORMAT}-{'upright' if upright else 'stored'}-{file_digest}"
+
+
+def text_digest(text: str) -> str:
+    """SHA-256 of a text in UTF-8, in hex."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def open_cache(cache: Any) -> EmbeddingCache | None:
+    """None, the object itself, or a `DiskCache` for a path. Raises `ConfigurationError`."""
+    if cache is None or isinstance(cache, EmbeddingCache):
+        return cache
+    if isinstance(cache, (str, os.PathLike)):
+        return DiskCache(cache)
+    raise ConfigurationError(
+        f"cache must be None, a path or an object with get_many(keys) and set_many(entries), not {type(cache).__name__}"
+    )
+
+
+class MemoryCache:
+    """Keeps the `max_items` most recently used entries of this process. Copies and pickles start empty."""
+
+    def __init__(self, max_items: int = MEMORY_ITEMS) -> None:
+        if max_items < 1:
+            raise ConfigurationError(f"max_items must be at least 1, not {max_items}")
+        self.max_items = max_items
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._lock = SharedLock()
+
+    def __repr__(self) -> str:
+        return f"MemoryCache(max_items={self.max_items})"
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MemoryCache, (self.max_items,)
+
+    def get_many(self, keys: Sequence[str]) -> dict[str, Entry]:
+        """The entries that exist."""
+        with self._lock:
+            found = {key: self._entries[key] for key in keys if key in self._entries}
+            for key in found:
+                self._entries.move_to_end(key)
+        return found
+
+    def set_many(self, entries: Mapping[str, Entry]) -> None:
+        """Keep copies of these entries, dropping the least recently used beyond `max_items`."""
+        with self._lock:
+            for key, entry in entries.items():
+                self._entries[key] = np.array(entry)
+                self._entries.move_to_end(key)
+            while len(self._entries) > self.max_items:
+                self._entries.popitem(last=False)
+
+    def close(self) -> None:
+        """Nothing to close; the entries stay."""
+
+
+class DiskCache:
+    """Keeps entries in the folder `path`, for any number of threads and processes of one machine at once.
+
+    An entry costs about 4.2 kB for v2. The folder grows without bound: delete it, or call `clear()`, when it is too
+    large. A crash loses at most the entries being written; a damaged entry counts as missing. SQLite's shared memory
+    does not work on network file systems.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).expanduser()
+        self._lock = SharedLock()
+        self._connection: sqlite3.Connection | None = None
+        self._warned = False
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigurationError(f"cache {str(self.path)!r} is a file; a cache is a folder, so name another path")
+        _DISK_CACHES.add(self)
+
+    def __repr__(self) -> str:
+        return f"DiskCache({str(self.path)!r})"
+
+    def __len__(self) -> int:
+        with self._lock:
+            return int(self._connect().execute("SELECT count(*) FROM entries").fetchone()[0])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DiskCache, (self.path,)
+
+    def get_many(self, keys: Sequence[str]) -> dict[str, Entry]:
+        """The entries that exist and are intact."""
+        found: dict[str, Entry] = {}
+        for some in _slices(keys, _KEYS_PER_QUERY):
+            query = f"SELECT key, kind, data, crc FROM entries WHERE key IN ({','.join('?' * len(some))})"  # noqa: S608
+            for key, kind, data, crc in self._rows(query, some):
+                if zlib.crc32(data) == crc:
+                    found[key] = np.frombuffer(data, dtype=kind)
+        return found
+
+    def set_many(self, entries: Mapping[str, Entry]) -> None:
+        """Keep these entries. A full disk or a broken file is a warning, not an error: the vectors are still good."""
+        rows = [_as_row(key, entry) for key, entry in entries.items()]
+        try:
+            with self._lock:
+                connection = self._connect()
+                with connection:
+                    connection.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", rows)
+        except sqlite3.Error as error:
+            self._warn("cannot be written", error)
+
+    def clear(self) -> None:
+        """Forget every entry and give the disk space back."""
+        with self._lock:
+            connection = self._connect()
+            with connection:
+                connection.execute("DELETE FROM entries")
+            connection.execute("VACUUM")
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+
+    def _rows(self, query: str, values: Sequence[str]) -> list[tuple[str, str, bytes, int]]:
+        try:
+            with self._lock:
+                return self._connect().execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            self._warn("cannot be read", error)
+            return []
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._connection = _open_database(self.path / DISK_FILE)
+        return self._connection
+
+    def _warn(self, what: str, error: sqlite3.Error) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"the cache {str(self.path)!r} {what} ({error}); going on without it. "
+                "Delete the folder if this stays so.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+
+def _open_database(file: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(file, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA page_size = 16384")  # three full-width vectors to a page, none split over two
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA mmap_size = 1073741824")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, kind TEXT, data BLOB, crc INTEGER)"
+        )
+        connection.commit()
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _as_row(key: str, entry: Entry) -> tuple[str, str, bytes, int]:
+    little = np.ascontiguousarray(entry, dtype=entry.dtype.newbyteorder("<"))
+    data = little.tobytes()
+    return key, little.dtype.str, data, zlib.crc32(data)
+
+
+def _slices(keys: Iterable[str], size: int) -> Iterator[list[str]]:
+    listed = list(keys)
+    return (listed[start : start + size] for start in range(0, len(listed), size))
+
+
+_DISK_CACHES: weakref.WeakSet[DiskCache] = weakref.WeakSet()
+_INHERITED: list[sqlite3.Connection] = []  # closing a parent's connection in a child would damage the parent's
+
+
+def _leave_connections() -> None:
+    """A forked child opens connections of its own."""
+    for cache in list(_DISK_CACHES):
+        if cache._connection is not None:
+            _INHERITED.append(cache._connection)
+            cache._connection = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_connections)
+

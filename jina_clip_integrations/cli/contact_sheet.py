@@ -1,0 +1,243 @@
+"""The contact sheet of `jina-clip demo`: each query with its best pictures, drawn with Pillow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from .typefaces import script_of, typeface
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageFont import FreeTypeFont
+
+SCALE = 2
+"""Pixels per unit of the layout, so that the sheet is sharp on dense screens."""
+
+MARGIN = 44
+GUTTER = 14
+QUERY_WIDTH = 270
+CELL_WIDTH = 138
+PICTURE = 96
+ROW_HEIGHT = 192
+HEADER_HEIGHT = 118
+FOOTER_LINE = 20
+
+PAPER, CARD = "#f3f0ea", "#ffffff"
+INK, MUTED, FAINT = "#1f2430", "#6b7080", "#e4dfd5"
+ACCENT, RIGHT = "#2f6f6a", "#3d9a6c"
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A picture that answers a query."""
+
+    picture: Image
+    name: str
+    score: float
+    is_right: bool = False
+    """Whether it is the very picture that was meant, where that is known."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A query and its answers, best first."""
+
+    query: str
+    hits: Sequence[Hit]
+    language: str = ""
+    gloss: str = ""
+    """The query in English, for a reader who does not know its language or a machine without its letters."""
+    picture: Image | None = None
+    """The query itself where it is a picture."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """All that is on the sheet."""
+
+    title: str
+    subtitle: str
+    rows: Sequence[Row]
+    notes: Sequence[str] = ()
+
+    @cached_property
+    def columns(self) -> int:
+        """Hits in the longest row."""
+        return max((len(row.hits) for row in self.rows), default=0)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in units of the layout."""
+        width = 2 * MARGIN + QUERY_WIDTH + max(self.columns, 3) * CELL_WIDTH + GUTTER + 8
+        rows = len(self.rows) * (ROW_HEIGHT + GUTTER)
+        return width, HEADER_HEIGHT + rows + FOOTER_LINE * len(self.notes) + MARGIN
+
+
+def draw_sheet(sheet: Sheet) -> Image:
+    """The sheet as an RGB picture, `SCALE` pixels per unit of its size."""
+    pen = Pen(*sheet.size)
+    pen.text((MARGIN, 62), sheet.title, 32, bold=True)
+    pen.text((MARGIN, 92), sheet.subtitle, 16, colour=MUTED)
+    top = HEADER_HEIGHT
+    for row in sheet.rows:
+        draw_row(pen, row, top)
+        top += ROW_HEIGHT + GUTTER
+    for note in sheet.notes:
+        pen.text((MARGIN, top + 16), note, 13, colour=MUTED)
+        top += FOOTER_LINE
+    return pen.canvas
+
+
+def draw_row(pen: Pen, row: Row, top: int) -> None:
+    """One query on its card."""
+    pen.box((MARGIN, top, pen.width - MARGIN, top + ROW_HEIGHT), CARD, radius=16)
+    left = MARGIN + 24
+    if row.picture is not None:
+        pen.picture(row.picture, (left, top + 30), 132)
+    else:
+        draw_query(pen, row, left, top)
+    if not row.hits:
+        pen.text((MARGIN + QUERY_WIDTH, top + ROW_HEIGHT // 2 + 5), "nothing found", 16, colour=MUTED)
+    for rank, hit in enumerate(row.hits):
+        draw_hit(pen, hit, MARGIN + QUERY_WIDTH + rank * CELL_WIDTH, top)
+
+
+def draw_query(pen: Pen, row: Row, left: int, top: int) -> None:
+    """Language, the words themselves, and what they mean; words without a font here are described instead."""
+    width = QUERY_WIDTH - 48
+    words, gloss = legible(row)
+    lines, size = fitted(words, width)
+    below = shortened(wrapped(gloss, 14, width), 2) if gloss else []
+    step = size * 1.3
+    height = (24 if row.language else 0) + len(lines) * step + len(below) * 19
+    baseline = top + (ROW_HEIGHT - height) / 2 + 12
+    if row.language:
+        pen.text((left, baseline), row.language.upper(), 12, colour=ACCENT, bold=True)
+        baseline += 24 - 12
+    for line in lines:
+        baseline += step if line is not lines[0] else size
+        pen.text((left, baseline), line, size)
+    baseline += size * 0.3 + 4
+    for line in below:
+        baseline += 19
+        pen.text((left, baseline), line, 14, colour=MUTED)
+
+
+def draw_hit(pen: Pen, hit: Hit, left: int, top: int) -> None:
+    """One answer: the picture, its name, its score."""
+    middle = left + CELL_WIDTH / 2
+    tile = PICTURE + 16
+    x = middle - tile / 2
+    frame = (x, top + 14, x + tile, top + 14 + tile)
+    pen.box(frame, CARD, radius=12, outline=RIGHT if hit.is_right else FAINT, line=3 if hit.is_right else 1.5)
+    pen.picture(hit.picture, (x + 8, top + 22), PICTURE)
+    baseline = top + 14 + tile + 18
+    for line in shortened(wrapped(hit.name, 12, CELL_WIDTH - 12), 2):
+        pen.text((middle, baseline), line, 12, anchor="ms")
+        baseline += 15
+    pen.text((middle, baseline + 2), f"{hit.score:.2f}", 13, colour=RIGHT if hit.is_right else MUTED, anchor="ms", bold=True)
+
+
+def legible(row: Row) -> tuple[str, str]:
+    """What to write as the query and below it; without a font for its letters the gloss, or the script's name."""
+    if typeface(row.query, 24) is not None:
+        return row.query, row.gloss
+    letters = f"written in {row.language or script_of(row.query)}; no font for it here"
+    return (row.gloss, letters) if row.gloss else (f"({script_of(row.query)})", letters)
+
+
+def fitted(text: str, width: float) -> tuple[list[str], int]:
+    """The text in lines of at most `width`, and the largest size at which three lines are enough."""
+    for size in (30, 26, 22, 18):
+        lines = wrapped(text, size, width)
+        if len(lines) <= 2 or size == 18:
+            break
+    return shortened(lines, 3), size
+
+
+def shortened(lines: list[str], most: int) -> list[str]:
+    """At most `most` lines; an ellipsis where some were left out."""
+    return lines if len(lines) <= most else [*lines[: most - 1], f"{lines[most - 1].rstrip()}…"]
+
+
+def wrapped(text: str, size: int, width: float) -> list[str]:
+    """Lines of at most `width`; a word that is longer by itself is cut with an ellipsis, a text without spaces anywhere."""
+    words = text.split(" ") if " " in text else [text]
+    lines: list[str] = []
+    for word in words:
+        joined = f"{lines[-1]} {word}" if lines else word
+        if lines and text_width(joined, size) <= width:
+            lines[-1] = joined
+        else:
+            lines += _cut(word, size, width)
+    return lines
+
+
+def _cut(word: str, size: int, width: float) -> list[str]:
+    lines = [""]
+    for character in word:
+        if lines[-1] and text_width(lines[-1] + character, size) > width:
+            lines.append("")
+        lines[-1] += character
+    return lines
+
+
+def text_width(text: str, size: int) -> float:
+    """Width of a line in units of the layout."""
+    font = typeface(text, size * SCALE)
+    return font.getlength(text) / SCALE if font else float(len(text) * size)
+
+
+class Pen:
+    """Draws in units of the layout on a canvas that has `SCALE` pixels per unit."""
+
+    def __init__(self, width: int, height: int) -> None:
+        from PIL import Image, ImageDraw
+
+        self.width = width
+        self.canvas = Image.new("RGB", (width * SCALE, height * SCALE), PAPER)
+        self._draw = ImageDraw.Draw(self.canvas)
+
+    def text(
+        self,
+        at: tuple[float, float],
+        text: str,
+        size: int,
+        *,
+        colour: str = INK,
+        bold: bool = False,
+        anchor: str = "ls",
+    ) -> None:
+        """One line of text; `anchor` says, as in Pillow, which point of it is at `at` (left end of the baseline)."""
+        font = self._font(text, size, bold=bold)
+        if font is not None:
+            self._draw.text((at[0] * SCALE, at[1] * SCALE), text, fill=colour, font=font, anchor=anchor)
+
+    def box(
+        self,
+        corners: tuple[float, float, float, float],
+        colour: str,
+        *,
+        radius: int,
+        outline: str | None = None,
+        line: float = 0,
+    ) -> None:
+        """A filled box with round corners."""
+        x0, y0, x1, y1 = (corner * SCALE for corner in corners)
+        self._draw.rounded_rectangle((x0, y0, x1, y1), radius * SCALE, fill=colour, outline=outline, width=round(line * SCALE))
+
+    def picture(self, picture: Image, at: tuple[float, float], side: int) -> None:
+        """A picture fitted into a square, on white where it is transparent."""
+        from PIL import Image, ImageOps
+
+        fitted = ImageOps.contain(picture.convert("RGBA"), (side * SCALE, side * SCALE), Image.Resampling.LANCZOS)
+        x = round(at[0] * SCALE) + (side * SCALE - fitted.width) // 2
+        y = round(at[1] * SCALE) + (side * SCALE - fitted.height) // 2
+        self.canvas.paste(fitted, (x, y), fitted)
+
+    @staticmethod
+    def _font(text: str, size: int, *, bold: bool) -> FreeTypeFont | None:
+        return typeface(text, size * SCALE, bold=bold)

@@ -1,0 +1,134 @@
+"""Files of vectors: NumPy, Parquet and JSON lines, and the working file that survives an interruption."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from ..errors import InputError, require_extra
+from ..types import Modality, Vectors
+
+ROWS_AT_A_TIME = 1024
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a vector came from."""
+
+    kind: Modality
+    input: str
+    """The text itself, or the picture's path or URL."""
+
+
+Write = Callable[[Path, Sequence[Source], Vectors, dict[str, Any]], None]
+
+
+class WorkingFile:
+    """Rows finished so far, beside the output: a line that says what they are, then float32 after float32.
+
+    A later run with the same inputs and the same model goes on where this one stopped; anything else starts anew.
+    """
+
+    def __init__(self, output: Path, *, dimensions: int, job: str) -> None:
+        self.path = output.with_name(f"{output.name}.part")
+        self.dimensions = dimensions
+        self._head = json.dumps({"job": job, "dimensions": dimensions}).encode() + b"\n"
+        self.rows = self._rows_kept()
+
+    def _rows_kept(self) -> int:
+        """How many whole rows of the same job are there; a torn last row is cut off."""
+        row_bytes = 4 * self.dimensions
+        try:
+            with self.path.open("rb") as file:
+                same = file.readline() == self._head
+        except FileNotFoundError:
+            same = False
+        if not same:
+            self.path.write_bytes(self._head)
+            return 0
+        rows = (self.path.stat().st_size - len(self._head)) // row_bytes
+        os.truncate(self.path, len(self._head) + rows * row_bytes)
+        return rows
+
+    def append(self, rows: Vectors) -> None:
+        """Keep more rows, on disk before this returns."""
+        with self.path.open("ab") as file:
+            file.write(np.ascontiguousarray(rows, np.float32).tobytes())
+        self.rows += len(rows)
+
+    def vectors(self) -> Vectors:
+        """All rows so far, `(n, d)`, mapped from the file."""
+        if not self.rows:
+            return np.empty((0, self.dimensions), np.float32)
+        shape = (self.rows, self.dimensions)
+        return np.memmap(self.path, np.float32, mode="r", offset=len(self._head), shape=shape)
+
+    def discard(self) -> None:
+        """The output is written; the working file is no longer needed."""
+        self.path.unlink(missing_ok=True)
+
+
+def writer_for(output: Path) -> Write:
+    """The function that writes this kind of file. Raises `InputError` for an unknown one, `ImportError` for an extra."""
+    writers = {".npy": write_npy, ".parquet": write_parquet, ".jsonl": write_jsonl}
+    extension = output.suffix.lower()
+    if extension not in writers:
+        raise InputError(f"--output {output}: the name must end in {', '.join(writers)}")
+    if extension == ".parquet":
+        require_extra("pyarrow", extra="parquet", purpose="Writing Parquet")
+    if not output.parent.is_dir():
+        raise InputError(f"--output {output}: there is no folder {output.parent}")
+    return writers[extension]
+
+
+def write_npy(path: Path, sources: Sequence[Source], vectors: Vectors, about: dict[str, Any]) -> None:
+    """`(n, d)` float32 as .npy, and beside it `<name>.json` with what each row is; NaN rows were left out."""
+    np.save(path, vectors)
+    sidecar = {**about, "rows": [asdict(source) for source in sources]}
+    sidecar_path(path).write_text(json.dumps(sidecar, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def sidecar_path(path: Path) -> Path:
+    """Where the names of a .npy file's rows are."""
+    return path.with_suffix(".json")
+
+
+def write_jsonl(path: Path, sources: Sequence[Source], vectors: Vectors, about: dict[str, Any]) -> None:
+    """One object per line: kind, input, embedding (null where it was left out)."""
+    del about
+    with path.open("w", encoding="utf-8") as file:
+        dump_lines(file, sources, vectors)
+
+
+def dump_lines(file: TextIO, sources: Sequence[Source], vectors: Vectors) -> None:
+    """Rows as JSON lines."""
+    for source, vector in zip(sources, vectors, strict=True):
+        embedding = None if np.isnan(vector).any() else vector.tolist()
+        file.write(json.dumps({**asdict(source), "embedding": embedding}, ensure_ascii=False) + "\n")
+
+
+def write_parquet(path: Path, sources: Sequence[Source], vectors: Vectors, about: dict[str, Any]) -> None:
+    """Columns kind, input and embedding (a float32 list of fixed width, null where it was left out)."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    width = pa.list_(pa.float32(), vectors.shape[1])
+    schema = pa.schema([("kind", pa.string()), ("input", pa.string()), ("embedding", width)])
+    schema = schema.with_metadata({key: json.dumps(value) for key, value in about.items()})
+    with parquet.ParquetWriter(path, schema) as writer:
+        for some, rows in _slices(sources, vectors):
+            embeddings = [None if np.isnan(row).any() else row for row in rows]
+            columns = [[source.kind for source in some], [source.input for source in some], embeddings]
+            arrays = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
+            writer.write_batch(pa.record_batch(arrays, schema=schema))
+
+
+def _slices(sources: Sequence[Source], vectors: Vectors) -> Iterator[tuple[Sequence[Source], Vectors]]:
+    for start in range(0, len(sources), ROWS_AT_A_TIME):
+        yield sources[start : start + ROWS_AT_A_TIME], vectors[start : start + ROWS_AT_A_TIME]

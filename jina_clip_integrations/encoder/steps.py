@@ -1,0 +1,240 @@
+"""The two things a job waits for, and the two ways of waiting: blocking and awaiting.
+
+A job is a generator of steps that decides everything and waits for nothing. `drive` and `adrive` perform its steps;
+what a step raises is raised inside the generator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import aclosing, closing, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+from ..backends.base import DEFAULT_BATCH_SIZE, Batch, BatchResult
+from ..errors import BackendError, InputError
+from .bridge import run_in_helper_loop
+
+READERS = 8
+"""Threads that read, fetch and fingerprint pictures while the backend computes."""
+
+T = TypeVar("T")
+
+
+class Step(Protocol):
+    """Something to wait for."""
+
+    def perform(self) -> None:
+        """Wait in this thread."""
+
+    async def aperform(self) -> None:
+        """Wait without blocking the event loop."""
+
+
+Flow: TypeAlias = Generator[Step, None, None]
+
+
+def drive(flow: Flow) -> None:
+    """Perform the steps of `flow`, blocking."""
+    failure: BaseException | None = None
+    while True:
+        try:
+            step = next(flow) if failure is None else flow.throw(failure)
+        except StopIteration:
+            return
+        try:
+            failure = None
+            step.perform()
+        except BaseException as raised:
+            failure = raised
+
+
+async def adrive(flow: Flow) -> None:
+    """Perform the steps of `flow`, awaiting."""
+    failure: BaseException | None = None
+    while True:
+        try:
+            step = next(flow) if failure is None else flow.throw(failure)
+        except StopIteration:
+            return
+        try:
+            failure = None
+            await step.aperform()
+        except BaseException as raised:
+            failure = raised
+
+
+class Workers:
+    """The threads of one call. Without `threads` everything happens in the caller's own."""
+
+    def __init__(self, *, threads: bool) -> None:
+        self._readers = ThreadPoolExecutor(READERS, "jina-clip-reader") if threads else None
+        self._helper = ThreadPoolExecutor(1, "jina-clip-helper") if threads else None
+
+    def read(self, work: Callable[..., T], *args: Any) -> Future[T]:
+        """Start `work` on a reading thread."""
+        return _submit(self._readers, work, *args)
+
+    def help(self, work: Callable[..., T], *args: Any) -> Future[T]:
+        """Start `work` on the one thread that is never behind a queue of pictures."""
+        return _submit(self._helper, work, *args)
+
+    def close(self) -> None:
+        """Drop what has not started; what runs ends by itself."""
+        for pool in (self._readers, self._helper):
+            if pool is not None:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _submit(pool: ThreadPoolExecutor | None, work: Callable[..., T], *args: Any) -> Future[T]:
+    if pool is not None:
+        return pool.submit(work, *args)
+    done: Future[T] = Future()
+    try:
+        done.set_result(work(*args))
+    except Exception as error:
+        done.set_exception(error)
+    return done
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Wait until every future is done; whoever reads them meets their errors."""
+
+    futures: Sequence[Future[Any]]
+
+    def perform(self) -> None:
+        """Wait in this thread."""
+        concurrent.futures.wait(self.futures)
+
+    async def aperform(self) -> None:
+        """Wait without blocking the event loop."""
+        pending = [asyncio.wrap_future(future) for future in self.futures if not future.done()]
+        await asyncio.gather(*pending, return_exceptions=True)
+
+
+@dataclass(frozen=True)
+class Embed:
+    """Hand `batch` to `backend` and every result to `accept` as soon as it is there."""
+
+    backend: Any
+    batch: Batch
+    accept: Callable[[BatchResult], None]
+    workers: Workers
+    accept_blocks: bool
+    """Whether `accept` may take long (it writes a cache), so that the event loop must not run it."""
+
+    def perform(self) -> None:
+        """Wait in this thread; a backend that can only be awaited runs on the helper loop."""
+        if not _has(self.backend, "stream", "embed"):
+            run_in_helper_loop(self.aperform())
+            return
+        self._consume(threading.Event())
+
+    async def aperform(self) -> None:
+        """Wait without blocking the event loop; a backend that can only block runs on the helper thread."""
+        if not _has(self.backend, "astream", "aembed"):
+            await self._consume_in_thread()
+            return
+        async with aclosing(_aresults(self.backend, self.batch)) as results:
+            async for result in results:
+                if self.accept_blocks:
+                    await asyncio.wrap_future(self.workers.help(self.accept, result))
+                else:
+                    self.accept(result)
+
+    def _consume(self, stop: threading.Event) -> None:
+        with closing(_results(self.backend, self.batch)) as results:
+            for result in results:
+                self.accept(result)
+                if stop.is_set():
+                    return
+
+    async def _consume_in_thread(self) -> None:
+        stop = threading.Event()
+        try:
+            await asyncio.wrap_future(self.workers.help(self._consume, stop))
+        finally:
+            stop.set()
+
+
+def _has(backend: Any, *names: str) -> bool:
+    return any(callable(getattr(backend, name, None)) for name in names)
+
+
+def _results(backend: Any, batch: Batch) -> Generator[BatchResult, None, None]:
+    if not _has(backend, "stream"):
+        for start, part in _parts(backend, batch):
+            with _counting_from(start):
+                result = _checked(backend.embed(part), backend)
+            yield _shifted(result, start, part)
+        return
+    stream: Iterator[BatchResult] = backend.stream(batch)
+    try:
+        for result in stream:
+            yield _checked(result, backend)
+    finally:
+        if hasattr(stream, "close"):
+            stream.close()
+
+
+async def _aresults(backend: Any, batch: Batch) -> AsyncGenerator[BatchResult, None]:
+    if not _has(backend, "astream"):
+        for start, part in _parts(backend, batch):
+            with _counting_from(start):
+                result = _checked(await backend.aembed(part), backend)
+            yield _shifted(result, start, part)
+        return
+    stream: AsyncIterator[BatchResult] = backend.astream(batch)
+    try:
+        async for result in stream:
+            yield _checked(result, backend)
+    finally:
+        if hasattr(stream, "aclose"):
+            await stream.aclose()
+
+
+def _parts(backend: Any, batch: Batch) -> Iterator[tuple[int, Batch]]:
+    """Slices of a batch for a backend that takes at most `batch_size` items, each with its first position."""
+    size = getattr(backend, "batch_size", None)
+    size = size if isinstance(size, int) and size > 0 else DEFAULT_BATCH_SIZE
+    if len(batch) <= size:
+        yield 0, batch
+        return
+    for start in range(0, len(batch), size):
+        yield start, batch.take(range(start, min(start + size, len(batch))))
+
+
+@contextmanager
+def _counting_from(start: int) -> Iterator[None]:
+    """Positions in an `InputError` of a slice become positions in the whole batch."""
+    try:
+        yield
+    except InputError as error:
+        if error.index is not None:
+            error.index += start
+        raise
+
+
+def _checked(result: Any, backend: Any) -> BatchResult:
+    if not isinstance(result, BatchResult):
+        raise BackendError(
+            f"{type(backend).__name__} must answer with a BatchResult, not {type(result).__name__}; "
+            "wrap the rows: BatchResult(vectors)"
+        )
+    return result
+
+
+def _shifted(result: BatchResult, start: int, part: Batch) -> BatchResult:
+    """The result of a slice with positions in the whole batch; every item of the slice must be accounted for."""
+    positions = range(len(result.vectors)) if result.positions is None else result.positions
+    if len(positions) + len(result.errors) != len(part):
+        raise BackendError(f"the backend answered {len(positions)} vectors for {len(part)} inputs")
+    if start == 0:
+        return result
+    errors = {position + start: error for position, error in result.errors.items()}
+    return replace(result, positions=[position + start for position in positions], errors=errors)

@@ -1,0 +1,259 @@
+"""What a user may pass, and what it means. Text is always text; only an explicit image is ever opened."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import inspect
+import io
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeVar, cast
+from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.request import url2pathname
+
+import numpy as np
+
+from .errors import ImageError, InputError
+from .pictures import EncodedPicture, InputPicture, PixelPicture, read_stream
+from .sources import SourcePolicy, show_path, show_url
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+Parsed: TypeAlias = "str | InputPicture | InputError"
+"""An item that was understood, or why it was not."""
+
+T = TypeVar("T")
+
+_SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]+)://")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """Turns what a user passed into texts and pictures. Nothing is opened here."""
+
+    sources: SourcePolicy = field(default_factory=SourcePolicy.trusted)
+    upright: bool = True
+
+    def picture(self, given: Any) -> InputPicture:
+        """The picture that `given` means (see `types.ImageInput`). Raises `ImageError`."""
+        if isinstance(given, str):
+            return self._from_string(given)
+        if isinstance(given, os.PathLike):
+            return self._from_path(os.fsdecode(given))
+        if isinstance(given, (bytes, bytearray, memoryview)):
+            return self._encoded(partial(io.BytesIO, bytes(given)), keep=True)
+        if isinstance(given, np.ndarray):
+            return PixelPicture(_check_array(given), upright=self.upright, max_pixels=self.sources.max_pixels)
+        if _is_pil(given):
+            return PixelPicture(given, upright=self.upright, max_pixels=self.sources.max_pixels)
+        if callable(getattr(given, "read", None)):
+            return self._from_stream(given)
+        raise ImageError(f"an image cannot be a {type(given).__name__}; {_IMAGE_KINDS}")
+
+    def item(self, item: Any) -> str | InputPicture:
+        """The text or picture of one item of `encode`. Raises `InputError`."""
+        if not isinstance(item, Mapping):
+            raise InputError(f"an item cannot be a {type(item).__name__}; {_ITEM_KINDS}")
+        if "task" in item:
+            raise InputError("an item has no 'task'; use encode_text(texts, task=...)")
+        has_image = any(item.get(name) is not None for name in ("image", "image_url", "url", "base64", "data"))
+        has_image = has_image or item.get("type") in ("image", "image_url", "input_image")
+        if item.get("text") is not None and has_image and item.get("source_type") != "text":
+            raise InputError("an item is either a text or an image, not both; make two items of it")
+        if has_image:
+            return self._image_item(item)
+        if "text" in item:
+            return text(item["text"])
+        raise InputError(f"an item with the keys {', '.join(map(repr, item)) or '(none)'}; {_ITEM_KINDS}")
+
+    def _image_item(self, item: Mapping[str, Any]) -> InputPicture:
+        if item.get("image") is not None:
+            return self.picture(item["image"])
+        if item.get("image_url") is not None:
+            linked = item["image_url"]
+            return self._from_link(linked.get("url") if isinstance(linked, Mapping) else linked)
+        if item.get("url") is not None:
+            return self._from_link(item["url"])
+        encoded = item.get("base64") if item.get("base64") is not None else item.get("data")
+        if encoded is not None:
+            return self._from_base64(encoded)
+        if item.get("file_id") is not None:
+            raise ImageError("an image block with a file_id cannot be read here; pass its url or base64")
+        raise ImageError(f"an image item without an image; {_ITEM_KINDS}")
+
+    def _from_link(self, link: Any) -> InputPicture:
+        """A content block's URL: it comes from a message, so it never names a file."""
+        if not isinstance(link, str) or not link.lower().startswith(("http://", "https://", "data:")):
+            raise ImageError('the URL of an image block must start with http://, https:// or data:; use {"image": path}')
+        return self._from_string(link)
+
+    def _from_base64(self, encoded: Any) -> InputPicture:
+        if not isinstance(encoded, str):
+            raise ImageError(f"base64 of an image block must be a str, not {type(encoded).__name__}")
+        uri = encoded if encoded.startswith("data:") else f"data:;base64,{encoded}"
+        return self._from_data_uri(uri)
+
+    def _from_string(self, given: str) -> InputPicture:
+        if given[:5].lower() == "data:":
+            return self._from_data_uri(given)
+        scheme = _SCHEME.match(given)
+        if scheme is None:
+            return self._from_path(given)
+        if scheme[1].lower() in ("http", "https"):
+            return self._from_url(given)
+        if scheme[1].lower() == "file":
+            return self._from_path(_path_of_file_url(given))
+        raise ImageError(f"{show_url(given)}: {scheme[1]}:// is not fetched here; open it yourself and pass the bytes")
+
+    def _from_path(self, path: str) -> InputPicture:
+        if not path:
+            raise ImageError("an image cannot be an empty string")
+        return self._encoded(partial(self.sources.open_path, path), name=show_path(path))
+
+    def _from_url(self, url: str) -> InputPicture:
+        self.sources.check_url(url)
+        shown = None if self.sources.public_only else url  # otherwise nobody but us checks where it leads
+        return self._encoded(partial(_fetched, self.sources, url), name=show_url(url), url=shown, keep=True)
+
+    def _from_data_uri(self, uri: str) -> InputPicture:
+        self.sources.check_data_uri(uri)
+        return self._encoded(partial(_decoded, uri), keep=True)
+
+    def _from_stream(self, stream: Any) -> InputPicture:
+        if inspect.iscoroutinefunction(stream.read):
+            raise ImageError(f"{type(stream).__name__} reads asynchronously; await its read() and pass the bytes")
+        return self._encoded(partial(_streamed, stream), keep=True)
+
+    def _encoded(
+        self, source: Callable[[], BinaryIO], *, name: str | None = None, url: str | None = None, keep: bool = False
+    ) -> EncodedPicture:
+        return EncodedPicture(
+            source, name=name, url=url, keep=keep, upright=self.upright, max_pixels=self.sources.max_pixels
+        )
+
+
+_IMAGE_KINDS = (
+    "pass a path, an http(s) URL, a data URI, bytes, a binary file object, a PIL image or a uint8 array (H, W, 3)"
+)
+_ITEM_KINDS = 'an item is {"text": str}, {"image": image}, an image content block or an image_url item'
+
+
+def text(given: Any) -> str:
+    """`given` if it is a text that can be sent anywhere. Raises `InputError`."""
+    if not isinstance(given, str):
+        raise InputError(f"a text must be a str, not {type(given).__name__}")
+    try:
+        given.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"a text with half of a surrogate pair at character {error.start}, which is not valid Unicode; "
+            "repair it with text.encode('utf-8', 'replace').decode()"
+        ) from None
+    return given if type(given) is str else str.__str__(given)
+
+
+def one_or_many_texts(texts: Any) -> tuple[Sequence[Any], bool]:
+    """The texts as a sequence, and whether there was just one. Raises `InputError`."""
+    if isinstance(texts, str):
+        return [texts], True
+    if isinstance(texts, (bytes, bytearray, memoryview, Mapping)) or not isinstance(texts, Iterable):
+        raise InputError(f"expected a str or a sequence of them, not {type(texts).__name__}")
+    return _listed(texts), False
+
+
+def one_or_many_images(images: Any) -> tuple[Sequence[Any], bool]:
+    """The images as a sequence, and whether there was just one. Raises `InputError`."""
+    single = isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview)) or _is_pil(images)
+    if single or callable(getattr(images, "read", None)) or (isinstance(images, np.ndarray) and _one_array(images)):
+        return [images], True
+    if isinstance(images, Mapping):
+        raise InputError("encode_image takes images; content blocks and items go to encode([...])")
+    if not isinstance(images, Iterable):
+        raise ImageError(f"an image cannot be a {type(images).__name__}; {_IMAGE_KINDS}")
+    return _listed(images), False
+
+
+def many_items(items: Any) -> Iterable[Any]:
+    """`items` if it is an iterable of items. Raises `InputError`."""
+    if isinstance(items, (str, bytes, bytearray, memoryview, Mapping)) or not isinstance(items, Iterable):
+        raise InputError(f"expected a sequence of items, not one {type(items).__name__}; {_ITEM_KINDS}")
+    if isinstance(items, (set, frozenset)):
+        raise InputError("a set has no order, so its rows could not be told apart; pass a list")
+    return items
+
+
+def parse(values: Iterable[Any], understand: Callable[[Any], Any]) -> list[Parsed]:
+    """`understand` applied to every value; an `InputError` takes the place of what is not understood."""
+    parsed: list[Parsed] = []
+    for value in values:
+        try:
+            parsed.append(understand(value))
+        except InputError as error:
+            parsed.append(error)
+    return parsed
+
+
+def _listed(values: Iterable[Any]) -> Sequence[Any]:
+    many_items(values)
+    return values if isinstance(values, (list, tuple)) else list(values)
+
+
+def _one_array(array: np.ndarray[Any, Any]) -> bool:
+    """A 4-D array is a stack of pictures, an array of objects or strings a list of them."""
+    return array.dtype.kind not in "OUS" and array.ndim != 4
+
+
+def _is_pil(given: Any) -> bool:
+    """Whether `given` is a PIL image; Pillow is not imported to find out."""
+    return any(kind.__module__ == "PIL.Image" and kind.__name__ == "Image" for kind in type(given).__mro__)
+
+
+def _check_array(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3:
+        return array
+    if array.ndim == 3 and array.shape[0] == 3 and array.shape[2] != 3:
+        hint = "channels come last: array.transpose(1, 2, 0)"
+    elif array.ndim == 3 and array.shape[2] == 4:
+        hint = "drop the alpha channel: array[:, :, :3]"
+    elif array.ndim == 2:
+        hint = "repeat the grey channel: np.stack([array] * 3, axis=-1)"
+    elif array.dtype.kind == "f":
+        hint = "values from 0 to 1 become (array * 255).round().astype(np.uint8)"
+    else:
+        hint = "convert it, for example with PIL"
+    raise ImageError(f"an array image must be uint8 (H, W, 3), not {array.dtype} {array.shape}; {hint}")
+
+
+def _path_of_file_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost"):
+        raise ImageError(f"{show_url(url)}: a file:// URL with another host cannot be read")
+    return url2pathname(parts.path)
+
+
+def _fetched(sources: SourcePolicy, url: str) -> BinaryIO:
+    return io.BytesIO(sources.fetch(url))
+
+
+def _streamed(stream: Any) -> BinaryIO:
+    return io.BytesIO(read_stream(stream))
+
+
+def _decoded(uri: str) -> BinaryIO:
+    """The bytes that a data URI carries. Raises `ImageError`, which never shows them."""
+    header, comma, payload = uri.partition(",")
+    if not comma:
+        raise ImageError("a data URI without a comma; it should read data:image/png;base64,…")
+    if not header.lower().endswith(";base64"):
+        return io.BytesIO(unquote_to_bytes(payload))
+    compact = "".join(payload.split()).replace("-", "+").replace("_", "/").replace("%2B", "+").replace("%2F", "/")
+    compact = compact.replace("%3D", "=").rstrip("=")
+    try:
+        return io.BytesIO(base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True))
+    except (binascii.Error, ValueError) as error:
+        raise ImageError("a data URI or image block whose base64 is broken") from error

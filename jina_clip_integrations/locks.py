@@ -1,0 +1,40 @@
+"""A lock that may be pickled, copied and forked: whoever receives it gets a free lock of its own."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from typing import Any
+
+_LOCKS: weakref.WeakSet[SharedLock] = weakref.WeakSet()
+
+
+class SharedLock:
+    """A mutual exclusion lock (`with lock:`) that a forked child or an unpickled copy never finds held."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        _LOCKS.add(self)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *raised: object) -> None:
+        self._lock.release()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SharedLock, ()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SharedLock:
+        return SharedLock()
+
+
+def _free_all() -> None:
+    """In a forked child no thread is left that could release what was held in the parent."""
+    for lock in list(_LOCKS):
+        lock._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_free_all)

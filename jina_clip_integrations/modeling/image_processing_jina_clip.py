@@ -1,0 +1,135 @@
+"""From pictures to `pixel_values`, as `preprocessor_config.json` says. Pillow only, bit for bit the published result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from transformers import BatchFeature
+from transformers.image_processing_utils import BaseImageProcessor
+
+from ..errors import ConfigurationError, ImageError
+from ..images import IMAGE_MEAN, IMAGE_STD, check_resize, normalize_pixels, resize_and_crop
+
+CHANNELS = (1, 3, 4)
+
+
+class ImageSettings(TypedDict, total=False):
+    """The settings in a published `preprocessor_config.json`."""
+
+    size: int
+    mean: Sequence[float]
+    std: Sequence[float]
+    resize_mode: str
+    interpolation: str
+    fill_color: int | Sequence[int]
+
+
+# Named as in the published files, which is how the auto classes find it; `JinaClipImageProcessor` is our spelling.
+class JinaCLIPImageProcessor(BaseImageProcessor):  # type: ignore[misc]  # transformers is untyped here
+    """Pictures to `pixel_values` `(n, 3, size, size)` float32: RGB, bicubic resize, centre crop, normalisation.
+
+    The published preprocessing, step by step: EXIF orientation and transparency are ignored. Pictures are PIL images
+    or uint8 arrays, `(H, W)`, `(H, W, C)` or `(C, H, W)` with C one of 1, 3, 4; opening paths, URLs and bytes is the
+    encoder's work.
+
+    Raises:
+        ConfigurationError: a setting is unknown.
+    """
+
+    model_input_names = ("pixel_values",)
+    valid_kwargs = ImageSettings
+
+    def __init__(
+        self,
+        size: int = 224,
+        mean: Sequence[float] = IMAGE_MEAN,
+        std: Sequence[float] = IMAGE_STD,
+        resize_mode: str = "shortest",
+        interpolation: str = "bicubic",
+        fill_color: int | Sequence[int] = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ConfigurationError(f"size: a positive integer expected, not {size!r}")
+        check_resize(resize_mode, interpolation)
+        self.size = size
+        self.mean = list(mean)
+        self.std = list(std)
+        self.resize_mode = resize_mode
+        self.interpolation = interpolation
+        self.fill_color = fill_color
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square that the model sees, in pixels."""
+        return self.size
+
+    @property
+    def image_mean(self) -> list[float]:
+        return self.mean
+
+    @property
+    def image_std(self) -> list[float]:
+        return self.std
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as published, `processor_class` included, by which `AutoProcessor` finds the processor."""
+        return {**super().to_dict(), "processor_class": "JinaCLIPProcessor"}
+
+    def __call__(self, images: Any, return_tensors: str | None = None) -> BatchFeature:
+        """Prepare one picture or several; `pixel_values` is an array, or a tensor with `return_tensors="pt"`."""
+        return self.preprocess(images, return_tensors=return_tensors)
+
+    def preprocess(self, images: Any, return_tensors: str | None = None) -> BatchFeature:
+        """As `__call__`. Raises `ImageError` with the index of a picture that cannot be used."""
+        pictures = _as_list(images)
+        pixel_values = np.empty((len(pictures), 3, self.size, self.size), np.float32)
+        for index, picture in enumerate(pictures):
+            try:
+                pixel_values[index] = normalize_pixels(self.fit(picture), self.mean, self.std)
+            except ImageError as error:
+                raise error.at(index) from error.__cause__
+        return BatchFeature({"pixel_values": pixel_values}, tensor_type=return_tensors)
+
+    def fit(self, picture: Any) -> NDArray[np.uint8]:
+        """One picture at the model's size, `(size, size, 3)` uint8, before normalisation."""
+        return resize_and_crop(
+            _as_image(picture),
+            self.size,
+            mode=self.resize_mode,
+            interpolation=self.interpolation,
+            fill_color=self.fill_color,
+        )
+
+
+JinaClipImageProcessor = JinaCLIPImageProcessor
+
+
+def _as_list(images: Any) -> list[Any]:
+    if isinstance(images, list | tuple):
+        return list(images)
+    if getattr(images, "ndim", 0) == 4:
+        return list(images)
+    return [images]
+
+
+def _as_image(picture: Any) -> Image.Image:
+    if isinstance(picture, Image.Image):
+        return picture
+    if not hasattr(picture, "__array__"):
+        raise ImageError(f"a PIL image or an array expected, not {type(picture).__name__}")
+    pixels = np.asarray(picture)
+    if pixels.dtype != np.uint8:
+        raise ImageError(f"an array of uint8 levels (0 to 255) expected, not of {pixels.dtype}")
+    if pixels.ndim == 3 and pixels.shape[2] not in CHANNELS and pixels.shape[0] in CHANNELS:
+        pixels = pixels.transpose(1, 2, 0)
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in CHANNELS) or 0 in pixels.shape:
+        raise ImageError(f"an array (H, W), (H, W, C) or (C, H, W) with 1, 3 or 4 channels expected, not {pixels.shape}")
+    return Image.fromarray(np.ascontiguousarray(pixels))

@@ -1,0 +1,113 @@
+"""Tokenizer and image processor of a checkpoint in one object."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
+
+from ..errors import ConfigurationError, InputError
+from .configuration_jina_clip import JinaClipConfig
+from .image_processing_jina_clip import JinaCLIPImageProcessor
+
+MAX_LENGTH = 8192
+"""Longest text in tokens. The published `encode_text` stops at 512 unless told otherwise; the models go up to here."""
+
+NOT_HANDED_ON = ("_from_auto", "_from_pipeline", "config", "fix_mistral_regex", "trust_remote_code", "use_fast")
+"""Options of the auto classes that mean nothing here, or that are set below."""
+
+
+# Named as in the published files, which is how the auto classes find it; `JinaClipProcessor` is our spelling.
+class JinaCLIPProcessor(ProcessorMixin):  # type: ignore[misc]  # transformers is untyped here
+    """Texts to `input_ids` and `attention_mask`, pictures to `pixel_values`.
+
+    `task_instructions` maps the model's tasks to the text put in front of a query, from `config.json`;
+    `default_task` is what `task=None` means (None in both published models). Truncation and padding are set on every
+    call: the `tokenizer.json` of v2 has a truncation and a padding to 77 tokens left over from training.
+    """
+
+    def __init__(
+        self,
+        image_processor: JinaCLIPImageProcessor,
+        tokenizer: Any,
+        task_instructions: Mapping[str, str] | None = None,
+        default_task: str | None = None,
+    ) -> None:
+        self.task_instructions = dict(task_instructions or {})
+        self.default_task = default_task
+        super().__init__(image_processor, tokenizer)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> JinaCLIPProcessor:
+        """Read the tokenizer, `preprocessor_config.json` and the tasks in `config.json` of a folder or Hub id.
+
+        Takes the framework's download options. Code in a checkpoint is never run, and the tokenizer is used as it is:
+        `fix_mistral_regex`, which some versions of the framework suggest for it, would change ids.
+        """
+        source = pretrained_model_name_or_path
+        options = {name: value for name, value in kwargs.items() if name not in NOT_HANDED_ON}
+        text_config = JinaClipConfig.from_pretrained(source, **options).text_config
+        return cls(
+            JinaCLIPImageProcessor.from_pretrained(source, **options),
+            AutoTokenizer.from_pretrained(source, trust_remote_code=False, fix_mistral_regex=False, **options),
+            text_config.settings.task_instructions,
+            text_config.default_instruction_task,
+        )
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> list[str]:
+        """Write the tokenizer files and `preprocessor_config.json`, as published; the tasks are in the model's config."""
+        written = [*self.tokenizer.save_pretrained(save_directory, **kwargs)]
+        return written + [*self.image_processor.save_pretrained(save_directory, **kwargs)]
+
+    def __call__(
+        self,
+        images: Any = None,
+        text: str | Sequence[str] | None = None,
+        *,
+        task: str | None = None,
+        max_length: int = MAX_LENGTH,
+        padding: bool | str = True,
+        return_tensors: str | None = None,
+    ) -> BatchFeature:
+        """Prepare texts, pictures or both for `JinaClipModel`.
+
+        Texts are cut from the right after `max_length` tokens, special tokens and instruction included, and padded to
+        the longest. Raises `ConfigurationError` for an unknown task, `ImageError` with the index of a bad picture.
+        """
+        if images is None and text is None:
+            raise InputError("pass text, images or both")
+        data: dict[str, Any] = {}
+        if text is not None:
+            instruction = self.instruction(task)
+            texts = instruction + text if isinstance(text, str) else [instruction + one for one in text]
+            data |= self.tokenizer(
+                texts,
+                truncation=True,
+                max_length=max_length,
+                padding=padding,
+                return_token_type_ids=False,
+                return_attention_mask=True,
+                return_tensors=return_tensors,
+            )
+        if images is not None:
+            data |= self.image_processor(images, return_tensors=return_tensors)
+        return BatchFeature(data)
+
+    def instruction(self, task: str | None) -> str:
+        """The text that `task` puts in front of a query, empty for no task. Raises `ConfigurationError`, listing the tasks."""
+        task = self.default_task if task is None else task
+        if task is None:
+            return ""
+        if task not in self.task_instructions:
+            known = ", ".join(map(repr, self.task_instructions)) or "none"
+            raise ConfigurationError(f"unknown task {task!r}; this model's tasks: {known}")
+        return self.task_instructions[task]
+
+    @property
+    def model_input_names(self) -> list[str]:
+        return ["input_ids", "attention_mask", "pixel_values"]
+
+
+JinaClipProcessor = JinaCLIPProcessor

@@ -1,0 +1,308 @@
+"""Pictures as a backend sees them: nothing is read before it is asked for, and everything is decoded in one place.
+
+Pixels follow the published models: plain `convert("RGB")` of the first frame, which drops transparency and clips
+16-bit grey.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ImageError
+from .locks import SharedLock
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+ORIENTATION_TAG = 0x0112
+"""The EXIF tag that says how the camera was held."""
+
+_UPRIGHT = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+_PILLOW = SharedLock()  # Pillow loads lazily and warns through global state; neither is safe in two threads at once
+
+_SIGNATURES = (
+    (b"\x89PNG", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"RIFF", "image/webp"),
+    (b"BM", "image/bmp"),
+    (b"II*\x00", "image/tiff"),
+    (b"MM\x00*", "image/tiff"),
+)
+
+
+class InputPicture:
+    """What both kinds of picture share: the failure they met, and errors that name them. See `backends.base.Picture`."""
+
+    url: str | None = None
+    failure: ImageError | None = None
+    """The last error raised here, so that the caller's index can be found wherever it surfaces."""
+
+    def __init__(self, *, upright: bool, max_pixels: int) -> None:
+        self._upright = upright
+        self._max_pixels = max_pixels
+
+    @property
+    def label(self) -> str:
+        """Short name for messages."""
+        raise NotImplementedError
+
+    def open(self) -> PIL.Image.Image:
+        """The decoded RGB picture, turned upright if the encoder was told so. Raises `ImageError`."""
+        with self._naming():
+            return self._decode()
+
+    def pixel_digest(self) -> str:
+        """SHA-256 of size and RGB pixels, in hex: equal for equal pictures, however they were given."""
+        image = self.open()
+        digest = hashlib.sha256(b"RGB %d %d\n" % image.size)
+        digest.update(np.ascontiguousarray(image))
+        return digest.hexdigest()
+
+    def file_digest(self) -> str | None:
+        """SHA-256 of the encoded file, in hex; None for pixels that came without one."""
+        return None
+
+    def release(self) -> None:
+        """Forget bytes that were kept for this job."""
+
+    def _decode(self) -> PIL.Image.Image:
+        raise NotImplementedError
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        try:
+            yield
+        except ImageError as error:
+            self.failure = error
+            raise
+        except MemoryError:
+            raise
+        except Exception as error:  # decoders raise anything at all on bad data
+            self.failure = ImageError(f"{self.label}: {_reason(error)}")
+            raise self.failure from error
+
+    def _check_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        width, height = size
+        if width < 1 or height < 1:
+            raise ImageError(f"{self.label}: a picture of {width} x {height} pixels has nothing to embed")
+        if width * height > self._max_pixels:
+            raise ImageError(
+                f"{self.label}: {width} x {height} pixels are more than the {self._max_pixels:,} that the source "
+                "policy allows (max_pixels)"
+            )
+        return width, height
+
+
+class EncodedPicture(InputPicture):
+    """A picture that exists as an encoded file: a path, a URL, bytes, a data URI, a file object."""
+
+    def __init__(
+        self,
+        source: Callable[[], BinaryIO],
+        *,
+        name: str | None = None,
+        url: str | None = None,
+        keep: bool = False,
+        upright: bool = True,
+        max_pixels: int,
+    ) -> None:
+        """`source` opens the file; with `keep` its bytes are read once and kept until `release()`."""
+        super().__init__(upright=upright, max_pixels=max_pixels)
+        self._source = source
+        self._name = name
+        self.url = url
+        self._keep = keep
+        self._kept: bytes | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def label(self) -> str:
+        """The path, the URL without its query, or type, size and digest of bytes."""
+        if self._name is not None:
+            return self._name
+        return describe_bytes(self._kept) if self._kept is not None else "a picture"
+
+    def read(self) -> bytes:
+        """The encoded file as it was given. Raises `ImageError`."""
+        with self._naming(), self._stream() as stream:
+            return stream.read()
+
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels as `open()` gives them, from the header alone. Raises `ImageError`."""
+        with self._naming(), self._stream() as stream, self._header(stream) as image:
+            sideways = self._upright and image.format != "TIFF" and _orientation(image) >= 5  # Pillow turns TIFF itself
+            return image.size[::-1] if sideways else image.size
+
+    def file_digest(self) -> str:
+        """SHA-256 of the encoded file, in hex. Raises `ImageError`."""
+        digest = hashlib.sha256()
+        with self._naming(), self._stream() as stream:
+            while block := stream.read(2**20):
+                digest.update(block)
+        return digest.hexdigest()
+
+    def release(self) -> None:
+        """Forget bytes that were kept for this job."""
+        self._kept = None
+
+    def _stream(self) -> BinaryIO:
+        if not self._keep:
+            return self._source()
+        with self._lock:
+            if self._kept is None:
+                with self._source() as stream:
+                    self._kept = stream.read()
+            return io.BytesIO(self._kept)
+
+    def _decode(self) -> PIL.Image.Image:
+        with self._stream() as stream, self._header(stream) as image:
+            return as_rgb(image, upright=self._upright)
+
+    @contextmanager
+    def _header(self, stream: BinaryIO) -> Iterator[PIL.Image.Image]:
+        import PIL.Image
+
+        with _quiet_pillow():
+            image = PIL.Image.open(stream)
+        with image:
+            self._check_size(image.size)
+            yield image
+
+
+class PixelPicture(InputPicture):
+    """A picture that came as pixels: a PIL image or an `(H, W, 3)` uint8 array."""
+
+    def __init__(
+        self, pixels: PIL.Image.Image | NDArray[np.uint8], *, upright: bool = True, max_pixels: int
+    ) -> None:
+        super().__init__(upright=upright, max_pixels=max_pixels)
+        self._pixels = pixels
+
+    @property
+    def label(self) -> str:
+        """What it is and how large."""
+        if isinstance(self._pixels, np.ndarray):
+            return f"array {self._pixels.shape[1]} x {self._pixels.shape[0]}"
+        return f"PIL image {self._pixels.width} x {self._pixels.height} {self._pixels.mode}"
+
+    def read(self) -> bytes:
+        """The picture of `open()` as PNG."""
+        buffer = io.BytesIO()
+        self.open().save(buffer, format="PNG", compress_level=1)
+        return buffer.getvalue()
+
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels as `open()` gives them. Raises `ImageError`."""
+        with self._naming():
+            if isinstance(self._pixels, np.ndarray):
+                return self._check_size((self._pixels.shape[1], self._pixels.shape[0]))
+            return self._check_size(self.open().size)
+
+    def _decode(self) -> PIL.Image.Image:
+        import PIL.Image
+
+        if isinstance(self._pixels, np.ndarray):
+            self._check_size((self._pixels.shape[1], self._pixels.shape[0]))
+            return PIL.Image.fromarray(np.ascontiguousarray(self._pixels))
+        self._check_size(self._pixels.size)
+        return as_rgb(self._pixels, upright=self._upright, borrowed=True)
+
+
+def as_rgb(image: PIL.Image.Image, *, upright: bool, borrowed: bool = False) -> PIL.Image.Image:
+    """First frame of `image` in RGB, turned by its EXIF orientation if `upright`. A `borrowed` image is not changed."""
+    import PIL.Image
+
+    if borrowed:
+        with _PILLOW:
+            image.load()
+    else:
+        image.load()
+    turn = _UPRIGHT.get(_orientation(image)) if upright else None
+    if turn is not None:
+        image = image.transpose(PIL.Image.Transpose[turn])
+    if image.mode == "RGB":
+        return image
+    if "transparency" in image.info:  # not used for RGB, and Pillow warns about it
+        image = image.copy() if borrowed else image
+        del image.info["transparency"]
+    return image.convert("RGB")
+
+
+def _orientation(image: PIL.Image.Image) -> int:
+    """EXIF orientation, 1 to 8; 1 where there is none or the EXIF data is broken."""
+    try:
+        with _quiet_pillow():
+            value = image.getexif().get(ORIENTATION_TAG, 1)
+    except Exception:  # broken metadata does not make a broken picture
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+@contextmanager
+def _quiet_pillow() -> Iterator[None]:
+    """Pillow's warnings about odd files are decided here (by size limits and errors), not shown."""
+    with _PILLOW, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
+
+
+def _reason(error: Exception) -> str:
+    import PIL
+
+    if isinstance(error, PIL.UnidentifiedImageError):
+        return "not a picture in a format that Pillow reads (JPEG, PNG, WebP, GIF, BMP, TIFF, …)"
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, IsADirectoryError):
+        return "a folder, not a picture; pass the files in it"
+    if isinstance(error, PermissionError):
+        return "may not be read (permission denied)"
+    if type(error).__name__ == "DecompressionBombError":
+        return "more pixels than Pillow's limit against decompression bombs (PIL.Image.MAX_IMAGE_PIXELS)"
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read ({error.strerror})"
+    return f"broken or truncated ({type(error).__name__}: {_first_line(error)})"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:120]
+
+
+def describe_bytes(data: bytes) -> str:
+    """`image/png 12 kB sha256:ab12cd34`: enough to find a picture again without showing it."""
+    kind = next((mime for magic, mime in _SIGNATURES if data.startswith(magic)), "unknown data")
+    size = f"{len(data):,} B" if len(data) < 1000 else f"{len(data) / 1000:,.0f} kB"
+    return f"{kind} {size} sha256:{hashlib.sha256(data).hexdigest()[:8]}"
+
+
+def read_stream(stream: Any) -> bytes:
+    """All bytes of a binary file object, from its start where it can seek; its position is left as it was."""
+    with _PILLOW:
+        seekable = bool(getattr(stream, "seekable", lambda: False)())
+        position = stream.tell() if seekable else None
+        if seekable:
+            stream.seek(0)
+        data = stream.read()
+        if position is not None:
+            stream.seek(position)
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise ImageError("a file object opened in text mode; open it with mode 'rb'")
+    return bytes(data)

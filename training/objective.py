@@ -1,0 +1,99 @@
+"""The Matryoshka contrastive loss, and the optimiser for the matrices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+#: Widths at which the loss is taken, with their weights.
+WIDTHS = {16: 0.5, 32: 0.75, 64: 1.0, 128: 1.25}
+MAX_SCALE = math.log(80.0)
+
+
+def soft_cross_entropy(logits: Tensor, positive: Tensor, ignored: Tensor | None = None) -> Tensor:
+    """Mean over rows of the mean `-log p` of each row's positives; rows without a positive do not count.
+
+    `logits`, `positive` (bool) and `ignored` (bool, neither positive nor negative) are `(R, K)`.
+    """
+    if ignored is not None:
+        logits = logits.masked_fill(ignored, -1e4)
+    counts = positive.sum(dim=1)
+    gain = (logits * positive).sum(dim=1) / counts.clamp(min=1)
+    return ((logits.logsumexp(dim=1) - gain) * (counts > 0)).sum() / (counts > 0).sum().clamp(min=1)
+
+
+class Objective(nn.Module):
+    """Pictures and captions against each other and against one proxy vector per emoji.
+
+    The proxies give every sample all emoji as negatives; they are thrown away after training. `scale` and
+    `proxy_scale` are logarithms of the factors on the cosines.
+    """
+
+    def __init__(self, emoji: int, width: int) -> None:
+        super().__init__()
+        self.proxies = nn.Parameter(torch.randn(emoji, width) * width**-0.5)
+        self.scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        self.proxy_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+
+    def forward(self, pictures: Tensor, captions: Tensor, rows: Tensor, true_for: Tensor, unknown: Tensor) -> Tensor:
+        """Return the loss of `(B, W)` pictures of the emoji in `rows` and `(C, W)` captions.
+
+        `true_for` and `unknown` are `(C, emoji)` bool: which emoji a caption names, and for which that is undecided.
+        """
+        pair_true, pair_unknown = true_for[:, rows], unknown[:, rows]
+        scale, proxy_scale = self.scale.clamp(max=MAX_SCALE).exp(), self.proxy_scale.clamp(max=MAX_SCALE).exp()
+        total = pictures.new_zeros(())
+        for width, weight in WIDTHS.items():
+            picture, caption, proxy = (F.normalize(x[:, :width], dim=-1) for x in (pictures, captions, self.proxies))
+            pairs = scale * caption @ picture.T  # (C, B)
+            loss = soft_cross_entropy(pairs, pair_true, pair_unknown)
+            loss = loss + soft_cross_entropy(pairs.T, pair_true.T, pair_unknown.T)
+            loss = loss + F.cross_entropy(proxy_scale * picture @ proxy.T, rows, label_smoothing=0.05)
+            loss = loss + soft_cross_entropy(proxy_scale * caption @ proxy.T, true_for, unknown)
+            total = total + weight * loss
+        return total / sum(WIDTHS.values())
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose update is made orthogonal by a Newton-Schulz iteration (Jordan et al., 2024), batched by shape.
+
+    Matrices of one shape are stacked, so that a step is a few batched products. The update is scaled to the size
+    that AdamW's would have, so both optimisers share one learning rate.
+    """
+
+    def __init__(self, params: Iterable[nn.Parameter], lr: float, weight_decay: float, momentum: float = 0.95) -> None:
+        super().__init__(list(params), {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update every matrix that has a gradient."""
+        for group in self.param_groups:
+            by_shape: dict[torch.Size, list[nn.Parameter]] = {}
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    by_shape.setdefault(parameter.shape, []).append(parameter)
+            for shape, parameters in by_shape.items():
+                updates = []
+                for parameter in parameters:
+                    momentum = self.state[parameter].setdefault("momentum", torch.zeros_like(parameter))
+                    momentum.lerp_(parameter.grad, 1 - group["momentum"])
+                    updates.append(parameter.grad.lerp(momentum, group["momentum"]))  # Nesterov
+                step = group["lr"] * 0.2 * max(shape) ** 0.5
+                for parameter, update in zip(parameters, orthogonalised(torch.stack(updates)), strict=True):
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-step)
+
+
+def orthogonalised(matrices: Tensor, steps: int = 5) -> Tensor:
+    """Return `(n, a, b)` matrices with all singular values moved close to 1, in float32."""
+    x = matrices.bfloat16()
+    wide = x.shape[1] <= x.shape[2]
+    x = x if wide else x.mT
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return (x if wide else x.mT).float()
