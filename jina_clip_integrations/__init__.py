@@ -15,6 +15,7 @@ _ROOMS = {
     "backends.base": ("Batch", "BatchResult", "EmbeddingBackend", "Picture", "Usage"),
     "backends.dialects": ("Dialect",),
     "backends.local": ("LocalBackend",),
+    "backends.sagemaker": ("SageMakerBackend",),
     "catalog": ("ModelSpec",),
     "encoder": ("JinaClipEncoder",),
     "errors": (
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from .backends.base import Usage as Usage
     from .backends.dialects import Dialect as Dialect
     from .backends.local import LocalBackend as LocalBackend
+    from .backends.sagemaker import SageMakerBackend as SageMakerBackend
     from .catalog import ModelSpec as ModelSpec
     from .encoder import JinaClipEncoder as JinaClipEncoder
     from .errors import ApiConnectionError as ApiConnectionError

@@ -256,4 +256,3 @@ def _leave_connections() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_connections)
-

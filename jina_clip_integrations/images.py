@@ -29,8 +29,8 @@ FILTERS = {"bicubic": "BICUBIC", "bilinear": "BILINEAR"}
 """Names of the published `interpolation` setting to Pillow's."""
 
 CROP_FIRST_RATIO = 32
-"""From this ratio of the sides on, only the part of a picture that survives the crop is resampled: at most two 8-bit levels off,
-where the whole of a 10 x 100,000 picture would become 512 x 5,120,000."""
+"""From this ratio of the sides on, only the part of a picture that survives the crop is resampled, at most two 8-bit
+levels off; the whole of a 10 x 100,000 picture would become 512 x 5,120,000."""
 
 MAX_FILTER_SUPPORT = 2.0
 """Reach of the bicubic filter in output pixels (or source pixels when enlarging), the widest of `FILTERS`."""

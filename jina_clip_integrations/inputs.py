@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeVar, cast
+from typing import Any, BinaryIO, TypeAlias
 from urllib.parse import unquote_to_bytes, urlsplit
 from urllib.request import url2pathname
 
@@ -21,13 +21,8 @@ from .errors import ImageError, InputError
 from .pictures import EncodedPicture, InputPicture, PixelPicture, read_stream
 from .sources import SourcePolicy, show_path, show_url
 
-if TYPE_CHECKING:
-    import PIL.Image
-
 Parsed: TypeAlias = "str | InputPicture | InputError"
 """An item that was understood, or why it was not."""
-
-T = TypeVar("T")
 
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]+)://")
 
@@ -41,6 +36,8 @@ class Reader:
 
     def picture(self, given: Any) -> InputPicture:
         """The picture that `given` means (see `types.ImageInput`). Raises `ImageError`."""
+        if isinstance(given, InputPicture):
+            return given
         if isinstance(given, str):
             return self._from_string(given)
         if isinstance(given, os.PathLike):
@@ -68,7 +65,7 @@ class Reader:
         if has_image:
             return self._image_item(item)
         if "text" in item:
-            return text(item["text"])
+            return check_text(item["text"])
         raise InputError(f"an item with the keys {', '.join(map(repr, item)) or '(none)'}; {_ITEM_KINDS}")
 
     def _image_item(self, item: Mapping[str, Any]) -> InputPicture:
@@ -89,7 +86,7 @@ class Reader:
     def _from_link(self, link: Any) -> InputPicture:
         """A content block's URL: it comes from a message, so it never names a file."""
         if not isinstance(link, str) or not link.lower().startswith(("http://", "https://", "data:")):
-            raise ImageError('the URL of an image block must start with http://, https:// or data:; use {"image": path}')
+            raise ImageError('an image block\'s URL must start with http://, https:// or data:; use {"image": path}')
         return self._from_string(link)
 
     def _from_base64(self, encoded: Any) -> InputPicture:
@@ -118,7 +115,9 @@ class Reader:
     def _from_url(self, url: str) -> InputPicture:
         self.sources.check_url(url)
         shown = None if self.sources.public_only else url  # otherwise nobody but us checks where it leads
-        return self._encoded(partial(_fetched, self.sources, url), name=show_url(url), url=shown, keep=True)
+        return self._encoded(
+            partial(_fetched, self.sources, url), name=show_url(url), url=shown, remote=True, keep=True
+        )
 
     def _from_data_uri(self, uri: str) -> InputPicture:
         self.sources.check_data_uri(uri)
@@ -129,12 +128,8 @@ class Reader:
             raise ImageError(f"{type(stream).__name__} reads asynchronously; await its read() and pass the bytes")
         return self._encoded(partial(_streamed, stream), keep=True)
 
-    def _encoded(
-        self, source: Callable[[], BinaryIO], *, name: str | None = None, url: str | None = None, keep: bool = False
-    ) -> EncodedPicture:
-        return EncodedPicture(
-            source, name=name, url=url, keep=keep, upright=self.upright, max_pixels=self.sources.max_pixels
-        )
+    def _encoded(self, source: Callable[[], BinaryIO], **about: Any) -> EncodedPicture:
+        return EncodedPicture(source, upright=self.upright, max_pixels=self.sources.max_pixels, **about)
 
 
 _IMAGE_KINDS = (
@@ -143,7 +138,7 @@ _IMAGE_KINDS = (
 _ITEM_KINDS = 'an item is {"text": str}, {"image": image}, an image content block or an image_url item'
 
 
-def text(given: Any) -> str:
+def check_text(given: Any) -> str:
     """`given` if it is a text that can be sent anywhere. Raises `InputError`."""
     if not isinstance(given, str):
         raise InputError(f"a text must be a str, not {type(given).__name__}")
@@ -193,7 +188,7 @@ def parse(values: Iterable[Any], understand: Callable[[Any], Any]) -> list[Parse
     for value in values:
         try:
             parsed.append(understand(value))
-        except InputError as error:
+        except InputError as error:  # noqa: PERF203
             parsed.append(error)
     return parsed
 

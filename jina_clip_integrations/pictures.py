@@ -35,6 +35,9 @@ _UPRIGHT = {
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
+UNREAD = "a picture"
+"""Label of bytes that nobody has read yet."""
+
 _PILLOW = SharedLock()  # Pillow loads lazily and warns through global state; neither is safe in two threads at once
 
 _SIGNATURES = (
@@ -48,10 +51,32 @@ _SIGNATURES = (
 )
 
 
+class PixelBudget:
+    """How many bytes of decoded pictures may be held at once."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._left = limit_bytes
+        self._lock = threading.Lock()
+
+    def take(self, size_bytes: int) -> bool:
+        """Reserve that many bytes, or nothing if there is no room."""
+        with self._lock:
+            fits = size_bytes <= self._left
+            self._left -= size_bytes if fits else 0
+            return fits
+
+    def give(self, size_bytes: int) -> None:
+        """Free what was reserved."""
+        with self._lock:
+            self._left += size_bytes
+
+
 class InputPicture:
-    """What both kinds of picture share: the failure they met, and errors that name them. See `backends.base.Picture`."""
+    """What both kinds of `backends.base.Picture` share: the failure they met, and errors that name them."""
 
     url: str | None = None
+    is_remote: bool = False
+    """Whether it has to be fetched before anything is known of it."""
     failure: ImageError | None = None
     """The last error raised here, so that the caller's index can be found wherever it surfaces."""
 
@@ -59,9 +84,16 @@ class InputPicture:
         self._upright = upright
         self._max_pixels = max_pixels
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.label}>"
+
     @property
     def label(self) -> str:
         """Short name for messages."""
+        raise NotImplementedError
+
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels as `open()` gives them. Raises `ImageError`."""
         raise NotImplementedError
 
     def open(self) -> PIL.Image.Image:
@@ -69,11 +101,16 @@ class InputPicture:
         with self._naming():
             return self._decode()
 
-    def pixel_digest(self) -> str:
-        """SHA-256 of size and RGB pixels, in hex: equal for equal pictures, however they were given."""
+    def pixel_digest(self, *, hold: PixelBudget | None = None) -> str:
+        """SHA-256 of size and RGB pixels, in hex: equal for equal pictures, however they were given.
+
+        If `hold` has room the decoded picture is kept for `open()` until it is released.
+        """
         image = self.open()
         digest = hashlib.sha256(b"RGB %d %d\n" % image.size)
-        digest.update(np.ascontiguousarray(image))
+        digest.update(image.tobytes())
+        if hold is not None:
+            self._hold(image, hold)
         return digest.hexdigest()
 
     def file_digest(self) -> str | None:
@@ -82,6 +119,9 @@ class InputPicture:
 
     def release(self) -> None:
         """Forget bytes that were kept for this job."""
+
+    def _hold(self, image: PIL.Image.Image, budget: PixelBudget) -> None:
+        """Keep the decoded picture, where it would have to be decoded again."""
 
     def _decode(self) -> PIL.Image.Image:
         raise NotImplementedError
@@ -120,6 +160,7 @@ class EncodedPicture(InputPicture):
         *,
         name: str | None = None,
         url: str | None = None,
+        remote: bool = False,
         keep: bool = False,
         upright: bool = True,
         max_pixels: int,
@@ -129,16 +170,18 @@ class EncodedPicture(InputPicture):
         self._source = source
         self._name = name
         self.url = url
+        self.is_remote = remote
         self._keep = keep
         self._kept: bytes | None = None
         self._lock = threading.Lock()
+        self._held: tuple[PIL.Image.Image, PixelBudget] | None = None
 
     @property
     def label(self) -> str:
         """The path, the URL without its query, or type, size and digest of bytes."""
         if self._name is not None:
             return self._name
-        return describe_bytes(self._kept) if self._kept is not None else "a picture"
+        return describe_bytes(self._kept) if self._kept is not None else UNREAD
 
     def read(self) -> bytes:
         """The encoded file as it was given. Raises `ImageError`."""
@@ -160,8 +203,15 @@ class EncodedPicture(InputPicture):
         return digest.hexdigest()
 
     def release(self) -> None:
-        """Forget bytes that were kept for this job."""
+        """Forget bytes and pixels that were kept for this job."""
         self._kept = None
+        held, self._held = self._held, None
+        if held is not None:
+            held[1].give(_pixel_bytes(held[0]))
+
+    def _hold(self, image: PIL.Image.Image, budget: PixelBudget) -> None:
+        if budget.take(_pixel_bytes(image)):
+            self._held = image, budget
 
     def _stream(self) -> BinaryIO:
         if not self._keep:
@@ -173,6 +223,9 @@ class EncodedPicture(InputPicture):
             return io.BytesIO(self._kept)
 
     def _decode(self) -> PIL.Image.Image:
+        held = self._held
+        if held is not None:
+            return held[0]
         with self._stream() as stream, self._header(stream) as image:
             return as_rgb(image, upright=self._upright)
 
@@ -190,9 +243,7 @@ class EncodedPicture(InputPicture):
 class PixelPicture(InputPicture):
     """A picture that came as pixels: a PIL image or an `(H, W, 3)` uint8 array."""
 
-    def __init__(
-        self, pixels: PIL.Image.Image | NDArray[np.uint8], *, upright: bool = True, max_pixels: int
-    ) -> None:
+    def __init__(self, pixels: PIL.Image.Image | NDArray[np.uint8], *, upright: bool = True, max_pixels: int) -> None:
         super().__init__(upright=upright, max_pixels=max_pixels)
         self._pixels = pixels
 
@@ -284,6 +335,10 @@ def _reason(error: Exception) -> str:
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0][:120]
+
+
+def _pixel_bytes(image: PIL.Image.Image) -> int:
+    return image.width * image.height * 3
 
 
 def describe_bytes(data: bytes) -> str:

@@ -191,7 +191,7 @@ class ApiSettings:
             raise ConfigurationError(f"timeout must be seconds or an httpx.Timeout, not {type(self.timeout).__name__}")
 
     def __repr__(self) -> str:
-        shown = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in SECRET_OPTIONS}
+        shown = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in SECRET_OPTIONS | LIVE_OPTIONS}
         changed = (f"{name}={value!r}" for name, value in shown.items() if value != _default(type(self), name))
         return f"{type(self).__name__}({', '.join(changed)})"
 

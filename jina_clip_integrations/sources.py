@@ -68,7 +68,9 @@ class SourcePolicy:
         return _changed(cls(), changes)
 
     @classmethod
-    def agent(cls, roots: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (), **changes: Any) -> SourcePolicy:
+    def agent(
+        cls, roots: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (), **changes: Any
+    ) -> SourcePolicy:
         """For strings that a model or a stranger wrote: files inside `roots` only, public https addresses only.
 
         Without `roots` no file at all. `changes` are fields of this class.
@@ -100,7 +102,9 @@ class SourcePolicy:
         if not self.data_uris:
             raise ImageError("data URI: the source policy does not allow data URIs")
         if len(uri) * 3 // 4 > self.max_bytes + 1024:
-            raise ImageError(f"data URI: more than {self.max_bytes:,} bytes, the limit of the source policy (max_bytes)")
+            raise ImageError(
+                f"data URI: more than {self.max_bytes:,} bytes, the limit of the source policy (max_bytes)"
+            )
 
     def open_path(self, path: str) -> BinaryIO:
         """Open the file at `path` if this policy allows it. Raises `ImageError` or `OSError`."""

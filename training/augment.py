@@ -19,6 +19,9 @@ STD = torch.tensor(PREPROCESSOR_CONFIG["std"]).view(1, 3, 1, 1)
 _RGB_TO_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 _YIQ_TO_RGB = torch.linalg.inv(_RGB_TO_YIQ)
 
+#: Noise to take pieces from: drawing fresh numbers for every pixel costs more than the rest of the augmentation.
+_NOISE = torch.randn(2**22, generator=torch.Generator().manual_seed(0))
+
 MONOCHROME_STYLE = "fluent-emoji-high-contrast"
 
 
@@ -115,5 +118,7 @@ def _finish(pixels: Tensor, rng: torch.Generator) -> Tensor:
     edge = (pixels - soft).abs().amax(dim=1, keepdim=True)
     line = (edge * _between(rng, 3.0, 8.0, count, 1, 1, 1)).clamp(0, 1) * _chance(rng, 0.12, count)
     result = result * (1 - line)
-    noise = torch.randn(pixels.shape, generator=rng) * _between(rng, 0.0, 0.08, count, 1, 1, 1)
-    return (result + noise * _chance(rng, 0.25, count)).clamp(0, 1)
+    start = int(torch.randint(len(_NOISE) - pixels.numel(), (), generator=rng))
+    noise = _NOISE[start : start + pixels.numel()].view_as(pixels)
+    strength = _between(rng, 0.0, 0.08, count, 1, 1, 1) * _chance(rng, 0.25, count)
+    return (result + noise * strength).clamp(0, 1)

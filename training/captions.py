@@ -81,7 +81,7 @@ class CaptionSource:
         entry = self.emoji[row]
         words = () if entry.keywords_held_out else entry.keywords[language]
         if kind.startswith("keyword") and words:
-            count = 1 if kind == "keyword" else rng.choice((2, 3, 4, len(words)))
+            count = 1 if kind == "keyword" else rng.choice((2, 3, 4, 6))
             picked = rng.sample(words, min(count, len(words)))
             true_for = set.intersection(*(self._by_word[language, word.casefold()] for word in picked))
             text = rng.choice((" ", ", ", " ")).join(picked)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-#: Widths at which the loss is taken, with their weights.
+#: Widths at which the loss is taken, with their weights; the proxies take part at some of them.
 WIDTHS = {16: 0.5, 32: 0.75, 64: 1.0, 128: 1.25}
+PROXY_WIDTHS = {32: 1.0, 128: 1.5}
 MAX_SCALE = math.log(80.0)
 
 
@@ -46,16 +47,19 @@ class Objective(nn.Module):
         """
         pair_true, pair_unknown = true_for[:, rows], unknown[:, rows]
         scale, proxy_scale = self.scale.clamp(max=MAX_SCALE).exp(), self.proxy_scale.clamp(max=MAX_SCALE).exp()
-        total = pictures.new_zeros(())
+        loss = pictures.new_zeros(())
         for width, weight in WIDTHS.items():
-            picture, caption, proxy = (F.normalize(x[:, :width], dim=-1) for x in (pictures, captions, self.proxies))
+            picture, caption = (F.normalize(x[:, :width], dim=-1) for x in (pictures, captions))
             pairs = scale * caption @ picture.T  # (C, B)
-            loss = soft_cross_entropy(pairs, pair_true, pair_unknown)
-            loss = loss + soft_cross_entropy(pairs.T, pair_true.T, pair_unknown.T)
-            loss = loss + F.cross_entropy(proxy_scale * picture @ proxy.T, rows, label_smoothing=0.05)
-            loss = loss + soft_cross_entropy(proxy_scale * caption @ proxy.T, true_for, unknown)
-            total = total + weight * loss
-        return total / sum(WIDTHS.values())
+            both = soft_cross_entropy(pairs, pair_true, pair_unknown)
+            both = both + soft_cross_entropy(pairs.T, pair_true.T, pair_unknown.T)
+            loss = loss + weight / sum(WIDTHS.values()) * both
+        for width, weight in PROXY_WIDTHS.items():
+            picture, caption, proxy = (F.normalize(x[:, :width], dim=-1) for x in (pictures, captions, self.proxies))
+            both = F.cross_entropy(proxy_scale * picture @ proxy.T, rows, label_smoothing=0.05)
+            both = both + soft_cross_entropy(proxy_scale * caption @ proxy.T, true_for, unknown)
+            loss = loss + weight / sum(PROXY_WIDTHS.values()) * both
+        return loss
 
 
 class Muon(torch.optim.Optimizer):

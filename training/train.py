@@ -4,16 +4,21 @@
 
 Seeded, with a budget in steps. A checkpoint is kept every `--save-every` steps in `training/.cache/run`; starting the
 same command again goes on from there. The log is `training/results/train_log.csv`.
+
+The two towers and the preparation of the next batch run in three threads with one core each: on few, shared cores
+that is faster than splitting every small operation, where each would wait for the slower half.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import csv
 import io
 import math
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +39,22 @@ from jina_clip_integrations.modeling.text_tower import TextTower
 from jina_clip_integrations.modeling.vision_tower import VisionTower
 from objective import Muon, Objective
 from render import HELD_OUT_STYLE, on_white
+from speed import use_fast_attention
 from vocabulary import TOKENIZER_FOLDER
 
 SEED = 20
+#: Learning rates of the matrices, and of the word table and the proxies, as multiples of the base rate.
+MUON_RATE, TABLE_RATE = 3.5, 2.5
 RESULTS = Path(__file__).parent / "results"
-CAPTIONS_PER_PICTURE = 4
-TEXT_CHUNKS = 4
-MAX_TOKENS = 48
+CAPTIONS_PER_PICTURE = 3
+TEXT_CHUNKS = 6
+MAX_TOKENS = 32
 PATCHES = (IMAGE_SIZE // PATCH_SIZE) ** 2
-#: Share of the run with half of the patches dropped.
+#: Share of the run in which only `KEPT_PATCHES` random patches are computed.
 DROPPING_SHARE = 0.85
-EMA_EVERY = 4
+KEPT_PATCHES = 26
+#: The averaged weights move this share of the way per step, in one go every few steps.
+EMA_RATE, EMA_EVERY = 0.002, 4
 
 
 class Towers(nn.Module):
@@ -54,7 +64,7 @@ class Towers(nn.Module):
         super().__init__()
         config = JinaClipConfig(**CONFIG)
         self.vision = VisionTower(config.vision_config)
-        self.text = TextTower(config.text_config.settings)
+        self.text = TextTower(config.text_config)
         self.objective = Objective(emoji, WIDTH)
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2 and "embeddings" not in name and "proxies" not in name:
@@ -64,19 +74,28 @@ class Towers(nn.Module):
         nn.init.normal_(self.text.word_embeddings.weight, std=WIDTH**-0.5)
 
 
-def optimisers(model: Towers, lr: float, kind: str) -> list[torch.optim.Optimizer]:
-    """Matrices get Muon (or AdamW) with weight decay, everything else AdamW without."""
-    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embedd" not in n and "proxies" not in n]
-    chosen = {id(p) for p in matrices}
+def optimisers(model: Towers, lr: float) -> list[torch.optim.Optimizer]:
+    """Matrices get Muon with weight decay, one instance per tower; tables and the rest AdamW, at their own rates.
+
+    Every group keeps its peak rate under `peak`.
+    """
+    tables = [model.text.word_embeddings.weight, model.objective.proxies]
+    towers = [
+        [p for n, p in tower.named_parameters() if p.ndim == 2 and "embeddings" not in n]
+        for tower in (model.vision, model.text)
+    ]
+    chosen = {id(p) for group in (tables, *towers) for p in group}
     rest = [p for p in model.parameters() if id(p) not in chosen]
-    adam = torch.optim.AdamW([{"params": rest, "weight_decay": 0.0}], lr=lr, betas=(0.9, 0.98), fused=True)
-    if kind == "adamw":
-        adam.add_param_group({"params": matrices, "weight_decay": 0.1})
-        return [adam]
-    return [adam, Muon(matrices, lr=lr, weight_decay=0.1)]
+    groups = [{"params": tables, "lr": TABLE_RATE * lr}, {"params": rest, "lr": lr}]
+    adam = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
+    optims = [adam, *(Muon(tower, lr=MUON_RATE * lr, weight_decay=0.04) for tower in towers)]
+    for optim in optims:
+        for group in optim.param_groups:
+            group["peak"] = group["lr"]
+    return optims
 
 
-def schedule(step: int, steps: int, warmup: int = 150) -> float:
+def schedule(step: int, steps: int, warmup: int = 100) -> float:
     """Return the factor on the learning rate: linear warm-up, then a cosine to 1% of the peak."""
     if step < warmup:
         return (step + 1) / warmup
@@ -117,8 +136,8 @@ class Batches:
 
 
 def padded(encoded: list[list[int]]) -> Tensor:
-    """Pad token ids to a multiple of 4 (few shapes, so few compilations), cutting what exceeds `MAX_TOKENS`."""
-    length = min(MAX_TOKENS, -(-max(map(len, encoded)) // 4) * 4)
+    """Pad token ids to the longest row, cutting what exceeds `MAX_TOKENS`."""
+    length = min(MAX_TOKENS, max(map(len, encoded)))
     out = torch.ones(len(encoded), length, dtype=torch.long)
     for row, ids in enumerate(encoded):
         kept = ids if len(ids) <= length else [*ids[: length - 1], ids[-1]]
@@ -167,8 +186,8 @@ def _pixels(pictures: np.ndarray) -> Tensor:
 
 
 def kept_patches(batch: int, rng: torch.Generator) -> Tensor:
-    """Return `(batch, PATCHES / 2)` indices of the patches that are computed."""
-    return torch.rand(batch, PATCHES, generator=rng).argsort(dim=1)[:, : PATCHES // 2].contiguous()
+    """Return `(batch, KEPT_PATCHES)` indices of the patches that are computed."""
+    return torch.rand(batch, PATCHES, generator=rng).argsort(dim=1)[:, :KEPT_PATCHES].contiguous()
 
 
 def save(path: Path, **state: Any) -> None:
@@ -182,6 +201,7 @@ def save(path: Path, **state: Any) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Run the steps that are left."""
+    torch.set_num_threads(1)
     torch.manual_seed(SEED)
     emoji = load_emoji()
     tokenizer = Tokenizer.from_file(str(TOKENIZER_FOLDER / "tokenizer.json"))
@@ -189,7 +209,7 @@ def train(args: argparse.Namespace) -> None:
     probe = Probe(tokenizer, CACHE / "styles.npz")
     model, average = Towers(len(emoji)), Towers(len(emoji)).requires_grad_(False)
     average.load_state_dict(model.state_dict())
-    optims = optimisers(model, args.lr, args.optimiser)
+    optims = optimisers(model, args.lr)
     start, log = 0, []
     checkpoint = args.run / "checkpoint.pt"
     if checkpoint.exists():
@@ -200,35 +220,43 @@ def train(args: argparse.Namespace) -> None:
             optim.load_state_dict(saved)
         start, log = state["step"], state["log"]
         print("resuming at step", start, flush=True)
-    vision, text = model.vision, model.text
-    objective = model.objective
-    if args.compile:
-        vision, text = torch.compile(vision, dynamic=False), torch.compile(text, dynamic=False)
-        objective = torch.compile(objective, dynamic=False)
-    peaks = [[group["lr"] * 0 + args.lr for group in optim.param_groups] for optim in optims]
+    use_fast_attention()
+    towers = [model.vision, model.text]
+    half = copy.deepcopy(nn.ModuleList(towers)).bfloat16()  # computes; the float32 weights it copies are trained
+    masters, halves = [p for tower in towers for p in tower.parameters()], list(half.parameters())
+    vision, text = half
     seconds_before = log[-1]["seconds"] if log else 0.0
     began, recent = time.perf_counter(), []
+    pool = ThreadPoolExecutor(3, initializer=torch.set_num_threads, initargs=(1,))
+    upcoming = pool.submit(batches, start)
     for step in range(start, args.steps):
-        rows, pixels, chunks, true_for, unknown = batches(step)
-        factor = schedule(step, args.steps)
-        for optim, lrs in zip(optims, peaks, strict=True):
-            for group, peak in zip(optim.param_groups, lrs, strict=True):
-                group["lr"] = peak * factor
+        rows, pixels, chunks, true_for, unknown = upcoming.result()
+        upcoming = pool.submit(batches, step + 1)
+        for optim in optims:
+            for group in optim.param_groups:
+                group["lr"] = group["peak"] * schedule(step, args.steps)
         keep = None
         if step < DROPPING_SHARE * args.steps:
             keep = kept_patches(len(rows), torch.Generator().manual_seed(SEED * 10**7 + step))
-        with torch.autocast("cpu", torch.bfloat16):
-            pictures = vision(pixels, patch_keep=keep).pooler_output
-            captions = torch.cat([text(chunk).pooler_output for chunk in chunks])
-        loss = objective(pictures.float(), captions.float(), rows, true_for, unknown)
+        with torch.no_grad():
+            torch._foreach_copy_(halves, masters)
+        seen = pool.submit(lambda pixels, keep: vision(pixels, patch_keep=keep).pooler_output, pixels, keep)
+        read = pool.submit(lambda chunks: torch.cat([text(chunk).pooler_output for chunk in chunks]), chunks)
+        outputs = [seen.result(), read.result()]
+        inputs = [output.detach().requires_grad_() for output in outputs]
+        loss = model.objective(*inputs, rows, true_for, unknown)
         loss.backward()
+        list(pool.map(lambda output, given: output.backward(given.grad), outputs, inputs))
+        for master, computed in zip(masters, halves, strict=True):
+            master.grad = computed.grad.float()
+            computed.grad = None
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        list(pool.map(lambda optim: optim.step(), optims))
         for optim in optims:
-            optim.step()
             optim.zero_grad(set_to_none=True)
         recent.append(loss.detach())
         if (step + 1) % EMA_EVERY == 0:
-            weight = min(0.002 * EMA_EVERY / 4, 1.0) if step > 400 else 0.2
+            weight = EMA_RATE * EMA_EVERY if step > 400 else 0.2
             torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), weight)
         if (step + 1) % args.log_every == 0:
             elapsed = time.perf_counter() - began
@@ -273,13 +301,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, required=True, help="budget of the whole run")
     parser.add_argument("--batch", type=int, default=96, help="pictures per step")
     parser.add_argument("--lr", type=float, default=1.5e-3, help="peak learning rate")
-    parser.add_argument("--optimiser", choices=("muon", "adamw"), default="muon")
-    parser.add_argument("--compile", action="store_true", help="compile the towers and the loss")
     parser.add_argument("--run", type=Path, default=CACHE / "run", help="folder of the checkpoint")
     parser.add_argument("--log", type=Path, default=RESULTS / "train_log.csv")
     parser.add_argument("--log-every", type=int, default=100)
-    parser.add_argument("--probe-every", type=int, default=1000)
-    parser.add_argument("--save-every", type=int, default=1000)
+    parser.add_argument("--probe-every", type=int, default=500)
+    parser.add_argument("--save-every", type=int, default=500)
     train(parser.parse_args())
 
 

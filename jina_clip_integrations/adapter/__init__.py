@@ -5,7 +5,7 @@ Both frameworks bring pydantic, so only `langchain` and `llama_index` import thi
 
 from __future__ import annotations
 
-from .inputs import image_list, one_text, text_list
+from .inputs import image_list, one_text, row, rows, text_list
 from .options import EncoderOptions
 
-__all__ = ["EncoderOptions", "image_list", "one_text", "text_list"]
+__all__ = ["EncoderOptions", "image_list", "one_text", "row", "rows", "text_list"]

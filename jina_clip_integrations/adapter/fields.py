@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr, field_serializer
 
+from ..backends.keys import clean_key, find_key, is_sensitive
 from ..settings import RetryPolicy
 
-KEY_VARIABLES = ("JINA_API_KEY", "JINAAI_API_KEY", "JINA_AUTH_TOKEN")
-"""Environment variables that may hold the key, in the order in which they are asked."""
 
+def secret(given: object, *, source: str) -> SecretStr | None:
+    """A key or token as a secret; None for an empty one, or the asterisks that a masked dump leaves behind.
 
-def real_key(key: object) -> SecretStr | None:
-    """The key as a secret; None for an empty one and for the asterisks that a masked dump leaves behind."""
-    text = key.get_secret_value() if isinstance(key, SecretStr) else key
-    if not isinstance(text, str) or not text.strip().strip("*"):
-        return None
-    return SecretStr(text.strip())
+    Raises `ConfigurationError`, without the value, for what cannot be a key.
+    """
+    key = clean_key(given, source=source)
+    return None if key is None else SecretStr(key)
 
 
 def key_from_environment() -> SecretStr | None:
-    """The first usable key among `KEY_VARIABLES`."""
-    return next((key for name in KEY_VARIABLES if (key := real_key(os.environ.get(name)))), None)
+    """The first usable key among the environment's variables (see `backends.keys`)."""
+    return secret(find_key(None, environment=True).reveal(), source="the environment")
+
+
+def harmless(headers: dict[str, str] | None) -> dict[str, str] | None:
+    """The headers that may leave this process."""
+    return {name: value for name, value in headers.items() if not is_sensitive(name)} if headers else None
 
 
 class ApiOptions(BaseModel):
     """Options of `ApiBackend`."""
 
     api_key: Any = Field(default_factory=key_from_environment, exclude=True, repr=False)
-    """`SecretStr`, or a callable that gives a fresh token; by default read from `KEY_VARIABLES`."""
+    """`SecretStr`, or a callable that gives a fresh token; by default read from the environment."""
     base_url: str | None = None
     """Address of the service, or of a server of your own."""
     batch_size: int | Literal["auto"] | None = None
@@ -53,8 +56,8 @@ class ApiOptions(BaseModel):
     """Tokens that may be sent within a minute."""
     token_budget: int | None = None
     """Tokens after which nothing more is sent."""
-    headers: dict[str, str] | None = Field(default=None, exclude=True, repr=False)
-    """Further headers; never shown or dumped, since they may hold credentials."""
+    headers: dict[str, str] | None = Field(default=None, repr=False)
+    """Headers of your own. Those whose names suggest a credential are in no dump and no pickle."""
     http_client: Any = Field(default=None, exclude=True, repr=False)
     """An `httpx.Client` of your own."""
     async_http_client: Any = Field(default=None, exclude=True, repr=False)
@@ -71,6 +74,10 @@ class ApiOptions(BaseModel):
     """Waits between attempts."""
     on_request: Any = Field(default=None, exclude=True, repr=False)
     """Called after every attempt with a `CallRecord`."""
+
+    @field_serializer("headers")
+    def _harmless_headers(self, headers: dict[str, str] | None) -> dict[str, str] | None:
+        return harmless(headers)
 
 
 class LocalOptions(BaseModel):

@@ -1,4 +1,4 @@
-"""One or many: what a framework's method was given."""
+"""What a framework's method was given, one or many, and what it gives back: plain lists of Python floats."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..inputs import one_or_many_images
+from ..types import Vectors
 
 
 def image_list(images: Any, *, single: str) -> list[Any]:
@@ -29,3 +30,15 @@ def one_text(text: Any, *, many: str) -> str:
     if not isinstance(text, str):
         raise InputError(f"expected one str, got {type(text).__name__}; use {many} for a list")
     return text
+
+
+def row(vector: Vectors) -> list[float]:
+    """A vector `(d,)` as Python floats."""
+    values: list[float] = vector.tolist()
+    return values
+
+
+def rows(vectors: Vectors) -> list[list[float]]:
+    """Vectors `(n, d)` as lists of Python floats."""
+    listed: list[list[float]] = vectors.tolist()
+    return listed

@@ -16,7 +16,8 @@ from ..catalog import RETRIEVAL_QUERY, find_model
 from ..encoder import JinaClipEncoder
 from ..errors import ConfigurationError
 from ..settings import LIVE_OPTIONS, SECRET_OPTIONS, ApiSettings, LocalSettings, option_names, reject_unknown
-from .fields import ApiOptions, LocalOptions, real_key
+from ..sources import SourcePolicy
+from .fields import ApiOptions, LocalOptions, harmless, secret
 from .slot import ENCODER_ARGUMENTS, EncoderSlot
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ SYNONYMS: Mapping[str, str] = {
 """Names of other packages for options of ours."""
 
 LEFT_BEHIND = SECRET_OPTIONS | LIVE_OPTIONS
-"""Fields that no dump and no pickle carries."""
+"""Fields that no pickle carries, but for harmless headers."""
 
 SETTINGS = {"api": ApiSettings, "local": LocalSettings}
 """What checks the options of each backend that can be chosen by name."""
@@ -61,8 +62,8 @@ class EncoderOptions(LocalOptions, ApiOptions):
     """Unit length, after cutting."""
     exif_orientation: bool = True
     """Turn photos upright when they are loaded."""
-    sources: Any = None
-    """Where pictures may come from: a `SourcePolicy`; None = `SourcePolicy.trusted()`."""
+    sources: SourcePolicy | None = None
+    """Where pictures may come from; None = `SourcePolicy.trusted()`."""
     cache: Any = None
     """Vectors already computed: None, a path, or an embedding cache."""
     show_progress: bool = False
@@ -120,20 +121,20 @@ class EncoderOptions(LocalOptions, ApiOptions):
 
     def check_options(self) -> None:
         """Raise `ConfigurationError` for options that cannot work together. Nothing is opened or loaded."""
-        if isinstance(self.backend, str):
-            if self.backend not in SETTINGS:
-                raise ConfigurationError(
-                    f'unknown backend {self.backend!r}; use "api", "local" or an EmbeddingBackend object'
-                )
-            SETTINGS[self.backend](**self._given_options())
+        if isinstance(self.backend, str) and self.backend not in SETTINGS:
+            raise ConfigurationError(
+                f'unknown backend {self.backend!r}; use "api", "local" or an EmbeddingBackend object'
+            )
         self._refuse_options_of_other_backends()
+        if isinstance(self.backend, str):
+            SETTINGS[self.backend](**self._given_options())
         if self.embedding_type in PACKED_TYPES:
             raise ConfigurationError(
                 f"embedding_type={self.embedding_type!r} gives packed bits, and this class promises floats; "
                 'use "base64" or "float" here, or JinaClipEncoder for bits'
             )
         if self.backend == "api" and self.base_url is None and is_local_model(self._model):
-            raise ConfigurationError(f'model {self._model!r} lives on this machine, not at the API; use backend="local"')
+            raise ConfigurationError(f'{self.model_field}={self._model!r} lives on this machine; use backend="local"')
         spec = find_model(self._model)
         if spec is not None:
             spec.check_dimensions(self.dimensions)
@@ -156,10 +157,11 @@ class EncoderOptions(LocalOptions, ApiOptions):
 
     def _given_options(self) -> dict[str, Any]:
         """Options for the backend, secrets still sealed; what is None is left to it."""
-        names = sorted(self.backend_options[self.backend]) if isinstance(self.backend, str) else []
-        given = {name: value for name in names if (value := getattr(self, name)) is not None}
-        if self.base_url is not None and not self._is_given("api_key"):
-            given.pop("api_key", None)  # whether another host may see the environment's key is for the backend to say
+        names = sorted(frozenset().union(*self.backend_options.values()))
+        given = {name: getattr(self, name) for name in names if self._is_given(name)}
+        hosted = self.backend == "api" and self.base_url is None and self.dialect is None
+        if hosted and self.api_key is not None:
+            given["api_key"] = self.api_key  # other servers: the backend decides about a key from the environment
         return given
 
     # The encoder
@@ -214,15 +216,16 @@ class EncoderOptions(LocalOptions, ApiOptions):
         return super().__deepcopy__(memo)
 
     def __getstate__(self) -> dict[Any, Any]:
-        return {name: getattr(self, name) for name in self.model_fields_set - LEFT_BEHIND}
+        state = {name: getattr(self, name) for name in self.model_fields_set - LEFT_BEHIND}
+        return state | ({"headers": kept} if (kept := harmless(self.headers)) else {})
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]  # reads the key from this process's environment
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         fields = type(self).model_fields
-        shown = {name: getattr(self, name) for name, field in fields.items() if field.repr and not field.default_factory}
-        for name, value in shown.items():
+        for name in (name for name, field in fields.items() if field.repr and field.default_factory is None):
+            value = getattr(self, name)
             if name == self.model_field or value != fields[name].default:
                 yield name, _shown(name, value)
 
@@ -231,7 +234,7 @@ def _sealed(options: dict[str, Any]) -> dict[str, Any]:
     """The options with the secrets out of sight, before anything can quote them; paths as text."""
     for name in ("api_key", "token"):
         if isinstance(options.get(name), str | SecretStr):
-            options[name] = real_key(options[name])
+            options[name] = secret(options[name], source=name)
     if options.get("api_key") is None:
         options.pop("api_key", None)  # the environment is asked instead
     for name in ("model", "model_name", "cache", "cache_dir"):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Mapping
 from typing import Any, cast
 
 from ..catalog import find_model
 from ..errors import ConfigurationError, require_extra
-from ..settings import LocalSettings, option_names, reject_unknown
+from ..settings import ApiSettings, LocalSettings, option_names, reject_unknown
 from .base import EmbeddingBackend
 
 BACKEND_NAMES = ("api", "local")
@@ -32,28 +31,28 @@ def create_backend(backend: str, model: str, options: Mapping[str, Any]) -> Embe
 def _create_api(model: str, options: Mapping[str, Any]) -> EmbeddingBackend:
     if "base_url" not in options and is_local_model(model):
         raise ConfigurationError(f'model {model!r} lives on this machine, not at the API; use backend="local"')
-    for name in options:
-        if name in option_names(LocalSettings) and name != "batch_size":
-            raise ConfigurationError(f'{name!r} is an option of backend="local", not of backend="api"')
+    _check_options("api", options, ApiSettings, others=LocalSettings)
     from .api import ApiBackend
 
-    return _build(ApiBackend, "api", model, options)
+    return cast(EmbeddingBackend, ApiBackend(model, **options))
 
 
 def _create_local(model: str, options: Mapping[str, Any]) -> EmbeddingBackend:
-    reject_unknown(options, option_names(LocalSettings), where='backend "local"')
+    _check_options("local", options, LocalSettings, others=ApiSettings)
     for module in ("torch", "transformers", "safetensors"):
         require_extra(module, extra="local", purpose='backend="local"')
     from .local import LocalBackend
 
-    return _build(LocalBackend, "local", model, options)
+    return cast(EmbeddingBackend, LocalBackend(model, **options))
 
 
-def _build(backend_class: type[Any], name: str, model: str, options: Mapping[str, Any]) -> EmbeddingBackend:
-    known = [p.name for p in inspect.signature(backend_class).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    if known:
-        reject_unknown(options, known, where=f"backend {name!r}")
-    return cast(EmbeddingBackend, backend_class(model, **options))
+def _check_options(backend: str, options: Mapping[str, Any], settings: type, *, others: type) -> None:
+    known = option_names(settings)
+    for name in options:
+        if name not in known and name in option_names(others):
+            other = "local" if backend == "api" else "api"
+            raise ConfigurationError(f'{name!r} is an option of backend="{other}", not of backend="{backend}"')
+    reject_unknown(options, known, where=f'backend="{backend}"')
 
 
 def is_local_model(model: str) -> bool:

@@ -120,7 +120,7 @@ class SlidingMinute:
         return entry
 
     def _forget(self, now: float) -> None:
-        while self._taken and self._taken[0][0] <= now - WINDOW_S:
+        while self._taken and self._taken[0][0] + WINDOW_S <= now:
             self._taken.popleft()
 
 
@@ -128,7 +128,8 @@ class Remaining:
     """What the service says is left of the current minute. A header that cannot be true is ignored from then on."""
 
     def __init__(self) -> None:
-        self._left: float | None = None
+        self._said: float | None = None  # last value of the header
+        self._left: float | None = None  # the same, less what was booked since
         self._began = -math.inf
         self._waited = False
         self._lying = False
@@ -139,18 +140,17 @@ class Remaining:
             left = float(value) if value is not None else math.nan
         except ValueError:
             return
-        if not math.isfinite(left) or self._lying:
+        if not math.isfinite(left) or left < 0 or self._lying:
             return
-        if left <= 0 and self._waited:  # a whole minute was waited for, and still nothing is left
-            self._lying = True
-        if self._left is None or left > self._left or now - self._began >= WINDOW_S:
+        self._lying = left <= 0 and self._waited  # a whole minute was waited for, and still nothing is left
+        if self._said is None or left > self._said or self._over(now):
             self._began = now
-        self._left, self._waited = left, False
+        self._said = self._left = left
+        self._waited = False
 
     def earliest(self, now: float, amount: float) -> float:
         """First time, not before `now`, at which `amount` fits, as far as is known."""
-        over = now - self._began >= WINDOW_S
-        if self._lying or self._left is None or over or amount <= self._left:
+        if self._lying or self._left is None or self._over(now) or amount <= self._left:
             return now
         return self._began + WINDOW_S
 
@@ -158,10 +158,13 @@ class Remaining:
         """Count `amount` as used from `when` on."""
         if self._left is None:
             return
-        if when - self._began >= WINDOW_S:
+        if self._over(when):
             self._waited, self._left = self._left < amount, None
         else:
             self._left -= amount
+
+    def _over(self, now: float) -> bool:
+        return now >= self._began + WINDOW_S
 
 
 @dataclass

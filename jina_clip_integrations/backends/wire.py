@@ -114,8 +114,9 @@ def read_usage(answer: Answer) -> Usage:
 
 def bits_of(rows: NDArray[np.uint8], dimensions: int) -> NDArray[np.uint8]:
     """The first `dimensions` bits of packed rows: `(n, ceil(dimensions / 8))` uint8, unused low bits zero."""
-    kept = np.unpackbits(rows, axis=1, count=min(dimensions, rows.shape[1] * 8))
-    return np.packbits(kept, axis=1)
+    bits = np.unpackbits(rows, axis=1, count=min(dimensions, rows.shape[1] * 8))
+    packed: NDArray[np.uint8] = np.packbits(bits, axis=1)
+    return packed
 
 
 def _tokens(holder: Mapping[str, Any]) -> int:
@@ -167,7 +168,8 @@ def _decode(embedding: Any, place: int, expected: Expected) -> NDArray[Any]:
         return _checked_floats(values, place, expected)
     if isinstance(embedding, list) and _looks_packed(values, expected):
         return _checked_bits(values, place, expected.embedding_type)
-    return pack_bits(_checked_floats(values, place, expected)[None])[0]
+    packed: NDArray[np.uint8] = pack_bits(_checked_floats(values, place, expected)[None])[0]
+    return packed
 
 
 def _from_base64(text: str, place: int) -> NDArray[np.float32]:

@@ -19,9 +19,9 @@ ITEMS_AT_A_TIME = 128
 
 def encode_all(encoder: JinaClipEncoder, items: Sequence[dict[str, Any]], out: Output, label: str) -> Vectors:
     """Vectors of all items, `(n, d)` float32, in their order, with progress on stderr."""
-    rows = [np.empty((0, encoder.dimensions), np.float32)]
+    rows: list[Vectors] = []
     with out.progress(len(items), label) as bar:
         for start in range(0, len(items), ITEMS_AT_A_TIME):
             rows.append(encoder.encode(items[start : start + ITEMS_AT_A_TIME]))
             bar.advance(len(rows[-1]))
-    return np.concatenate(rows)
+    return np.concatenate(rows) if rows else np.empty((0, encoder.dimensions or 0), np.float32)

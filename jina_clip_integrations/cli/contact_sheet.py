@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .typefaces import script_of, typeface
@@ -76,6 +77,14 @@ class Sheet:
         return width, HEADER_HEIGHT + rows + FOOTER_LINE * len(self.notes) + MARGIN
 
 
+def load_picture(file: str) -> Image | None:
+    """The picture of a file, upright; None for what is no file here, such as a URL."""
+    from PIL import Image, ImageOps
+
+    path = Path(file).expanduser()
+    return ImageOps.exif_transpose(Image.open(path)) if path.is_file() else None
+
+
 def draw_sheet(sheet: Sheet) -> Image:
     """The sheet as an RGB picture, `SCALE` pixels per unit of its size."""
     pen = Pen(*sheet.size)
@@ -138,7 +147,8 @@ def draw_hit(pen: Pen, hit: Hit, left: int, top: int) -> None:
     for line in shortened(wrapped(hit.name, 12, CELL_WIDTH - 12), 2):
         pen.text((middle, baseline), line, 12, anchor="ms")
         baseline += 15
-    pen.text((middle, baseline + 2), f"{hit.score:.2f}", 13, colour=RIGHT if hit.is_right else MUTED, anchor="ms", bold=True)
+    colour = RIGHT if hit.is_right else MUTED
+    pen.text((middle, baseline + 2), f"{hit.score:.2f}", 13, colour=colour, anchor="ms", bold=True)
 
 
 def legible(row: Row) -> tuple[str, str]:
@@ -164,7 +174,7 @@ def shortened(lines: list[str], most: int) -> list[str]:
 
 
 def wrapped(text: str, size: int, width: float) -> list[str]:
-    """Lines of at most `width`; a word that is longer by itself is cut with an ellipsis, a text without spaces anywhere."""
+    """Lines of at most `width`; only a word that is longer by itself, or a text without spaces, is cut inside."""
     words = text.split(" ") if " " in text else [text]
     lines: list[str] = []
     for word in words:
@@ -227,7 +237,8 @@ class Pen:
     ) -> None:
         """A filled box with round corners."""
         x0, y0, x1, y1 = (corner * SCALE for corner in corners)
-        self._draw.rounded_rectangle((x0, y0, x1, y1), radius * SCALE, fill=colour, outline=outline, width=round(line * SCALE))
+        pixels = round(line * SCALE)
+        self._draw.rounded_rectangle((x0, y0, x1, y1), radius * SCALE, fill=colour, outline=outline, width=pixels)
 
     def picture(self, picture: Image, at: tuple[float, float], side: int) -> None:
         """A picture fitted into a square, on white where it is transparent."""

@@ -17,9 +17,9 @@ from ..errors import InputError, JinaClipError
 from ..types import Vectors
 from .batches import ITEMS_AT_A_TIME
 from .folder import modality_of, read_text, scan, stamp
-from .identity import mark_of
+from .identity import ModelMark, mark_of
 from .messages import INCOMPLETE, OK
-from .options import add_model_options, add_output_options, open_encoder, output_of
+from .options import add_model_options, add_output_options, open_encoder, output_of, width_of
 from .output import Output, plural
 from .vector_files import Source, WorkingFile, dump_lines, writer_for
 
@@ -42,11 +42,11 @@ class Job:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options of `jina-clip embed`."""
     parser.add_argument("items", nargs="*", metavar="TEXT", help="texts; a text is never opened as a file")
-    parser.add_argument("--images", nargs="+", default=[], metavar="FILE", help="picture files, folders of them, or URLs")
+    parser.add_argument("--images", nargs="+", default=[], metavar="FILE", help="pictures: files, folders, URLs")
     parser.add_argument("--texts", metavar="FILE", help="a file with one text per line; - reads stdin")
     parser.add_argument("--output", metavar="FILE", help=".npy, .parquet or .jsonl (default: JSON lines on stdout)")
     parser.add_argument("--skip-errors", action="store_true", help="leave bad inputs out (NaN or null) and go on")
-    parser.add_argument("--strict", action="store_true", help=f"with --skip-errors: exit with {INCOMPLETE} if any was bad")
+    parser.add_argument("--strict", action="store_true", help=f"with --skip-errors: exit with {INCOMPLETE} if any was")
     add_model_options(parser)
     add_output_options(parser)
 
@@ -101,8 +101,9 @@ def to_file(job: Job, args: argparse.Namespace, out: Output) -> None:
     output = Path(args.output).expanduser()
     write = writer_for(output)
     with open_encoder(args) as encoder:
-        about = {"model": args.model, "dimensions": encoder.dimensions, "normalized": True}
-        part = WorkingFile(output, dimensions=encoder.dimensions, job=digest_of(job, args, encoder))
+        width = width_of(encoder)
+        about = {"model": encoder.model, "dimensions": width, "normalized": True}
+        part = WorkingFile(output, dimensions=width, job=digest_of(job, mark_of(encoder.model, width)))
         if part.rows:
             out.note(f"going on after {plural(part.rows, 'row')} of an earlier run")
         with kept(part, job, out):
@@ -127,9 +128,7 @@ def to_stdout(job: Job, args: argparse.Namespace, out: Output) -> None:
         embed(job, encoder, print_rows, out)
 
 
-def embed(
-    job: Job, encoder: JinaClipEncoder, keep: Callable[[Vectors], None], out: Output, *, start: int = 0
-) -> None:
+def embed(job: Job, encoder: JinaClipEncoder, keep: Callable[[Vectors], None], out: Output, *, start: int = 0) -> None:
     """Hand rows to `keep`, chunk by chunk, from row `start` on. What was finished before an error is kept too."""
     with out.progress(len(job.sources), "embedding") as bar:
         bar.advance(start)
@@ -138,21 +137,23 @@ def embed(
             items = [_item(source) for source in chunk]
             try:
                 rows = encoder.encode(items, on_error="skip" if job.skip_errors else "raise")
-            except JinaClipError as error:
-                keep(finished(error.partial, encoder.dimensions))
+            except (JinaClipError, KeyboardInterrupt) as error:
+                rows = finished(getattr(error, "partial", None))
+                if len(rows):
+                    keep(rows)
                 if isinstance(error, InputError) and error.index is not None:
                     error.at(first + error.index)
                 raise
             for position, reason in encoder.last_errors.items():
-                job.failed[first + position] = getattr(reason, "message", str(reason))
+                job.failed[first + position] = reason.message.removeprefix(f"{chunk[position].input}: ")
             keep(rows)
             bar.advance(len(rows))
 
 
-def finished(partial: Vectors | None, dimensions: int) -> Vectors:
-    """The rows before the first that is missing, `(k, dimensions)`."""
-    if partial is None or not len(partial):
-        return np.empty((0, dimensions), np.float32)
+def finished(partial: Vectors | None) -> Vectors:
+    """The rows before the first that is missing, `(k, d)`."""
+    if partial is None:
+        return np.empty((0, 0), np.float32)
     missing = np.flatnonzero(np.isnan(partial).any(axis=1))
     return partial[: missing[0]] if missing.size else partial
 
@@ -173,9 +174,9 @@ def kept(part: WorkingFile, job: Job, out: Output) -> Iterator[None]:
         raise
 
 
-def digest_of(job: Job, args: argparse.Namespace, encoder: JinaClipEncoder) -> str:
+def digest_of(job: Job, mark: ModelMark) -> str:
     """A digest of the model and of every input, files by size and time: only the same job may be gone on with."""
-    content = hashlib.sha256(mark_of(args.model, encoder.dimensions).fingerprint.encode())
+    content = hashlib.sha256(mark.fingerprint.encode())
     for source in job.sources:
         path = Path(source.input).expanduser() if source.kind == "image" else None
         seen: Any = stamp(path) if path is not None and path.is_file() else ""

@@ -67,7 +67,7 @@ def check_same_model(held: ModelMark | None, mark: ModelMark, *, where: str) -> 
 
 
 def folder_fingerprint(folder: Path) -> str:
-    """A digest of a checkpoint: its configuration, and size and samples of its weights (reading gigabytes takes long)."""
+    """A digest of a checkpoint: its configuration, and size and samples of its weights ."""
     content = hashlib.sha256()
     for path in sorted([*folder.glob("*.safetensors"), *folder.glob("config.json"), *folder.glob("tokenizer.json")]):
         content.update(path.name.encode())

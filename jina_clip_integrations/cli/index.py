@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, JinaClipError
+from ..types import Vectors
 from .folder import FoundFile, Stamp, digest, existing_folder, read_text, scan, stamp
 from .identity import ModelMark, mark_of
 from .messages import INCOMPLETE, OK
-from .options import add_model_options, add_output_options, open_encoder, output_of
+from .options import add_model_options, add_output_options, open_encoder, output_of, width_of
 from .output import Output, Progress, plural
 from .passages import passages
 from .store import DEFAULT_COLLECTION, Entry, FolderStore, StoredFile
@@ -45,6 +46,30 @@ class Plan:
         return sorted([*self.new, *self.changed], key=lambda pair: pair[0].name)
 
 
+@dataclass
+class Target:
+    """Where vectors of a folder go."""
+
+    store: FolderStore
+    root: Path
+    stored: dict[str, StoredFile]
+    """What was there before."""
+    mark: ModelMark
+    finished: int = 0
+    """Files stored by this run."""
+
+    def keep(self, chunk: Sequence[Entry], rows: Vectors) -> None:
+        """Store the files of a chunk of which every vector is there, in place of their older state."""
+        torn = {entry.file for entry, row in zip(chunk, rows, strict=True) if np.isnan(row).any()}
+        whole = [file for file in files_of(chunk) if file not in torn]
+        for file in whole:
+            self.store.remove(self.stored[file.name].points if file.name in self.stored else ())
+        positions = [number for number, entry in enumerate(chunk) if entry.file not in torn]
+        if positions:
+            self.store.put(self.root, [chunk[number] for number in positions], rows[positions], self.mark)
+        self.finished += len(whole)
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options of `jina-clip index`."""
     parser.add_argument("folder", help="folder of pictures and .txt or .md files, with its subfolders")
@@ -66,13 +91,13 @@ def run(args: argparse.Namespace) -> int:
     out = output_of(args)
     root = existing_folder(args.folder)
     with open_encoder(args) as encoder:
-        mark = mark_of(args.model, encoder.dimensions, backend=args.backend, base_url=args.base_url)
+        mark = mark_of(encoder.model, width_of(encoder), backend=args.backend, base_url=args.base_url)
         with FolderStore(args.store, collection=args.collection) as store:
             store.prepare(mark)
-            stored = store.files(root)
             leave_out = None if store.is_server else Path(args.store).expanduser().resolve()
-            plan = make_plan(scan(root, leave_out=leave_out), stored)
-            update(store, root, plan, stored, encoder, mark, out, keep_vanished=args.keep_vanished)
+            target = Target(store, root, store.files(root), mark)
+            plan = make_plan(scan(root, leave_out=leave_out), target.stored)
+            update(target, plan, encoder, out, keep_vanished=args.keep_vanished)
             report(out, store, plan, args, encoder)
     return INCOMPLETE if args.strict and plan.failed else OK
 
@@ -105,41 +130,48 @@ def _place(file: FoundFile, before: StoredFile | None, plan: Plan) -> None:
         plan.changed.append((file, now))
 
 
-def update(
-    store: FolderStore,
-    root: Path,
-    plan: Plan,
-    stored: dict[str, StoredFile],
-    encoder: JinaClipEncoder,
-    mark: ModelMark,
-    out: Output,
-    *,
-    keep_vanished: bool,
-) -> None:
-    """Carry out a plan. Every finished chunk is stored at once, so an interruption loses at most one."""
+def update(target: Target, plan: Plan, encoder: JinaClipEncoder, out: Output, *, keep_vanished: bool) -> None:
+    """Carry out a plan. What is finished is stored at once, so neither an interruption nor an outage loses it."""
     for file, now in plan.touched:
-        store.touch(stored[file.name], now)
-    if not keep_vanished:
-        for name in plan.vanished:
-            store.remove(stored[name].points)
-    done = 0
+        target.store.touch(target.stored[file.name], now)
+    for name in () if keep_vanished else plan.vanished:
+        target.store.remove(target.stored[name].points)
     try:
         with out.progress(len(plan.to_embed), "indexing") as bar:
             for chunk in chunks(plan, bar):
-                rows = embed(encoder, chunk, plan)
-                for file in dict.fromkeys(entry.file for entry in chunk):
-                    store.remove(stored[file.name].points if file.name in stored else ())
-                kept = [(entry, row) for entry, row in zip(chunk, rows, strict=True) if entry.file.name not in plan.failed]
-                if kept:
-                    store.put(root, [entry for entry, _ in kept], np.stack([row for _, row in kept]), mark)
-                files = len({entry.file.name for entry in chunk})
-                done += files
-                bar.advance(files)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"interrupted: {done} of {plural(len(plan.to_embed), 'file')} are in the store; "
-            "the same command again goes on from there"
-        ) from None
+                embed(target, chunk, encoder, plan)
+                bar.advance(len(files_of(chunk)))
+        for name in plan.failed.keys() & target.stored.keys():  # changed into something unreadable
+            target.store.remove(target.stored[name].points)
+    except (JinaClipError, KeyboardInterrupt) as error:
+        remark = f"{target.finished} of {plural(len(plan.to_embed), 'file')} are in the store"
+        if isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(f"interrupted: {remark}; the same command again goes on from there") from None
+        out.note(f"{remark}; the same command again goes on from there")
+        raise
+
+
+def embed(target: Target, chunk: Sequence[Entry], encoder: JinaClipEncoder, plan: Plan) -> None:
+    """Embed a chunk and store it; a file with an entry that cannot be embedded goes to `plan.failed`."""
+    items: list[dict[str, Any]] = [
+        {"image": entry.file.path} if entry.text is None else {"text": entry.text} for entry in chunk
+    ]
+    try:
+        rows = encoder.encode(items, on_error="skip")
+    except (JinaClipError, KeyboardInterrupt) as error:
+        partial = getattr(error, "partial", None)
+        if partial is not None:
+            target.keep(chunk, partial)
+        raise
+    for position, reason in encoder.last_errors.items():
+        file = chunk[position].file
+        plan.failed[file.name] = reason.message.removeprefix(f"{file.path}: ")
+    target.keep(chunk, rows)
+
+
+def files_of(chunk: Sequence[Entry]) -> list[FoundFile]:
+    """The files of a chunk, in order."""
+    return list(dict.fromkeys(entry.file for entry in chunk))
 
 
 def chunks(plan: Plan, bar: Progress) -> Iterator[list[Entry]]:
@@ -168,15 +200,6 @@ def entries_of(file: FoundFile, now: Stamp) -> list[Entry]:
     return [Entry(file, now, text, number, len(texts)) for number, text in enumerate(texts)]
 
 
-def embed(encoder: JinaClipEncoder, entries: Sequence[Entry], plan: Plan) -> Any:
-    """Vectors of the entries `(n, d)`; a file with an entry that cannot be embedded goes to `plan.failed`."""
-    items = [{"image": entry.file.path} if entry.text is None else {"text": entry.text} for entry in entries]
-    rows = encoder.encode(items, on_error="skip")
-    for position, error in encoder.last_errors.items():
-        plan.failed[entries[position].file.name] = getattr(error, "message", str(error))
-    return rows
-
-
 def report(out: Output, store: FolderStore, plan: Plan, args: argparse.Namespace, encoder: JinaClipEncoder) -> None:
     """What was done, for people or as JSON, and every file that was left out, by name."""
     for name, reason in sorted(plan.failed.items()):
@@ -196,7 +219,7 @@ def report(out: Output, store: FolderStore, plan: Plan, args: argparse.Namespace
         {
             "store": args.store,
             "collection": args.collection,
-            "model": args.model,
+            "model": encoder.model,
             "dimensions": encoder.dimensions,
             "files": counts,
             "pictures": pictures,

@@ -24,6 +24,7 @@ COMMANDS = {
     "search": "ask a store made by index, with words or with a picture",
     "estimate": "what embedding a folder would cost, and what resizing saves",
     "evaluate": "recall of captioned pictures, or of the demo gallery, per number of dimensions",
+    "serve": "this machine behind Jina's HTTP schema, for others to point base_url at",
     "doctor": "what is installed, what would be used, what is missing",
 }
 """Subcommand, which is also the name of its module here, and its line of help."""

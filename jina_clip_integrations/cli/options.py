@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..backends import is_local_model
 from ..errors import ConfigurationError
 from .output import Output
 
@@ -33,9 +33,9 @@ def add_model_options(parser: argparse.ArgumentParser, *, model: str | None = DE
     )
     group.add_argument(
         "--backend",
-        help="api, local, or MODULE:FACTORY of a backend of your own (default: local for demo and for a folder, else api)",
+        help="api, local, or MODULE:FACTORY of one of your own (default: local for demo and for a folder, else api)",
     )
-    group.add_argument("--dimensions", type=positive_int, metavar="N", help="width of the vectors (default: the model's)")
+    group.add_argument("--dimensions", type=positive_int, metavar="N", help="width of the vectors (default: full)")
     add_backend_options(group)
 
 
@@ -70,6 +70,11 @@ def open_encoder(args: argparse.Namespace, **overrides: Any) -> JinaClipEncoder:
     return JinaClipEncoder(**(settings | overrides))
 
 
+def width_of(encoder: JinaClipEncoder) -> int:
+    """Width of the encoder's vectors; a model that only its server knows is asked with one short text."""
+    return encoder.dimensions or int(encoder.encode_text("width").shape[-1])
+
+
 def backend_options(args: argparse.Namespace) -> dict[str, Any]:
     """What was given for the backend; an option that it does not know is the encoder's error to raise."""
     device = args.device.split(",") if args.device and "," in args.device else args.device
@@ -80,7 +85,7 @@ def backend_options(args: argparse.Namespace) -> dict[str, Any]:
 def chosen_backend(backend: str | None, model: str) -> Any:
     """The encoder's `backend` argument: a name, or the object that `MODULE:FACTORY` makes."""
     if backend is None:
-        return "local" if model == DEMO_MODEL or Path(model).is_dir() else "api"
+        return "local" if is_local_model(model) else "api"
     if ":" in backend:
         return _made_by(backend)
     if backend not in ("api", "local"):

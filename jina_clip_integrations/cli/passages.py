@@ -10,8 +10,8 @@ PASSAGE_CHARACTERS = 1000
 
 _PARAGRAPHS = re.compile(r"\n\s*\n")
 _HEADING = re.compile(r"#{1,6} ")
-_SENTENCE_ENDS = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？।۔؟])\s*|\n")
-_WORDS = re.compile(r"\s+")
+_SENTENCE_ENDS = re.compile(r"(?<=[.!?…]\s)|(?<=[。！？।۔؟])|(?<=\n)")
+_WORD_ENDS = re.compile(r"(?<=\s)")
 
 
 def passages(text: str, *, longest: int = PASSAGE_CHARACTERS) -> list[str]:
@@ -43,28 +43,26 @@ def _paragraphs(text: str, longest: int) -> Iterator[str]:
     for paragraph in _PARAGRAPHS.split(text.replace("\r\n", "\n")):
         whole = paragraph.strip()
         if whole:
-            yield from _pack(_SENTENCE_ENDS.split(whole), longest) if len(whole) > longest else (whole,)
+            yield from _cut(whole, longest) if len(whole) > longest else (whole,)
 
 
-def _pack(pieces: list[str], longest: int) -> Iterator[str]:
-    """Join neighbouring pieces with a space while they fit; a piece that is too long is cut between words."""
+def _cut(paragraph: str, longest: int) -> Iterator[str]:
+    """Join neighbouring pieces of a long paragraph while they fit."""
     current = ""
-    for piece in pieces:
-        for part in _fitting(piece.strip(), longest):
-            joined = f"{current} {part}" if current else part
-            if len(joined) <= longest:
-                current = joined
-            else:
-                yield current
-                current = part
-    if current:
-        yield current
+    for piece in _pieces(paragraph, longest):
+        if len((current + piece).strip()) > longest:
+            yield current.strip()
+            current = ""
+        current += piece
+    if current.strip():
+        yield current.strip()
 
 
-def _fitting(piece: str, longest: int) -> list[str]:
-    if len(piece) <= longest:
-        return [piece] if piece else []
-    words = _WORDS.split(piece)
-    if len(words) == 1:
-        return [piece[start : start + longest] for start in range(0, len(piece), longest)]
-    return list(_pack(words, longest))
+def _pieces(paragraph: str, longest: int) -> Iterator[str]:
+    """Sentences; words of a sentence that is too long; parts of a word that is too long."""
+    for sentence in _SENTENCE_ENDS.split(paragraph):
+        if len(sentence.strip()) <= longest:
+            yield sentence
+            continue
+        for word in _WORD_ENDS.split(sentence):
+            yield from (word[start : start + longest] for start in range(0, len(word), longest))

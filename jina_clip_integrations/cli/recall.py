@@ -31,7 +31,9 @@ def ranks(queries: Vectors, candidates: Vectors, right: Sequence[Sequence[int]])
         for row, line in enumerate(scores):
             answers = list(right[start + row])
             best = line[answers].max()
-            found[start + row] = 1 + np.count_nonzero(line >= best - TIE) - np.count_nonzero(line[answers] >= best - TIE)
+            found[start + row] = (
+                1 + np.count_nonzero(line >= best - TIE) - np.count_nonzero(line[answers] >= best - TIE)
+            )
     return found
 
 

@@ -13,7 +13,7 @@ from ..types import Modality, Vectors
 from .identity import ModelMark, check_same_model, mark_of
 from .index import add_store_options
 from .messages import OK
-from .options import add_model_options, add_output_options, open_encoder, output_of, positive_int
+from .options import add_model_options, add_output_options, open_encoder, output_of, positive_int, width_of
 from .output import Output
 from .store import FolderStore, Found
 
@@ -48,10 +48,10 @@ def run(args: argparse.Namespace) -> int:
     with FolderStore(args.store, collection=args.collection) as store:
         held = store.mark()
         if held is None:
-            raise InputError(f"the store {args.store} is empty; fill it with: jina-clip index FOLDER --store {args.store}")
+            raise InputError(f"{args.store} is an empty store; fill it with: jina-clip index FOLDER --store PATH")
         adopt(args, held)
         with open_encoder(args) as encoder:
-            mark = mark_of(args.model, encoder.dimensions)
+            mark = mark_of(encoder.model, width_of(encoder))
             check_same_model(held, mark, where=f"the store {args.store}")
             vector = query_vector(encoder, args.query, args.image)
         kinds = KINDS if args.kind == "all" else {args.kind: KINDS[args.kind]}

@@ -27,7 +27,16 @@ BOLD = ("latin-bold.ttf",)
 SYSTEM_FONTS = (
     *("NotoSans-Regular.ttf", "NotoSansCJK-Regular.ttc", "NotoSansDevanagari-Regular.ttf", "NotoSansThai-Regular.ttf"),
     *("DejaVuSans.ttf", "Arial Unicode.ttf", "Hiragino Sans GB.ttc", "AppleSDGothicNeo.ttc", "Kohinoor.ttc"),
-    *("segoeui.ttf", "YuGothM.ttc", "msyh.ttc", "malgun.ttf", "Nirmala.ttc", "Nirmala.ttf", "LeelawUI.ttf", "arial.ttf"),
+    *(
+        "segoeui.ttf",
+        "YuGothM.ttc",
+        "msyh.ttc",
+        "malgun.ttf",
+        "Nirmala.ttc",
+        "Nirmala.ttf",
+        "LeelawUI.ttf",
+        "arial.ttf",
+    ),
 )
 """File names that Pillow looks up in the usual folders of Linux, macOS and Windows."""
 
@@ -36,8 +45,10 @@ FONTCONFIG_CHARACTERS = 16
 """Characters named in one question to fontconfig."""
 
 _MISSING = "\U0010ffff"  # a noncharacter, which every font draws as its "missing" box
-_SHAPED_SCRIPTS = ("BENGALI", "DEVANAGARI", "GUJARATI", "GURMUKHI", "KANNADA", "KHMER", "LAO", "MALAYALAM", "MYANMAR")
-_SHAPED_SCRIPTS += ("ORIYA", "SINHALA", "TAMIL", "TELUGU", "THAI", "TIBETAN")
+_SHAPED_SCRIPTS = (
+    *("BENGALI", "DEVANAGARI", "GUJARATI", "GURMUKHI", "KANNADA", "KHMER", "LAO", "MALAYALAM", "MYANMAR", "ORIYA"),
+    *("SINHALA", "TAMIL", "TELUGU", "THAI", "TIBETAN"),
+)
 
 
 def typeface(text: str, size: float, *, bold: bool = False) -> FreeTypeFont | None:

@@ -75,7 +75,7 @@ class WorkingFile:
 
 
 def writer_for(output: Path) -> Write:
-    """The function that writes this kind of file. Raises `InputError` for an unknown one, `ImportError` for an extra."""
+    """The function that writes this kind of file. Raises `InputError` for an unknown kind."""
     writers = {".npy": write_npy, ".parquet": write_parquet, ".jsonl": write_jsonl}
     extension = output.suffix.lower()
     if extension not in writers:
@@ -109,8 +109,13 @@ def write_jsonl(path: Path, sources: Sequence[Source], vectors: Vectors, about: 
 def dump_lines(file: TextIO, sources: Sequence[Source], vectors: Vectors) -> None:
     """Rows as JSON lines."""
     for source, vector in zip(sources, vectors, strict=True):
-        embedding = None if np.isnan(vector).any() else vector.tolist()
+        embedding = None if np.isnan(vector).any() else shortest(vector)
         file.write(json.dumps({**asdict(source), "embedding": embedding}, ensure_ascii=False) + "\n")
+
+
+def shortest(vector: Vectors) -> list[float]:
+    """Float32 values with no more digits than it takes to read them back exactly."""
+    return [float(f"{value:.9g}") for value in vector.tolist()]
 
 
 def write_parquet(path: Path, sources: Sequence[Source], vectors: Vectors, about: dict[str, Any]) -> None:

@@ -2,137 +2,202 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..backends.base import Batch, BatchResult, Usage
-from ..cache import EmbeddingCache, alias_key, text_digest, vector_key
-from ..errors import BackendError, InputError, JinaClipError
+from ..cache import text_digest, vector_key
+from ..errors import BackendError, InputError
 from ..inputs import Parsed
-from ..pictures import InputPicture
+from ..pictures import InputPicture, PixelBudget
 from ..types import Modality
-from .steps import Embed, Flow, Wait, Workers
+from .answers import as_entry, check_vectors, pick, position_of
+from .content import Fingerprint, Setup, Unit, fingerprint
+from .outcome import Outcome
+from .steps import Embed, Flow, Wait, Workers, settled
 from .table import Table
 
 TEXT_CHUNK = 16_384
 """Texts handed to the backend at a time, so that it can sort them by length."""
+
 PICTURE_CHUNK = 256
 """Pictures handed to the backend at a time; the next ones are read and fingerprinted meanwhile."""
+
+HELD_PIXELS_BYTES = 256 * 2**20
+"""Decoded pictures that a job keeps from fingerprinting to embedding, so that they are decoded once."""
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Setup:
-    """What the jobs of one encoder have in common."""
-
-    backend: Any
-    cache: EmbeddingCache | None
-    identity: str
-    """What computes the vectors, for cache keys."""
-    width: int | None
-    """Full width of the model; None where only the service knows it."""
-    dimensions: int | None
-    normalize: bool
-    upright: bool
-    sends_urls: bool
-    """Whether the backend passes URLs on unfetched, so that there are no pixels to fingerprint."""
-
-
-@dataclass(eq=False)
-class Unit:
-    """One piece of content, however often it occurs in the job."""
-
-    value: Any
-    """The text or picture; dropped when done."""
-    key: str | None
-    """Cache key; None for what cannot be cached."""
-    rows: list[int] = field(default_factory=list)
-    done: bool = False
-    error: JinaClipError | None = None
-
-
 class Job:
-    """`items` in, `(n, d)` rows out. `flow` decides; whoever drives it waits."""
+    """`items` in, rows of `outcome` out. `flow` decides; whoever drives it waits."""
 
-    def __init__(
-        self,
-        items: Sequence[Parsed],
-        setup: Setup,
-        *,
-        task: str | None = None,
-        isolate: bool = False,
-        offset: int = 0,
-        single: bool = False,
-        progress: Callable[[int], Any] = lambda rows: None,
-    ) -> None:
-        """`offset` is the caller's index of the first item; `single` means that it stood alone."""
+    def __init__(self, items: Sequence[Parsed], setup: Setup, *, task: str | None = None, **reporting: Any) -> None:
+        """`reporting` goes to `Outcome`."""
         self.items = items
         self.setup = setup
         self.task = task
-        self.isolate = isolate
-        self.offset = offset
-        self.single = single
-        self.progress = progress
-        self.errors: dict[int, JinaClipError] = {}
-        self.usage = Usage()
-        self.table = Table(
-            len(items), dimensions=setup.dimensions, normalize=setup.normalize, width=setup.width
-        )
-        self._seen: dict[str, Unit] = {}
+        table = Table(len(items), dimensions=setup.dimensions, normalize=setup.normalize, width=setup.width)
+        self.outcome = Outcome(table, **reporting)
+        self._seen: dict[tuple[Modality, str], Unit] = {}
+        self._pixels = PixelBudget(HELD_PIXELS_BYTES)
 
     @property
     def has_pictures(self) -> bool:
         """Whether anything has to be read."""
         return any(isinstance(item, InputPicture) for item in self.items)
 
-    def result(self) -> NDArray[Any]:
-        """`(n, d)`, or `(d,)` for an item that stood alone."""
-        rows = self.table.array()
-        return rows[0] if self.single else rows
-
     def flow(self, workers: Workers) -> Flow:
         """The whole job, as steps."""
-        self._refuse_misunderstood()
-        yield from self._texts(workers)
-        yield from self._pictures(workers)
-
-    def _refuse_misunderstood(self) -> None:
         for row, item in enumerate(self.items):
             if isinstance(item, InputError):
-                self._fail_row(row, item)
+                self.outcome.fail_row(row, item)
+        yield from self._texts(workers)
+        yield from self._pictures(workers)
 
     # Plan: what is the same, what is known already
 
     def _texts(self, workers: Workers) -> Flow:
         texts = [(row, item) for row, item in enumerate(self.items) if isinstance(item, str)]
         for chunk in _chunks(texts, TEXT_CHUNK):
-            yield from self._chunk("text", [(row, item, self._text_key(item), item) for row, item in chunk], workers)
+            keys: Sequence[str | None] = [None] * len(chunk)
+            if self.setup.cache is not None:
+                digesting = workers.help(self._text_keys, [text for _, text in chunk])
+                yield Wait([digesting])
+                keys = digesting.result()
+            planned = zip(chunk, keys, strict=True)
+            units = [self._unit("text", row, text, key=key, content=key or text) for (row, text), key in planned]
+            yield from self._chunk("text", units, workers)
 
-    def _text_key(self, text: str) -> str | None:
-        return None if self.setup.cache is None else self._key("text", text_digest(text))
+    def _text_keys(self, texts: Sequence[str]) -> list[str]:
+        return [self._key("text", text_digest(text)) for text in texts]
 
     def _pictures(self, workers: Workers) -> Flow:
         pictures = [(row, item) for row, item in enumerate(self.items) if isinstance(item, InputPicture)]
         chunks = list(_chunks(pictures, PICTURE_CHUNK))
-        reading = [self._start_reading(chunk, workers) for chunk in chunks[:1]]
-        for number, chunk in enumerate(chunks):
-            futures = reading.pop()
-            yield Wait(futures)
-            reading += [self._start_reading(following, workers) for following in chunks[number + 1 : number + 2]]
-            entries = []
-            for (row, picture), future in zip(chunk, futures, strict=True):
-                ...
-            yield from self._chunk("image", entries, workers)
+        ahead = self._start_reading(chunks[0], workers) if chunks else []
+        for number, chunk in enumerate(chunks, start=1):
+            reading = ahead
+            yield Wait(reading)
+            ahead = self._start_reading(chunks[number], workers) if number < len(chunks) else []
+            units = [self._picture_unit(*planned, read) for planned, read in zip(chunk, reading, strict=True)]
+            yield from self._chunk("image", units, workers)
+
+    def _start_reading(self, chunk: Sequence[tuple[int, InputPicture]], workers: Workers) -> list[Future[Fingerprint]]:
+        if self.setup.cache is None and len(self.items) == 1:  # nothing to compare it with: let the backend read it
+            return [settled(Fingerprint("the only one", None))]
+        return [workers.read(fingerprint, picture, self.setup, self._pixels) for _, picture in chunk]
+
+    def _picture_unit(self, row: int, picture: InputPicture, reading: Future[Fingerprint]) -> Unit | None:
+        try:
+            mark = reading.result()
+        except InputError as error:
+            self.outcome.fail_row(row, error)
+            return None
+        key = None if mark.digest is None else self._key("image", mark.digest)
+        return self._unit("image", row, picture, key=key, content=mark.content)
+
+    def _unit(self, modality: Modality, row: int, value: Any, *, key: str | None, content: str) -> Unit | None:
+        """The unit of a new content; None for one that is there already, which gets one more row."""
+        unit = self._seen.get((modality, content))
+        if unit is None:
+            unit = self._seen[modality, content] = Unit(value, key, [row])
+            return unit
+        unit.rows.append(row)
+        if isinstance(value, InputPicture):
+            value.release()
+        if unit.done:
+            self.outcome.repeat(unit, row)
+        return None
 
     def _key(self, modality: Modality, digest: str) -> str:
-        setup = self.setup
-        task = self.task if modality == "text" else None
         return vector_key(
-            identity=setup.identity, normalize=setup.normalize, modality=modality, task=task, digest=digest
+            identity=self.setup.identity,
+            normalize=self.setup.normalize,
+            modality=modality,
+            task=self.task if modality == "text" else None,
+            digest=digest,
         )
+
+    # Run: hand the rest to the backend
+
+    def _chunk(self, modality: Modality, planned: Sequence[Unit | None], workers: Workers) -> Flow:
+        units = [unit for unit in planned if unit is not None]
+        if self.setup.cache is not None:
+            lookup = workers.help(self.setup.cache.get_many, [unit.key for unit in units if unit.key is not None])
+            yield Wait([lookup])
+            self._take_hits(units, lookup.result())
+        while waiting := [unit for unit in units if not unit.done]:
+            accept = partial(self._accept, waiting)
+            blocks = self.setup.cache is not None
+            try:
+                yield Embed(self.setup.backend, self._batch(modality, waiting), accept, workers, blocks)
+            except InputError as error:
+                self._fail_by_position(waiting, error)
+            else:
+                self._refuse_missing(waiting)
+
+    def _batch(self, modality: Modality, units: Sequence[Unit]) -> Batch:
+        values = [unit.value for unit in units]
+        return Batch(
+            modality=modality,
+            texts=values if modality == "text" else (),
+            pictures=values if modality == "image" else (),
+            task=self.task if modality == "text" else None,
+            dimensions=self.setup.asked,
+            normalize=self.setup.normalize,
+            isolate_errors=self.outcome.isolate,
+        )
+
+    def _fail_by_position(self, units: Sequence[Unit], error: InputError) -> None:
+        """An input error that ended a batch: the row it belongs to fails; the others are tried again if isolating."""
+        position = position_of(error, units)
+        if error is self.outcome.raised or position is None or units[position].done:
+            raise error
+        self.outcome.fail(units[position], error)
+
+    def _refuse_missing(self, units: Sequence[Unit]) -> None:
+        missing = [unit.rows[0] for unit in units if not unit.done]
+        if missing:
+            first = missing[0] + self.outcome.offset
+            raise BackendError(
+                f"the backend left out {len(missing)} of {len(units)} inputs, the first is input {first}"
+            )
+
+    # Assemble: every row to its place, as soon as it is known
+
+    def _take_hits(self, units: Sequence[Unit], found: Mapping[str, Any]) -> None:
+        entries = ((unit, as_entry(found[unit.key], self.setup)) for unit in units if unit.key and unit.key in found)
+        hits = [(unit, entry) for unit, entry in entries if entry is not None]
+        if hits:
+            self.outcome.usage += Usage(cache_hits=sum(len(unit.rows) for unit, _ in hits))
+            self.outcome.deliver([unit for unit, _ in hits], np.stack([entry for _, entry in hits]))
+
+    def _accept(self, units: Sequence[Unit], result: BatchResult) -> None:
+        positions = range(len(result.vectors)) if result.positions is None else result.positions
+        answered = pick(units, positions)
+        vectors = check_vectors(result.vectors, len(answered), self.setup)
+        self.outcome.usage += replace(result.usage, items=0, cache_hits=0)
+        finite = np.isfinite(vectors).all(axis=1)
+        self._finish([unit for unit, fine in zip(answered, finite, strict=True) if fine], vectors[finite])
+        for unit in (unit for unit, fine in zip(answered, finite, strict=True) if not fine):
+            where = unit.rows[0] + self.outcome.offset
+            self.outcome.fail(unit, BackendError(f"the backend gave NaN or infinity for input {where}"))
+        for position, error in result.errors.items():
+            self.outcome.fail(pick(units, [position])[0], error)
+
+    def _finish(self, units: Sequence[Unit], vectors: NDArray[Any]) -> None:
+        if self.setup.cache is not None:
+            entries = {unit.key: vector for unit, vector in zip(units, vectors, strict=True) if unit.key is not None}
+            self.setup.cache.set_many(entries)
+        self.outcome.deliver(units, vectors)
+
+
+def _chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (values[start : start + size] for start in range(0, len(values), size))

@@ -93,12 +93,19 @@ class Workers:
 def _submit(pool: ThreadPoolExecutor | None, work: Callable[..., T], *args: Any) -> Future[T]:
     if pool is not None:
         return pool.submit(work, *args)
-    done: Future[T] = Future()
     try:
-        done.set_result(work(*args))
+        return settled(work(*args))
     except Exception as error:
-        done.set_exception(error)
-    return done
+        failed: Future[T] = Future()
+        failed.set_exception(error)
+        return failed
+
+
+def settled(value: T) -> Future[T]:
+    """A future that is done."""
+    future: Future[T] = Future()
+    future.set_result(value)
+    return future
 
 
 @dataclass(frozen=True)

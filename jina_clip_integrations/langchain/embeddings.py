@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from langchain_core.embeddings import Embeddings
 from pydantic import BaseModel, ConfigDict
 
-from ..adapter import EncoderOptions, image_list, is_many, text_list
-from ..adapter.fields import LocalOptions
+from ..adapter import EncoderOptions, image_list, one_text, row, rows, text_list
 from ..types import ImageInput
+
+PROBE = ["dummy_text"]
+"""What langchain-qdrant embeds to learn the width of the vectors; it is no image's URI."""
 
 
 class JinaClipEmbeddings(EncoderOptions, Embeddings):
@@ -37,49 +40,47 @@ class JinaClipEmbeddings(EncoderOptions, Embeddings):
     num_workers: int | Literal["auto"] | None = None
     """Threads that decode pictures (local backend)."""
 
-    synonyms: ClassVar[dict[str, str]] = {**EncoderOptions.synonyms, "model_name": "model"}
-    backend_options: ClassVar[dict[str, frozenset[str]]] = {
-        **EncoderOptions.backend_options,
-        "local": frozenset(LocalOptions.model_fields) | {"num_workers"},
-    }
+    synonyms: ClassVar[Mapping[str, str]] = {**EncoderOptions.synonyms, "model_name": "model"}
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """One vector per text. Raises `InputError` for a `str` in place of the list."""
         listed = text_list(texts, single="embed_query")
-        return self._encoder().encode_text(listed).tolist() if listed else []
+        return rows(self._encoder().encode_text(listed)) if listed else []
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """`embed_documents` without blocking the event loop."""
         listed = text_list(texts, single="aembed_query")
-        return (await (await self._aencoder()).aencode_text(listed)).tolist() if listed else []
+        return rows(await (await self._aencoder()).aencode_text(listed)) if listed else []
 
     def embed_query(self, text: str) -> list[float]:
         """The vector of a query, with the model's query instruction where `query_task` asks for it."""
+        query = one_text(text, many="embed_documents")
         encoder = self._encoder()
-        return encoder.encode_text(_one_text(text), task=self._task_of_queries(encoder)).tolist()
+        return row(encoder.encode_text(query, task=self._task_of_queries(encoder)))
 
     async def aembed_query(self, text: str) -> list[float]:
         """`embed_query` without blocking the event loop."""
+        query = one_text(text, many="aembed_documents")
         encoder = await self._aencoder()
-        return (await encoder.aencode_text(_one_text(text), task=self._task_of_queries(encoder))).tolist()
+        return row(await encoder.aencode_text(query, task=self._task_of_queries(encoder)))
 
-    def embed_images(self, uris: list[ImageInput]) -> list[list[float]]:
+    def embed_images(self, uris: Sequence[ImageInput]) -> list[list[float]]:
         """One vector per image: paths, URLs, data URIs, bytes, PIL images or arrays, in any mixture."""
         listed = image_list(uris, single="embed_image")
-        return self._encoder().encode_image(listed).tolist() if listed else []
+        return rows(self._encoder().encode_image(listed)) if listed else []
 
-    async def aembed_images(self, uris: list[ImageInput]) -> list[list[float]]:
+    async def aembed_images(self, uris: Sequence[ImageInput]) -> list[list[float]]:
         """`embed_images` without blocking the event loop."""
         listed = image_list(uris, single="aembed_image")
-        return (await (await self._aencoder()).aencode_image(listed)).tolist() if listed else []
+        return rows(await (await self._aencoder()).aencode_image(listed)) if listed else []
 
-    def embed_image(self, uris: ImageInput | list[ImageInput]) -> Any:
+    def embed_image(self, uris: ImageInput | Sequence[ImageInput]) -> Any:
         """One image gives one vector; a list of images gives a list of vectors, as vector stores expect."""
-        return self.embed_images(list(uris)) if is_many(uris) else self.embed_images([uris])[0]
+        return self._encoder().encode_image(uris).tolist()
 
-    async def aembed_image(self, uris: ImageInput | list[ImageInput]) -> Any:
+    async def aembed_image(self, uris: ImageInput | Sequence[ImageInput]) -> Any:
         """`embed_image` without blocking the event loop."""
-        return await self.aembed_images(list(uris)) if is_many(uris) else (await self.aembed_images([uris]))[0]
+        return (await (await self._aencoder()).aencode_image(uris)).tolist()
 
     def for_images(self) -> ImageEmbeddings:
         """An `Embeddings` that reads documents as image URIs: `Store.from_texts(uris, embeddings.for_images())`."""
@@ -98,10 +99,14 @@ class ImageEmbeddings(BaseModel, Embeddings):
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """One vector per image URI: a path, an http(s) URL or a data URI."""
+        if texts == PROBE:
+            return self.embeddings.embed_documents(texts)
         return self.embeddings.embed_images(text_list(texts, single="embed_image"))
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """`embed_documents` without blocking the event loop."""
+        if texts == PROBE:
+            return await self.embeddings.aembed_documents(texts)
         return await self.embeddings.aembed_images(text_list(texts, single="aembed_image"))
 
     def embed_query(self, text: str) -> list[float]:

@@ -1,16 +1,17 @@
 """The models themselves: configuration, both towers, checkpoint reading and preprocessing, in plain PyTorch.
 
-Importing this package makes the `transformers` auto classes load `jina_clip` checkpoints with these classes; code that a
-checkpoint brings along is not run.
+Importing this package makes the auto classes of `transformers` load `jina_clip` checkpoints with these classes; code
+that a checkpoint brings along is not run.
 """
 
 from inspect import signature
 
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoProcessor
 
-from .checkpoint import expected_tensors, save_published
+from .checkpoint import save_published
 from .configuration_jina_clip import JinaClipConfig, JinaClipTextConfig, JinaClipVisionConfig
 from .image_processing_jina_clip import JinaClipImageProcessor
+from .layout import expected_tensors
 from .modeling_jina_clip import JinaClipModel
 from .processing_jina_clip import JinaClipProcessor
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # the customary name
@@ -10,6 +12,11 @@ from ..errors import ConfigurationError
 
 BLOCK_ELEMENTS = 2**24
 """Most score or bias values held at a time where a kernel cannot avoid them: 64 MiB of float32."""
+
+SHORT_ELEMENTS = 2**16
+"""Scores of a text up to which a padded ALiBi batch is cheaper with one full bias than row by row (73 tokens in v1)."""
+
+Attention = Callable[[Tensor, Tensor, Tensor, "Tensor | None"], Tensor]
 
 
 def attend(
@@ -24,9 +31,12 @@ def attend(
     """`softmax(q k^T / sqrt(D) - slopes * |i - j|) v`, without ever holding all scores of all heads.
 
     `q`, `k`, `v` are `(B, H, L, D)`, and so is the result. `mask` `(B, L)` is True where a key may be attended to, None
-    when all may. `slopes` `(H,)` float32 adds the symmetric ALiBi bias (Press et al., 2022, with distances on both
-    sides). `implementation` is `"sdpa"` (or None) for PyTorch's fused kernels or `"eager"` for plain arithmetic in
-    float32, which exists to compare with. Raises `ConfigurationError` for any other.
+    when all may; the results of queries that are masked themselves mean nothing. `slopes` `(H,)` float32 adds the ALiBi
+    bias (Press et al., 2022), with distances to both sides. `implementation` is `"sdpa"` (or None) for PyTorch's fused
+    kernels, or `"eager"` for plain arithmetic in float32, which exists to compare with.
+
+    Raises:
+        ConfigurationError: another `implementation`.
     """
     if implementation not in (None, "sdpa", "eager"):
         raise ConfigurationError(f"attn_implementation: {implementation!r} is not supported, only 'sdpa' and 'eager'")
@@ -34,14 +44,46 @@ def attend(
     if slopes is None and not eager:
         key_mask = None if mask is None else mask[:, None, None, :]  # (B, 1, 1, L), broadcast inside the kernel
         return F.scaled_dot_product_attention(q, k, v, attn_mask=key_mask)
+    if slopes is not None and not eager and q.device.type == "cpu":
+        if mask is None:
+            return _alibi(q, k, v, slopes)
+        if q.shape[1] * q.shape[2] ** 2 > SHORT_ELEMENTS:
+            rows = [slice(i, i + 1) for i in range(len(q))]
+            return torch.cat([_alibi_row(q[i], k[i], v[i], mask[i], slopes) for i in rows])
+    return _in_blocks(q, k, v, mask, slopes, _eager if eager else _fused)
+
+
+def _alibi(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+    """ALiBi attention in one fused call whose bias takes `2 L` numbers per head instead of `L * L`.
+
+    With the queries in reverse order, the distance of query r and key j depends on r + j alone, so that the bias is a
+    view of one row of distances, each query's row starting one element further.
+    """
+    heads, length = q.shape[1:3]
+    distance = torch.arange(1 - length, length, device=q.device, dtype=torch.float32).abs()  # (2 L - 1,)
+    row = -slopes[:, None] * distance  # (H, 2 L - 1)
+    bias = row.as_strided((1, heads, length, length), (0, row.stride(0), 1, 1))
+    return F.scaled_dot_product_attention(q.flip(2), k, v, attn_mask=bias).flip(2)
+
+
+def _alibi_row(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, slopes: Tensor) -> Tensor:
+    """As `_alibi` for one padded row, `(1, H, L, D)`: the padding is cut off and comes back as zeros."""
+    length, count = q.shape[2], int(mask.sum())
+    if not bool(mask[0, :count].all()):  # not padded to the right
+        return _in_blocks(q, k, v, mask, slopes, _fused)
+    return F.pad(_alibi(q[:, :, :count], k[:, :, :count], v[:, :, :count], slopes), (0, 0, 0, length - count))
+
+
+def _in_blocks(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, slopes: Tensor | None, attention: Attention
+) -> Tensor:
+    """Attention block by block of query rows, so that scores or bias stay within `BLOCK_ELEMENTS`."""
     batch, heads, length, _ = q.shape
-    bias_rows = batch if eager or mask is not None else 1
-    rows = max(1, BLOCK_ELEMENTS // (bias_rows * heads * length))
+    size = max(1, BLOCK_ELEMENTS // (batch * heads * length))
     blocks = []
-    for start in range(0, length, rows):
-        block = q[:, :, start : start + rows]  # (B, H, rows, D)
-        bias = _bias(start, block.shape[2], length, mask, slopes)
-        blocks.append((_eager if eager else _fused)(block, k, v, bias))
+    for start in range(0, length, size):
+        block = q[:, :, start : start + size]  # (B, H, size, D)
+        blocks.append(attention(block, k, v, _bias(start, block.shape[2], length, mask, slopes)))
     return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=2)
 
 
@@ -72,7 +114,8 @@ def _eager(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
     scores = q.float() @ k.float().transpose(-1, -2) * q.shape[-1] ** -0.5  # (B, H, rows, L)
     if bias is not None:
         scores = scores + bias
-    return (scores.softmax(dim=-1) @ v.float()).to(q.dtype)
+    weights = scores.softmax(dim=-1)
+    return torch.matmul(weights, v.float()).to(q.dtype)
 
 
 def rotate_halves(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

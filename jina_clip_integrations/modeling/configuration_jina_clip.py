@@ -1,99 +1,20 @@
 """Configuration of Jina CLIP, read from the published `config.json` as it is.
 
 The published file keeps most settings of the text tower in another repository, named by `hf_model_name_or_path`, with
-overrides in `hf_model_config_kwargs`. The two such repositories are built in here as tables (source: their
-`config.json`), so nothing is fetched. Everything that changes the arithmetic and is not implemented is refused.
+overrides in `hf_model_config_kwargs`. Those settings are built in here (`text_settings`), so nothing is fetched.
+Everything that changes the arithmetic and is not implemented is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from typing import Any, ClassVar
 
 from transformers import PretrainedConfig
 
 from ..errors import ConfigurationError
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextSettings:
-    """What the text tower needs to know, after the overrides of `hf_model_config_kwargs`."""
-
-    position_embedding_type: str
-    """`"rotary"` (v2: plain MLP, low-rank adapters) or `"alibi"` (v1: gated MLP)."""
-    vocab_size: int
-    """Rows of the word table; may exceed the tokenizer's vocabulary."""
-    hidden_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    intermediate_size: int
-    type_vocab_size: int
-    """Rows of the token type table, of which only row 0 is used."""
-    pad_token_id: int
-    """Tokens with this id are neither attended to nor pooled."""
-    layer_norm_eps: float
-    rotary_emb_base: float = 20000.0
-    """Base of the rotary frequencies. The class that the published code reads says 10000, the checkpoint 20000."""
-    hidden_act: str = "gelu"
-    lora_adaptations: tuple[str, ...] = ()
-    """Names of the adapters in the checkpoint, in the order in which they are stacked; empty for none."""
-    lora_rank: int = 4
-    lora_alpha: float = 1.0
-    task_instructions: Mapping[str, str] = field(default_factory=dict)
-    """Task name to the instruction put in front of the text."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "lora_adaptations", tuple(self.lora_adaptations or ()))
-        object.__setattr__(self, "task_instructions", dict(self.task_instructions or {}))
-
-    @property
-    def head_dim(self) -> int:
-        return self.hidden_size // self.num_attention_heads
-
-    @property
-    def is_alibi(self) -> bool:
-        return self.position_embedding_type == "alibi"
-
-    @property
-    def lora_scale(self) -> float:
-        """Factor of the low-rank product: alpha / rank."""
-        return self.lora_alpha / self.lora_rank
-
-
-XLM_ROBERTA: Mapping[str, Any] = {
-    "position_embedding_type": "rotary",
-    "vocab_size": 250002,
-    "hidden_size": 1024,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "intermediate_size": 4096,
-    "type_vocab_size": 1,
-    "pad_token_id": 1,
-    "layer_norm_eps": 1e-5,
-    "rotary_emb_base": 20000.0,
-}
-"""Settings of `jinaai/jina-embeddings-v3`. Its adapters count only where the overrides name them."""
-
-JINA_BERT: Mapping[str, Any] = {
-    "position_embedding_type": "alibi",
-    "vocab_size": 30528,
-    "hidden_size": 768,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "intermediate_size": 3072,
-    "type_vocab_size": 2,
-    "pad_token_id": 0,
-    "layer_norm_eps": 1e-12,
-}
-"""Settings of `jinaai/jina-bert-flash-implementation`."""
-
-TEXT_MODELS: Mapping[str, Mapping[str, Any]] = {
-    "jinaai/jina-embeddings-v3": XLM_ROBERTA,
-    "jinaai/jina-bert-flash-implementation": JINA_BERT,
-    "jinaai/jina-bert-v2-base-en-flash": JINA_BERT,
-}
-"""The text models that the published configurations refer to."""
+from .text_settings import TEXT_MODELS, TextSettings
 
 _SETTING_NAMES = frozenset(f.name for f in fields(TextSettings))
 _SIZES = (
@@ -371,4 +292,4 @@ def _require_count(name: str, value: object) -> None:
 
 def _require_heads(name: str, width: int, head: int, heads: int, *, even: int) -> None:
     if heads < 1 or head * heads != width or head % even:
-        raise ConfigurationError(f"{name}: width {width} is not a whole number of heads with a size divisible by {even}")
+        raise ConfigurationError(f"{name}: {width} is not a whole number of heads of a size divisible by {even}")

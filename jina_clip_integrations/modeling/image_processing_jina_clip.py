@@ -1,4 +1,4 @@
-"""From pictures to `pixel_values`, as `preprocessor_config.json` says. Pillow only, bit for bit the published result."""
+"""From pictures to `pixel_values`, as `preprocessor_config.json` says: Pillow only, bit for bit as published."""
 
 from __future__ import annotations
 
@@ -89,11 +89,13 @@ class JinaCLIPImageProcessor(BaseImageProcessor):  # type: ignore[misc]  # trans
         """As `__call__`. Raises `ImageError` with the index of a picture that cannot be used."""
         pictures = _as_list(images)
         pixel_values = np.empty((len(pictures), 3, self.size, self.size), np.float32)
-        for index, picture in enumerate(pictures):
-            try:
+        index = 0
+        try:
+            for index, picture in enumerate(pictures):
                 pixel_values[index] = normalize_pixels(self.fit(picture), self.mean, self.std)
-            except ImageError as error:
-                raise error.at(index) from error.__cause__
+        except ImageError as error:
+            error.at(index)
+            raise
         return BatchFeature({"pixel_values": pixel_values}, tensor_type=return_tensors)
 
     def fit(self, picture: Any) -> NDArray[np.uint8]:
@@ -131,5 +133,5 @@ def _as_image(picture: Any) -> Image.Image:
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in CHANNELS) or 0 in pixels.shape:
-        raise ImageError(f"an array (H, W), (H, W, C) or (C, H, W) with 1, 3 or 4 channels expected, not {pixels.shape}")
+        raise ImageError(f"a shape (H, W), (H, W, C) or (C, H, W) with C 1, 3 or 4 expected, not {pixels.shape}")
     return Image.fromarray(np.ascontiguousarray(pixels))

@@ -68,19 +68,21 @@ class JinaClipModel(PreTrainedModel):  # type: ignore[misc]  # transformers is u
             if kwargs.pop(option, None):
                 raise ConfigurationError(f"{option} cannot be used with a Jina CLIP checkpoint")
         download = {name: kwargs.pop(name) for name in DOWNLOAD_OPTIONS if kwargs.get(name) is not None}
-        if not isinstance(config, JinaClipConfig):
-            options = {**download, **kwargs, "return_unused_kwargs": True}
-            config, kwargs = JinaClipConfig.from_pretrained(config or source, **options)
         if kwargs.pop("use_safetensors", None) is False:
             raise CheckpointError("use_safetensors=False: pickled weights are not read, because unpickling runs code")
+        if isinstance(config, JinaClipConfig):
+            settings = config
+        else:
+            options = {**download, **kwargs, "return_unused_kwargs": True}
+            settings, kwargs = JinaClipConfig.from_pretrained(config or source, **options)
         device = _single_device(kwargs.get("device_map"))
         if device is not None:
             kwargs["device_map"] = None
         with Checkpoint(find_weights(source, **download)) as checkpoint:
             wanted = _float_type(kwargs.pop("torch_dtype", None) if dtype is None else dtype)
-            wanted = wanted or _float_type(config.dtype) or checkpoint.dtype()
-            state = checkpoint.read(config, wanted)
-        model = super().from_pretrained(None, *model_args, config=config, state_dict=state, dtype=wanted, **kwargs)
+            wanted = wanted or _float_type(settings.dtype) or checkpoint.dtype()
+            state = checkpoint.read(settings, wanted)
+        model = super().from_pretrained(None, *model_args, config=settings, state_dict=state, dtype=wanted, **kwargs)
         loaded = model[0] if isinstance(model, tuple) else model  # a tuple with `output_loading_info`
         loaded.name_or_path = loaded.config.name_or_path = str(source)
         if device is not None:
@@ -97,7 +99,7 @@ class JinaClipModel(PreTrainedModel):  # type: ignore[misc]  # transformers is u
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=INIT_STD * self.config.initializer_factor)
-            if getattr(module, "bias", None) is not None:
+            if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, VisionTower):
             nn.init.normal_(module.cls_token, std=INIT_STD)
@@ -107,14 +109,14 @@ class JinaClipModel(PreTrainedModel):  # type: ignore[misc]  # transformers is u
     def get_text_features(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, output_hidden_states: bool = False
     ) -> BaseModelOutputWithPooling:
-        """Encode token ids `(n, length)`; `pooler_output` `(n, d)` float32 is the vector, neither cut nor normalised."""
+        """Encode token ids `(n, length)`; `pooler_output` `(n, d)` float32 is the raw vector, neither cut nor unit."""
         return self.text_model(input_ids, attention_mask, output_hidden_states)
 
     @can_return_tuple  # type: ignore[untyped-decorator]
     def get_image_features(
         self, pixel_values: Tensor, patch_keep: Tensor | None = None, output_hidden_states: bool = False
     ) -> BaseModelOutputWithPooling:
-        """Encode pixels `(n, 3, S, S)`; `pooler_output` `(n, d)` float32 is the vector, neither cut nor normalised.
+        """Encode pixels `(n, 3, S, S)`; `pooler_output` `(n, d)` float32 is the raw vector, neither cut nor unit.
 
         `patch_keep` `(n, k)` restricts the computation to those patches, for training.
         """
@@ -164,13 +166,12 @@ def _single_device(device_map: Any) -> torch.device | None:
     """The device of a `device_map` that names only one; anything else is the framework's (and accelerate's) affair."""
     if isinstance(device_map, dict) and set(device_map) == {""}:
         device_map = device_map[""]
-    if isinstance(device_map, int) and not isinstance(device_map, bool):
-        return torch.device("cuda", device_map)
-    if isinstance(device_map, torch.device):
-        return device_map
-    if isinstance(device_map, str) and device_map.split(":")[0] not in ("auto", "balanced", "balanced_low_0", "sequential", "disk"):
+    if not isinstance(device_map, str | int | torch.device):
+        return None
+    try:
         return torch.device(device_map)
-    return None
+    except RuntimeError:  # "auto" and other strategies
+        return None
 
 
 def _float_type(dtype: Any) -> torch.dtype | None:

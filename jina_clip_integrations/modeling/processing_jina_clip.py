@@ -57,9 +57,11 @@ class JinaCLIPProcessor(ProcessorMixin):  # type: ignore[misc]  # transformers i
         )
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> list[str]:
-        """Write the tokenizer files and `preprocessor_config.json`, as published; the tasks are in the model's config."""
-        written = [*self.tokenizer.save_pretrained(save_directory, **kwargs)]
-        return written + [*self.image_processor.save_pretrained(save_directory, **kwargs)]
+        """Write the tokenizer's files and `preprocessor_config.json`, as published; tasks are in the model's config."""
+        return [
+            *self.tokenizer.save_pretrained(save_directory, **kwargs),
+            *self.image_processor.save_pretrained(save_directory, **kwargs),
+        ]
 
     def __call__(
         self,
@@ -96,7 +98,7 @@ class JinaCLIPProcessor(ProcessorMixin):  # type: ignore[misc]  # transformers i
         return BatchFeature(data)
 
     def instruction(self, task: str | None) -> str:
-        """The text that `task` puts in front of a query, empty for no task. Raises `ConfigurationError`, listing the tasks."""
+        """The text that `task` puts in front of a query, empty for no task. `ConfigurationError` for an unknown one."""
         task = self.default_task if task is None else task
         if task is None:
             return ""

@@ -14,7 +14,8 @@ from torch.nn import functional as F  # noqa: N812  # the customary name
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from .attention import attend, rotate_halves
-from .configuration_jina_clip import JinaClipTextConfig, TextSettings
+from .configuration_jina_clip import JinaClipTextConfig
+from .text_settings import TextSettings
 
 
 def alibi_slopes(heads: int, device: torch.device | None = None) -> Tensor:
@@ -30,7 +31,7 @@ def alibi_slopes(heads: int, device: torch.device | None = None) -> Tensor:
 
 
 def rotary_table(length: int, head_dim: int, base: float, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of position times frequency, each `(length, head_dim / 2)`, on the device and in the type of `like`.
+    """Cosine and sine of position times frequency, each `(length, head_dim / 2)`, device and type those of `like`.
 
     Computed in float32 and rounded last: position 8191 does not exist in bfloat16. Made anew for every forward pass
     (it is small), so there is no buffer that a meta-device load could leave unset.

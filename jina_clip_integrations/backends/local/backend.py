@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 import warnings
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from functools import cached_property, partial
@@ -238,6 +238,21 @@ class LocalBackend:
         pixels = np.stack([pixels for _, pixels in ready]) if ready else None
         compute = None if pixels is None else partial(_embed_pixels, pixels, preparation.mean, preparation.std)
         yield Work([position for position, _ in ready], compute, errors=errors)
+
+    @property
+    def max_length(self) -> int:
+        """Longest text in tokens; what is longer is cut."""
+        return self.settings.max_length
+
+    def count_tokens(self, texts: Sequence[str], *, task: str | None = None) -> list[int]:
+        """Tokens of each text, special tokens and the task's instruction included, before any cut.
+
+        Raises what `stream` raises on first use, and `ConfigurationError` for an unknown task.
+        """
+        self.spec.check_task(task)
+        preparation = self._ready().preparation
+        instruction = preparation.instruction(task)
+        return preparation.count([instruction + text for text in texts])
 
     # Workers
 

@@ -54,6 +54,14 @@ class Preparation:
         cut = sum(1 for encoding in encodings if encoding.overflowing)
         return Tokens(ids=[encoding.ids for encoding in encodings], cut=cut, errors=errors)
 
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of every text, special tokens included, before any cut."""
+        special = self._tokenizer.num_special_tokens_to_add(False)
+        return [
+            len(encoding.ids) + sum(len(rest.ids) - special for rest in encoding.overflowing)
+            for encoding in self._tokenizer.encode_batch_fast(list(texts))
+        ]
+
     def instruction(self, task: str | None) -> str:
         """What `task` puts in front of a text, empty for no task."""
         return self._processor.instruction(task)

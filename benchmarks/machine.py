@@ -1,0 +1,30 @@
+"""What a benchmark ran on, and how much memory a process has to itself."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+PACKAGES = ("torch", "transformers", "safetensors")
+
+
+def describe() -> str:
+    """Processor, memory and versions, in one line."""
+    cpu = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    memory = re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text(encoding="utf-8"))
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    return (
+        f"{date.today()}, {cpu[1] if cpu else platform.processor()}, {len(os.sched_getaffinity(0))} processors, "
+        f"{int(memory[1]) / 2**20 if memory else 0:.0f} GiB, Python {platform.python_version()}, {packages}"
+    )
+
+
+def private_bytes() -> int:
+    """Memory that this process alone occupies: anonymous pages, as opposed to pages of files."""
+    rollup = Path("/proc/self/smaps_rollup").read_text(encoding="ascii")
+    found = re.search(r"^Anonymous:\s*(\d+) kB", rollup, re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0

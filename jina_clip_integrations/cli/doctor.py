@@ -1,0 +1,142 @@
+"""`jina-clip doctor`: what is installed, what would be used, what is missing. Sends nothing, loads no weights."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import platform
+from importlib import metadata
+from typing import Any
+
+from .. import __version__
+from ..backends.keys import KEY_VARIABLES, clean_key
+from ..catalog import ModelSpec, find_model
+from ..errors import ConfigurationError
+from .messages import OK
+from .options import DEFAULT_MODEL, DEMO_MODEL, add_output_options, output_of
+from .output import Output
+
+EXTRAS = {
+    "local": ("torch", "transformers", "safetensors", "tokenizers", "huggingface-hub"),
+    "langchain": ("langchain-core",),
+    "llama-index": ("llama-index-core",),
+    "qdrant": ("qdrant-client",),
+    "parquet": ("pyarrow",),
+}
+"""Extra to the distributions that it brings, as in pyproject.toml."""
+
+EXTRA_PURPOSE = {
+    "local": "models on this machine, and the demo",
+    "langchain": "JinaClipEmbeddings",
+    "llama-index": "JinaClipEmbedding",
+    "qdrant": "jina-clip index and search",
+    "parquet": "embed --output X.parquet",
+}
+
+BASE = ("numpy", "pillow", "httpx", "tqdm")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options of `jina-clip doctor`."""
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="whose licence to show (default: %(default)s)")
+    add_output_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Examine this installation."""
+    out = output_of(args)
+    report = examine(args.model)
+    out.result(report)
+    show(out, report)
+    return OK
+
+
+def examine(model: str) -> dict[str, Any]:
+    """Everything that `doctor` knows, ready for JSON; never a key."""
+    return {
+        "package": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "packages": {name: version_of(name) for name in BASE},
+        "extras": {name: extra_state(name) for name in EXTRAS},
+        "device": device_state(),
+        "model": model_state(model),
+        "api_key": key_state(),
+    }
+
+
+def version_of(distribution: str) -> str | None:
+    """The installed version of a distribution, None if it is not there."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def extra_state(extra: str) -> dict[str, Any]:
+    """What of an extra is installed, and the line that installs the rest."""
+    versions = {name: version_of(name) for name in EXTRAS[extra]}
+    complete = all(versions.values())
+    install = None if complete else f'pip install "jina-clip-integrations[{extra}]"'
+    return {"installed": complete, "versions": versions, "install": install, "for": EXTRA_PURPOSE[extra]}
+
+
+def device_state() -> dict[str, Any]:
+    """Device and precision that the local backend would choose, and why."""
+    if importlib.util.find_spec("torch") is None:
+        return {"device": None, "dtype": None, "reason": "torch is not installed, so models run only behind an API"}
+    try:
+        from ..backends.local import describe_device
+
+        return dict(describe_device())
+    except (ImportError, RuntimeError, OSError) as error:  # a broken torch raises any of these
+        return {"device": None, "dtype": None, "reason": f"the local backend cannot start: {error}"}
+
+
+def model_state(name: str) -> dict[str, Any]:
+    """Licence and size of a model."""
+    spec = find_model(name)
+    if spec is None:
+        licence = "Apache-2.0, ships with this package" if name == DEMO_MODEL else None
+        return {"name": name, "licence": licence, "note": licence_note(None) if licence is None else licence}
+    return {"name": spec.name, "licence": spec.licence, "dimensions": spec.embed_dim, "note": licence_note(spec)}
+
+
+def licence_note(spec: ModelSpec | None) -> str:
+    """What the licence of the weights means for their use."""
+    if spec is None:
+        return "the licence of this checkpoint is not known here; look at its model card"
+    if spec.commercial_use:
+        return f"{spec.licence}: commercial use is allowed"
+    return f"{spec.licence}: the weights are not for commercial use without an agreement with Jina AI"
+
+
+def key_state() -> dict[str, Any]:
+    """Whether a key for the hosted service is set, and in which variable; never the key."""
+    try:
+        found = next((name for name in KEY_VARIABLES if clean_key(os.environ.get(name), source=name)), None)
+    except ConfigurationError as error:
+        return {"present": False, "variable": None, "note": str(error)}
+    note = f"found in {found}" if found else f"none; set {KEY_VARIABLES[0]} to use the hosted service"
+    return {"present": found is not None, "variable": found, "note": note}
+
+
+def show(out: Output, report: dict[str, Any]) -> None:
+    """The report for people."""
+    out.line(f"jina-clip-integrations {report['package']}, Python {report['python']} on {report['system']}")
+    out.line(", ".join(f"{name} {version or 'missing'}" for name, version in report["packages"].items()))
+    out.line()
+    out.line("Extras")
+    for name, state in report["extras"].items():
+        versions = ", ".join(f"{package} {version}" for package, version in state["versions"].items() if version)
+        found = versions if state["installed"] else f"missing; {state['install']}"
+        out.line(f"  {name:12} {found}   ({state['for']})")
+    out.line()
+    device = report["device"]
+    if device["device"] is None:
+        out.line(f"Local      {device['reason']}")
+    else:
+        out.line(f"Local      {device['device']}, {device['dtype']}: {device['reason']}")
+    out.line(f"API key    {report['api_key']['note']}")
+    out.line(f"Model      {report['model']['name']}: {report['model']['note']}")

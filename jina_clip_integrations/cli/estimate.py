@@ -1,0 +1,158 @@
+"""`jina-clip estimate`: what embedding a folder with the hosted service would cost. Nothing is sent."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import InputError
+from ..types import Modality
+from .folder import FoundFile, existing_folder, read_text, scan
+from .messages import INCOMPLETE, OK
+from .options import DEFAULT_MODEL, add_output_options, output_of
+from .output import Output, plural
+from .passages import passages
+
+
+@dataclass
+class Share:
+    """What the files of one kind cost."""
+
+    files: int = 0
+    tokens: int = 0
+    tokens_resized: int = 0
+
+
+@dataclass
+class Bill:
+    """What a folder costs, sent as it is and with pictures resized first."""
+
+    shares: dict[Modality, Share] = field(default_factory=lambda: {"image": Share(), "text": Share()})
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def total(self) -> Share:
+        """Pictures and texts together."""
+        parts = list(self.shares.values())
+        return Share(
+            files=sum(part.files for part in parts),
+            tokens=sum(part.tokens for part in parts),
+            tokens_resized=sum(part.tokens_resized for part in parts),
+        )
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options of `jina-clip estimate`."""
+    parser.add_argument("folder", help="folder of pictures and .txt or .md files, with its subfolders")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="jina-clip-v1 or jina-clip-v2 (default: %(default)s)")
+    parser.add_argument(
+        "--price", type=price, metavar="USD", help="dollars per million tokens (default: documented)"
+    )
+    parser.add_argument("--strict", action="store_true", help=f"exit with {INCOMPLETE} if a file could not be read")
+    add_output_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Add up a folder."""
+    from ..tokens import PRICE_USD_PER_MILLION
+
+    out = output_of(args)
+    files = list(scan(existing_folder(args.folder)))
+    if not files:
+        raise InputError(f"{args.folder} holds no pictures and no .txt or .md files")
+    with out.progress(len(files), "reading") as bar:
+        bill = add_up(files, args.model, advance=bar.advance)
+    show(out, bill, args.model, args.price or PRICE_USD_PER_MILLION)
+    for name, reason in bill.failed.items():
+        out.warn(f"left out {name}: {reason}")
+    return INCOMPLETE if bill.failed and args.strict else OK
+
+
+def add_up(files: Iterable[FoundFile], model: str, *, advance: Callable[[], object] = lambda: None) -> Bill:
+    """The bill of these files; of a picture only the header is read."""
+    bill = Bill()
+    for file in files:
+        try:
+            _add(bill.shares[file.modality], file, model)
+        except (InputError, OSError) as error:
+            bill.failed[file.name] = str(error).removeprefix(f"{file.path}: ")
+        advance()
+    return bill
+
+
+def _add(share: Share, file: FoundFile, model: str) -> None:
+    from ..tokens import estimate_tokens
+
+    if file.modality == "image":
+        items: list[dict[str, Any]] = [{"image": file.path}]
+    else:
+        items = [{"text": passage} for passage in passages(read_text(file.path))]
+    as_it_is = estimate_tokens(items, model=model)
+    resized = estimate_tokens(items, model=model, resize_images=True)
+    share.files += 1
+    share.tokens += as_it_is.total_tokens
+    share.tokens_resized += resized.total_tokens
+
+
+def show(out: Output, bill: Bill, model: str, usd_per_million: float) -> None:
+    """The bill, for people or as JSON."""
+    total = bill.total()
+    pictures, texts = bill.shares["image"], bill.shares["text"]
+    out.line(f"{model} at ${usd_per_million:g} per million tokens; an estimate, nothing was sent.")
+    out.line()
+    header = ["", "files", "tokens as they are", "price", "tokens resized", "price"]
+    rows = [("pictures", pictures), ("texts", texts), ("together", total)]
+    out.table(header, [_columns(name, share, usd_per_million) for name, share in rows])
+    out.line()
+    out.line(saving(total, pictures.files, usd_per_million))
+    out.result(
+        {
+            "model": model,
+            "usd_per_million_tokens": usd_per_million,
+            "pictures": _as_json(pictures, usd_per_million),
+            "texts": _as_json(texts, usd_per_million),
+            "total": _as_json(total, usd_per_million),
+            "failed": bill.failed,
+        }
+    )
+
+
+def _columns(name: str, share: Share, usd_per_million: float) -> list[str]:
+    before, after = (dollars(tokens * usd_per_million / 1e6) for tokens in (share.tokens, share.tokens_resized))
+    return [name, f"{share.files:,}", f"{share.tokens:,}", before, f"{share.tokens_resized:,}", after]
+
+
+def _as_json(share: Share, usd_per_million: float) -> dict[str, float]:
+    return {
+        **vars(share),
+        "usd": share.tokens * usd_per_million / 1e6,
+        "usd_resized": share.tokens_resized * usd_per_million / 1e6,
+    }
+
+
+def saving(total: Share, pictures: int, usd_per_million: float) -> str:
+    """What resizing before upload saves, in words."""
+    saved = total.tokens - total.tokens_resized
+    if saved <= 0:
+        return "Resizing before upload saves nothing here: no picture is larger than one tile."
+    return (
+        f"Resizing {plural(pictures, 'picture')} before upload (the default) saves {saved:,} tokens, "
+        f"{100 * saved / total.tokens:.0f}%, {dollars(saved * usd_per_million / 1e6)}; the model sees the same pixels."
+    )
+
+
+def dollars(amount: float) -> str:
+    """A price with as many digits as it needs to be read: `$12.40`, `$0.0004`."""
+    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.2g}"
+
+
+def price(text: str) -> float:
+    """An argparse type: a positive number."""
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = 0.0
+    if not 0 < amount < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a price in dollars")
+    return amount

@@ -1,0 +1,162 @@
+"""`jina-clip evaluate`: how often the right picture is found, of captioned pictures or of the demo gallery.
+
+A query counts as answered within k if its picture is among the first k; pictures that tie with it stand before it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..catalog import ModelSpec
+from ..errors import InputError
+from ..types import Vectors
+from .batches import encode_all
+from .captions import pictures_of, read_captions
+from .messages import OK
+from .options import (
+    DEFAULT_MODEL,
+    DEMO_MODEL,
+    add_model_options,
+    add_output_options,
+    open_encoder,
+    output_of,
+    positive_int,
+    width_of,
+)
+from .output import Output
+from .recall import CUTOFFS, cut, mean_of, ranks, recall, recall_by_group
+
+
+@dataclass(frozen=True)
+class Test:
+    """Texts, pictures, and which picture answers which text."""
+
+    name: str
+    texts: Sequence[str]
+    pictures: Sequence[Any]
+    answers: Sequence[int]
+    """For every text the position of its picture."""
+    languages: Sequence[str]
+    """For every text its language, or the empty string."""
+
+    def texts_of(self) -> list[list[int]]:
+        """For every picture the positions of its texts."""
+        texts: list[list[int]] = [[] for _ in self.pictures]
+        for position, picture in enumerate(self.answers):
+            texts[picture].append(position)
+        return texts
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options of `jina-clip evaluate`."""
+    parser.add_argument("captions", nargs="?", help=".csv or .jsonl of image and text (default: the gallery)")
+    parser.add_argument("--languages", metavar="LIST", help="gallery: only these, such as en,de,ja (default: all)")
+    parser.add_argument("--at", type=positive_int, nargs="+", metavar="N", help="dimensions (default: trained)")
+    add_model_options(parser, model=None)
+    add_output_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure recall and show it."""
+    out = output_of(args)
+    if args.model is None:
+        args.model = DEFAULT_MODEL if args.captions else DEMO_MODEL
+    test = captioned(args.captions) if args.captions else gallery_test(args.languages)
+    with open_encoder(args) as encoder:
+        sizes = sizes_of(encoder.spec, width_of(encoder), args.at)
+        pictures = encode_all(encoder, [{"image": picture} for picture in test.pictures], out, "pictures")
+        texts = encode_all(encoder, [{"text": text} for text in test.texts], out, "texts")
+    result = measure(test, texts, pictures, sizes)
+    show(out, test, result, args.model)
+    return OK
+
+
+def captioned(file: str) -> Test:
+    """A file of captioned pictures as a test."""
+    captions = read_captions(file)
+    pictures = pictures_of(captions)
+    position = {picture: number for number, picture in enumerate(pictures)}
+    answers = [position[caption.image] for caption in captions]
+    texts, languages = [c.text for c in captions], [c.language for c in captions]
+    return Test(file, texts, pictures, answers, languages)
+
+
+def gallery_test(languages: str | None = None) -> Test:
+    """The demo gallery as a test: every name of every picture, in all its languages or the given ones."""
+    from ..demo import gallery
+
+    pictures = gallery()
+    known = list(dict.fromkeys(language for picture in pictures for language in picture.names))
+    wanted = [part.strip() for part in languages.split(",")] if languages else known
+    for language in wanted:
+        if language not in known:
+            raise InputError(f"--languages: the gallery has no names in {language!r}; it has {', '.join(known)}")
+    named = [
+        (picture.names[language], number, language)
+        for language in wanted
+        for number, picture in enumerate(pictures)
+        if language in picture.names
+    ]
+    texts, answers, spoken = zip(*named, strict=True)
+    return Test("demo gallery", texts, [picture.image() for picture in pictures], answers, spoken)
+
+
+def sizes_of(spec: ModelSpec | None, dimensions: int, at: Sequence[int] | None) -> list[int]:
+    """The widths to evaluate, the largest first: those asked for, or the trained ones up to `dimensions`."""
+    if at:
+        for size in at:
+            if size > dimensions:
+                raise InputError(f"--at {size}: the vectors have {dimensions} dimensions")
+            if spec is not None:
+                spec.check_dimensions(size)
+        return sorted(set(at), reverse=True)
+    trained = spec.matryoshka_dimensions if spec else ()
+    return sorted({dimensions, *(size for size in trained if size < dimensions)}, reverse=True)
+
+
+def measure(test: Test, texts: Vectors, pictures: Vectors, sizes: Sequence[int]) -> dict[str, Any]:
+    """Recall in percent at every width: text to picture (overall and per language), and picture to text."""
+    found = {}
+    for size in sizes:
+        short_texts, short_pictures = cut(texts, size), cut(pictures, size)
+        to_picture = ranks(short_texts, short_pictures, [[answer] for answer in test.answers])
+        row: dict[str, Any] = {"bytes_per_vector": 4 * size, "text_to_image": recall(to_picture)}
+        if len(set(test.languages)) > 1:
+            row["languages"] = recall_by_group(to_picture, test.languages)
+            row["text_to_image"] = mean_of(row["languages"])
+        else:
+            row["image_to_text"] = recall(ranks(short_pictures, short_texts, test.texts_of()))
+        found[str(size)] = row
+    return found
+
+
+def show(out: Output, test: Test, result: dict[str, Any], model: str) -> None:
+    """The figures, for people or as JSON."""
+    out.line(f"{model} on {test.name}: {len(test.texts):,} texts, {len(test.pictures):,} pictures; recall in percent")
+    out.line()
+    header = ["dimensions", "bytes", *(f"R@{k}" for k in CUTOFFS)]
+    out.line("Text to picture" + (", mean over languages" if "languages" in next(iter(result.values())) else ""))
+    out.table(header, _rows(result, "text_to_image"))
+    widest = next(iter(result.values()))
+    if "languages" in widest:
+        out.line()
+        out.line(f"Text to picture per language, {next(iter(result))} dimensions")
+        out.table(["language", *header[2:]], [[name, *percentages(row)] for name, row in widest["languages"].items()])
+    else:
+        out.line()
+        out.line("Picture to text")
+        out.table(header, _rows(result, "image_to_text"))
+    counts = {"texts": len(test.texts), "pictures": len(test.pictures)}
+    out.result({"model": model, "test": test.name, **counts, "dimensions": result})
+
+
+def _rows(result: dict[str, Any], direction: str) -> list[list[str]]:
+    return [[size, str(row["bytes_per_vector"]), *percentages(row[direction])] for size, row in result.items()]
+
+
+def percentages(row: dict[str, float]) -> list[str]:
+    """Recall values, one digit after the point."""
+    return [f"{row[f'R@{k}']:.1f}" for k in CUTOFFS]

@@ -1,0 +1,391 @@
+"""`JinaClipEncoder`: the one object behind every adapter, with a blocking and an awaitable face."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence, Sized
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from ..backends.base import EmbeddingBackend, Usage
+from ..cache import EmbeddingCache, open_cache
+from ..catalog import ModelSpec
+from ..errors import BackendError, JinaClipError
+from ..inputs import Parsed, Reader, check_text, many_items, one_or_many_images, one_or_many_texts, parse
+from ..locks import SharedLock
+from ..settings import LIVE_OPTIONS, SECRET_OPTIONS, require_choice, require_integer
+from ..sources import SourcePolicy
+from ..types import ImageInput, Item, OnError, Vectors
+from .chosen import ChosenBackend
+from .job import Job
+from .last_errors import LastErrors
+from .progress import Bar
+from .settings import DEFAULT_MODEL, EncoderSettings
+from .steps import Workers, adrive, drive
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+ITER_CHUNK = 1024
+"""Items that `iter_encode` takes, computes and yields at a time."""
+
+
+class JinaClipEncoder:
+    """Text and images as vectors of one space.
+
+        encoder = JinaClipEncoder("jina-clip-v2", backend="local", dimensions=512)
+        encoder.encode_text("a red bicycle", task="retrieval.query")     # (512,)
+        encoder.encode_image(["bike.jpg", "https://example.org/car.png"])  # (2, 512)
+
+    `model` is `jina-clip-v1`, `jina-clip-v2`, `demo`, a checkpoint folder or a Hub id; `backend` is `api`, `local` or
+    an object with the `EmbeddingBackend` methods. `dimensions` is the width of the vectors (None = the model's own);
+    they are cut to it and then brought to unit length unless `normalize` is False. `exif_orientation` turns photos
+    upright. `sources` says where pictures may come from (None = `SourcePolicy.trusted()`), `cache` is a folder or a
+    cache object, `show_progress` draws a bar on stderr. What is left goes to the backend.
+
+    Safe to use from several threads and tasks at once. Rows are float32, `(d,)` for one input and `(n, d)` for n, and
+    row i belongs to input i; with a backend that answers packed bits they are uint8, `(n, ceil(d / 8))`. Pickles and
+    copies carry the settings but never a key, a client or a lock; a copy in this process shares the backend.
+
+    Raises `ConfigurationError` for settings that cannot work and `ImportError` for a missing extra. Neither the network
+    nor any weight is touched before the first call.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        backend: str | EmbeddingBackend = "api",
+        dimensions: int | None = None,
+        normalize: bool = True,
+        exif_orientation: bool = True,
+        sources: SourcePolicy | None = None,
+        cache: str | os.PathLike[str] | EmbeddingCache | None = None,
+        show_progress: bool = False,
+        **backend_options: Any,
+    ) -> None:
+        self._settings = EncoderSettings(
+            model=os.fspath(model),
+            backend=backend,
+            dimensions=dimensions,
+            normalize=normalize,
+            exif_orientation=exif_orientation,
+            sources=sources,
+            cache=cache,
+            show_progress=show_progress,
+        )
+        self._options = dict(backend_options)
+        self._prepare()
+        self._chosen.check_now()
+
+    def _prepare(self) -> None:
+        """Everything that is not a setting, as new."""
+        settings = self._settings
+        self._reader = Reader(sources=settings.sources or SourcePolicy.trusted(), upright=settings.exif_orientation)
+        self._cache = open_cache(settings.cache)
+        self._chosen = ChosenBackend(settings, self._options)
+        self._usage = Usage()
+        self._usage_lock = SharedLock()
+        self._last_errors = LastErrors()
+        self._closed = False
+
+    # What it is
+
+    @property
+    def backend(self) -> EmbeddingBackend:
+        """The object that computes the vectors. Raises `BackendError` once the encoder is closed."""
+        return self._open().get()
+
+    @property
+    def model(self) -> str:
+        """The model as it was named, or as the backend object names its own."""
+        return self._chosen.model
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What is known of the model; for one that nobody knows, only its name and width (0 = not even that)."""
+        chosen = self._open()
+        width = chosen.width() or 0
+        return chosen.spec() or ModelSpec(
+            name=self.model, embed_dim=width, matryoshka_dimensions=(1, width), image_size=0
+        )
+
+    @property
+    def dimensions(self) -> int:
+        """Width of the vectors, cut or full; 0 where only the server knows it and was not asked yet."""
+        return self._settings.dimensions or self._open().width() or 0
+
+    @property
+    def normalize(self) -> bool:
+        """Whether rows have unit length."""
+        return self._settings.normalize
+
+    @property
+    def exif_orientation(self) -> bool:
+        """Whether photos are turned upright."""
+        return self._settings.exif_orientation
+
+    @property
+    def sources(self) -> SourcePolicy:
+        """Where pictures may come from."""
+        return self._reader.sources
+
+    @property
+    def cache(self) -> EmbeddingCache | None:
+        """The cache in use."""
+        return self._cache
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens and requests spent, items delivered and cache hits since this encoder was made."""
+        return self._usage
+
+    @property
+    def last_errors(self) -> dict[int, JinaClipError]:
+        """The caller's index to the error of every item that the last call of this thread or task skipped."""
+        return self._last_errors.get()
+
+    def __repr__(self) -> str:
+        shown = self._settings.changed() | {"model": self.model}
+        shown |= {name: value for name, value in self._options.items() if isinstance(value, (bool, int, float))}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+    # Encoding
+
+    def encode_text(
+        self, texts: str | Iterable[str], *, task: str | None = None, on_error: OnError = "raise"
+    ) -> Vectors:
+        """Embed one text, `(d,)`, or several, `(n, d)`. A text is never opened, whatever it looks like.
+
+        Args:
+            texts: One `str` or a sequence of them; an empty one gives `(0, d)`.
+            task: None, or a task of the model such as `retrieval.query` (v2).
+            on_error: `raise` stops at the first bad item; `skip` gives it a NaN row and an entry in `last_errors`.
+
+        Raises:
+            InputError: an item that is no text; `index` says which, `partial` holds what was finished.
+            ConfigurationError: an unknown task.
+            BackendError: the backend failed.
+        """
+        return self._run(self._text_job(texts, task, on_error))
+
+    async def aencode_text(
+        self, texts: str | Iterable[str], *, task: str | None = None, on_error: OnError = "raise"
+    ) -> Vectors:
+        """`encode_text` without blocking the event loop."""
+        await self._aready()
+        return await self._arun(self._text_job(texts, task, on_error))
+
+    def encode_image(self, images: ImageInput | Iterable[ImageInput], *, on_error: OnError = "raise") -> Vectors:
+        """Embed one image, `(d,)`, or several, `(n, d)`.
+
+        Args:
+            images: One image or a sequence of them: a path, an http(s) URL or a data URI as `str`, a `Path`, `bytes`, a
+                binary file object, a PIL image or a uint8 array `(H, W, 3)`. A 4-D array is a stack of images.
+            on_error: As for `encode_text`.
+
+        Raises:
+            ImageError: an image that cannot be read, decoded or fetched, or that `sources` does not allow.
+            BackendError: the backend failed.
+        """
+        return self._run(self._image_job(images, on_error))
+
+    async def aencode_image(self, images: ImageInput | Iterable[ImageInput], *, on_error: OnError = "raise") -> Vectors:
+        """`encode_image` without blocking the event loop."""
+        await self._aready()
+        return await self._arun(self._image_job(images, on_error))
+
+    def encode(self, items: Iterable[Item], *, on_error: OnError = "raise") -> Vectors:
+        """Embed texts and images mixed in any order, `(n, d)`.
+
+        Args:
+            items: `{"text": str}`, `{"image": image}`, LangChain content blocks, OpenAI `image_url` items.
+            on_error: As for `encode_text`.
+
+        Raises:
+            InputError, ImageError: an item that cannot be understood or read.
+            BackendError: the backend failed.
+        """
+        return self._run(self._item_job(list(many_items(items)), on_error))
+
+    async def aencode(self, items: Iterable[Item], *, on_error: OnError = "raise") -> Vectors:
+        """`encode` without blocking the event loop."""
+        await self._aready()
+        return await self._arun(self._item_job(list(many_items(items)), on_error))
+
+    def iter_encode(
+        self, items: Iterable[Item], *, chunk_size: int = ITER_CHUNK, on_error: OnError = "raise"
+    ) -> Iterator[Vectors]:
+        """Embed however many items, yielding `(k, d)` arrays in order; only `chunk_size` items are held at a time.
+
+        Indices in errors and in `last_errors` count from the first item of all; `partial` of an error holds the rows of
+        the chunk that it ended.
+        """
+        _check_call(on_error, chunk_size)
+        return self._iterate(iter(many_items(items)), chunk_size, on_error, _length(items))
+
+    def aiter_encode(
+        self, items: Iterable[Item] | AsyncIterable[Item], *, chunk_size: int = ITER_CHUNK, on_error: OnError = "raise"
+    ) -> AsyncIterator[Vectors]:
+        """`iter_encode` for `async for`; `items` may be an async iterable too."""
+        _check_call(on_error, chunk_size)
+        chunks = _achunks(items if isinstance(items, AsyncIterable) else many_items(items), chunk_size)
+        return self._aiterate(chunks, on_error, _length(items))
+
+    # Jobs
+
+    def _text_job(self, texts: Any, task: str | None, on_error: OnError) -> Job:
+        _check_call(on_error)
+        self._open().check_task(task)
+        values, single = one_or_many_texts(texts)
+        return self._job(parse(values, check_text), on_error, task=task, single=single)
+
+    def _image_job(self, images: Any, on_error: OnError) -> Job:
+        _check_call(on_error)
+        values, single = one_or_many_images(images)
+        return self._job(parse(values, self._reader.picture), on_error, single=single)
+
+    def _item_job(self, items: Sequence[Any], on_error: OnError, **place: Any) -> Job:
+        _check_call(on_error)
+        return self._job(parse(items, self._reader.item), on_error, **place)
+
+    def _job(self, items: Sequence[Parsed], on_error: OnError, **place: Any) -> Job:
+        return Job(items, self._open().setup(self._cache), isolate=on_error == "skip", **place)
+
+    def _run(self, job: Job) -> Vectors:
+        with self._around(job, threads=job.has_pictures) as workers:
+            drive(job.flow(workers))
+        return job.outcome.result()
+
+    async def _arun(self, job: Job) -> Vectors:
+        with self._around(job, threads=True) as workers:
+            await adrive(job.flow(workers))
+        return job.outcome.result()
+
+    @contextmanager
+    def _around(self, job: Job, *, threads: bool) -> Iterator[Workers]:
+        """Whatever happens inside: threads end, usage is counted, errors are reported, nothing finished is lost."""
+        outcome, workers = job.outcome, Workers(threads=threads)
+        with Bar(len(job.items), shown=self._settings.show_progress and outcome.progress is None) as bar:
+            outcome.progress = outcome.progress or bar.move
+            try:
+                yield workers
+            except BaseException as error:
+                outcome.attach_partial(error)
+                raise
+            finally:
+                workers.close()
+                self._last_errors.set(outcome.errors)
+                with self._usage_lock:
+                    self._usage += outcome.usage
+
+    def _iterate(self, items: Iterator[Any], size: int, on_error: OnError, total: int | None) -> Iterator[Vectors]:
+        errors: dict[int, JinaClipError] = {}
+        self._last_errors.set(errors)
+        with Bar(total, shown=self._settings.show_progress) as bar:
+            offset = 0
+            while chunk := list(islice(items, size)):
+                yield self._run(self._item_job(chunk, on_error, offset=offset, errors=errors, progress=bar.move))
+                offset += len(chunk)
+
+    async def _aiterate(
+        self, chunks: AsyncIterator[list[Any]], on_error: OnError, total: int | None
+    ) -> AsyncIterator[Vectors]:
+        errors: dict[int, JinaClipError] = {}
+        self._last_errors.set(errors)
+        with Bar(total, shown=self._settings.show_progress) as bar:
+            offset = 0
+            async for chunk in chunks:
+                await self._aready()
+                job = self._item_job(chunk, on_error, offset=offset, errors=errors, progress=bar.move)
+                yield await self._arun(job)
+                offset += len(chunk)
+
+    # Opening, closing, copying
+
+    def _open(self) -> ChosenBackend:
+        if self._closed:
+            raise BackendError("this encoder is closed; make a new one")
+        return self._chosen
+
+    async def _aready(self) -> None:
+        """Learn what jobs need to know in a thread: it may import torch and read a checkpoint's configuration."""
+        if not self._open().is_ready:
+            await asyncio.to_thread(self._chosen.setup, self._cache)
+
+    def close(self) -> None:
+        """Close the backend and the cache that were opened here (not objects that were handed in). Idempotent."""
+        for opened in self._detach():
+            opened.close()
+
+    async def aclose(self) -> None:
+        """`close` for async code."""
+        for opened in self._detach():
+            await opened.aclose() if hasattr(opened, "aclose") else opened.close()
+
+    def _detach(self) -> list[Any]:
+        self._closed = True
+        cache = self._cache if isinstance(self._settings.cache, (str, os.PathLike)) else None
+        ours: list[Any] = [self._chosen.detach(), cache]
+        return [opened for opened in ours if hasattr(opened, "close")]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self.aclose()
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = {n: value for n, value in self._options.items() if n not in SECRET_OPTIONS | LIVE_OPTIONS}
+        return {"settings": self._settings, "options": kept}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._settings, self._options = state["settings"], dict(state["options"])
+        self._prepare()
+
+    def __copy__(self) -> Self:
+        """An encoder with the same settings and counters of its own, which shares the backend."""
+        copied = type(self).__new__(type(self))
+        copied.__setstate__({"settings": self._settings, "options": self._options})
+        copied._chosen.share(self._chosen)
+        copied._closed = self._closed
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.__copy__()
+
+
+def _check_call(on_error: str, chunk_size: int = 1) -> None:
+    require_choice("on_error", on_error, ("raise", "skip"))
+    require_integer("chunk_size", chunk_size, least=1)
+
+
+def _length(items: Any) -> int | None:
+    return len(items) if isinstance(items, Sized) else None
+
+
+async def _achunks(items: AsyncIterable[Any] | Iterable[Any], size: int) -> AsyncIterator[list[Any]]:
+    chunk: list[Any] = []
+    async for item in _each(items):
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+async def _each(items: AsyncIterable[Any] | Iterable[Any]) -> AsyncIterator[Any]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item

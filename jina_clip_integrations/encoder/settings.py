@@ -1,0 +1,65 @@
+"""What an encoder was asked for: everything but the backend's own options."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from ..backends.base import EmbeddingBackend
+from ..cache import EmbeddingCache
+from ..errors import ConfigurationError
+from ..sources import SourcePolicy
+
+DEFAULT_MODEL = "jina-clip-v2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSettings:
+    """The arguments of `JinaClipEncoder`, checked as far as they can be on their own."""
+
+    model: str = DEFAULT_MODEL
+    """Short name, checkpoint folder or Hub id."""
+    backend: str | EmbeddingBackend = "api"
+    """A name that `create_backend` knows, or the object itself."""
+    dimensions: int | None = None
+    """Width of the vectors; None = the model's own."""
+    normalize: bool = True
+    """Unit length, after cutting."""
+    exif_orientation: bool = True
+    """Turn photos upright when they are loaded."""
+    sources: SourcePolicy | None = None
+    """Where pictures may come from; None = anywhere."""
+    cache: str | os.PathLike[str] | EmbeddingCache | None = None
+    """A folder or an object."""
+    show_progress: bool = False
+    """A bar on stderr."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model", os.fspath(self.model))
+        object.__setattr__(self, "dimensions", _as_int(self.dimensions))
+        if not isinstance(self.sources, SourcePolicy | None):
+            raise ConfigurationError(f"sources must be a SourcePolicy or None, not {type(self.sources).__name__}")
+
+    @property
+    def names_backend(self) -> bool:
+        """Whether the backend is to be made here, and so is ours to close."""
+        return isinstance(self.backend, str)
+
+    def changed(self) -> dict[str, Any]:
+        """Model and backend, and what else is not the default; for `repr`."""
+        backend = self.backend if self.names_backend else f"<{type(self.backend).__name__}>"
+        others = [f for f in fields(self) if f.name not in ("model", "backend")]
+        differing = {f.name: getattr(self, f.name) for f in others if getattr(self, f.name) != f.default}
+        return {"model": self.model, "backend": backend, **differing}
+
+
+def _as_int(dimensions: Any) -> int | None:
+    """NumPy's integers are as good as Python's."""
+    if dimensions is None:
+        return None
+    if isinstance(dimensions, (bool, np.bool_)) or not isinstance(dimensions, (int, np.integer)):
+        raise ConfigurationError(f"dimensions must be an integer or None, not {type(dimensions).__name__}")
+    return int(dimensions)

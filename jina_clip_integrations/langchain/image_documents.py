@@ -1,0 +1,113 @@
+"""Retrieved image documents with their picture ready for a chat model."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any, cast
+
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.messages.content import ImageContentBlock, create_image_block
+from langchain_core.retrievers import BaseRetriever
+from pydantic import ConfigDict
+
+from ..backends.base import Picture
+from ..inputs import Reader
+from ..sources import SourcePolicy
+from ..types import ImageInput
+
+BLOCK_KEY = "image_block"
+"""Where `with_image_blocks` puts the block in a document's metadata."""
+
+CHAT_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
+"""Picture types that chat models take; others are sent as PNG."""
+
+
+def image_block(image: ImageInput | Document, *, sources: SourcePolicy | None = None) -> ImageContentBlock:
+    """The standard content block of an image, for `HumanMessage(content_blocks=[...])`.
+
+    An http(s) URL stays a URL, which the chat model's provider fetches; anything else becomes base64.
+
+    Args:
+        image: Any image, or a document whose page content is an image's URI.
+        sources: What may be read. The default, `SourcePolicy.agent()`, reads no local file, because URIs in a store
+            may have been written by a stranger; allow folders with `SourcePolicy.agent(roots="photos")`.
+
+    Raises:
+        ImageError: the image cannot be read, or `sources` does not allow it.
+    """
+    given = image.page_content if isinstance(image, Document) else image
+    policy = sources or SourcePolicy.agent()
+    if isinstance(given, str) and given[:8].lower().startswith(("http://", "https://")):
+        policy.check_url(given)
+        return create_image_block(url=given)
+    data, mime_type = _encoded(given, policy)
+    return create_image_block(base64=base64.b64encode(data).decode("ascii"), mime_type=mime_type)
+
+
+def with_image_blocks(
+    documents: Sequence[Document], *, uri_key: str | None = None, sources: SourcePolicy | None = None
+) -> list[Document]:
+    """Copies of the documents with their image block in `metadata["image_block"]`; nothing is stored.
+
+    Args:
+        documents: What a search gave.
+        uri_key: Metadata entry that holds the image's URI; documents without it are texts and stay as they are.
+            None = the page content of every document is a URI.
+        sources: As for `image_block`.
+    """
+    return [_with_block(document, uri_key, sources) for document in documents]
+
+
+class ImageDocumentRetriever(BaseRetriever):
+    """Any retriever, with the picture of each image document added as a content block.
+
+    Made for `create_retriever_tool(..., response_format="content_and_artifact")`: the model reads the page contents,
+    and the artifact carries the documents with their pictures.
+    """
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    retriever: BaseRetriever
+    """Who finds the documents."""
+    uri_key: str | None = None
+    """As for `with_image_blocks`."""
+    sources: SourcePolicy | None = None
+    """As for `image_block`."""
+
+    def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
+        found = self.retriever.invoke(query, config={"callbacks": run_manager.get_child()})
+        return with_image_blocks(found, uri_key=self.uri_key, sources=self.sources)
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun
+    ) -> list[Document]:
+        found = await self.retriever.ainvoke(query, config={"callbacks": run_manager.get_child()})
+        return await asyncio.to_thread(with_image_blocks, found, uri_key=self.uri_key, sources=self.sources)
+
+
+def _with_block(document: Document, uri_key: str | None, sources: SourcePolicy | None) -> Document:
+    uri = document.page_content if uri_key is None else document.metadata.get(uri_key)
+    if uri is None:
+        return document
+    metadata = {**document.metadata, BLOCK_KEY: image_block(uri, sources=sources)}
+    return document.model_copy(update={"metadata": metadata})
+
+
+def _encoded(image: Any, policy: SourcePolicy) -> tuple[bytes, str]:
+    """The encoded picture and its type, in a form that chat models take."""
+    import PIL.Image
+
+    picture = cast(Picture, Reader(sources=policy).picture(image))
+    upright = picture.open()  # also the proof that it is a picture, and a small enough one
+    data = picture.read()
+    with PIL.Image.open(io.BytesIO(data)) as stored:
+        mime_type = stored.get_format_mimetype()
+    if mime_type in CHAT_TYPES:
+        return data, str(mime_type)
+    buffer = io.BytesIO()
+    upright.save(buffer, format="PNG")
+    return buffer.getvalue(), "image/png"

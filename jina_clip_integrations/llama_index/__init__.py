@@ -1,0 +1,11 @@
+"""LlamaIndex: `JinaClipEmbedding`, text and images in one space for indexes, pipelines and retrievers."""
+
+from __future__ import annotations
+
+from ..errors import require_extra
+
+require_extra("llama_index.core", extra="llama-index", purpose="jina_clip_integrations.llama_index")
+
+from .embedding import JinaClipEmbedding  # noqa: E402  # after the check of the extra
+
+__all__ = ["JinaClipEmbedding"]

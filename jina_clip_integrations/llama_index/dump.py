@@ -1,0 +1,91 @@
+"""The serialised form: JSON-safe, without secrets, and telling a pipeline only what changes vectors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from ..backends.base import EmbeddingBackend
+from ..cache import DiskCache
+from ..errors import ConfigurationError
+
+VECTOR_FIELDS = (
+    "class_name",
+    "model_name",
+    "backend",
+    "base_url",
+    "dialect",
+    "resize_images",
+    "device",
+    "dtype",
+    "revision",
+    "max_length",
+    "dimensions",
+    "normalize",
+    "exif_orientation",
+    "query_task",
+)
+"""Fields on which the vectors depend. The others say how, how fast and for whom they are computed."""
+
+OBJECT_FIELDS = ("backend", "cache", "timeout", "dialect")
+"""Fields that may hold objects, which a dump has to put into words."""
+
+PLAIN = (str, int, float, type(None))
+
+
+class Dump(dict[str, Any]):
+    """`to_dict()`: all constructor arguments, while `str()` of it gives those on which the vectors depend.
+
+    An ingestion pipeline keys its cache with `str(step.to_dict())`. With this, another timeout or batch size keeps what
+    has been computed, and another model or width does not.
+    """
+
+    def __str__(self) -> str:
+        return str({name: self[name] for name in VECTOR_FIELDS if name in self})
+
+
+def in_words(name: str, value: Any) -> Any:
+    """The JSON-safe form of a field. Raises `ConfigurationError` for an object that has none."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, PLAIN):
+        return value
+    if name == "backend":
+        return _backend_in_words(value)
+    if name == "cache":  # changes no vector; one that is no folder has to be passed again
+        return str(value.path) if isinstance(value, DiskCache) else None
+    raise ConfigurationError(
+        f"{name} holds a {type(value).__name__}, which cannot be serialised; use a plain value, or a copy "
+        f"without it: model_copy(update={{{name!r}: None}})"
+    )
+
+
+def _backend_in_words(backend: Any) -> Mapping[str, Any]:
+    kind = type(backend)
+    if not (callable(getattr(backend, "to_dict", None)) and callable(getattr(kind, "from_dict", None))):
+        raise ConfigurationError(
+            f"the backend object {kind.__name__} cannot be serialised: it has no to_dict() and from_dict(); "
+            'choose the backend by name (backend="api" or "local") with its options, or turn the pipeline\'s cache off '
+            "(disable_cache=True)"
+        )
+    return {"module": kind.__module__, "class": kind.__qualname__, "settings": backend.to_dict()}
+
+
+def backend_from_words(words: Mapping[str, Any]) -> EmbeddingBackend:
+    """The backend object that `in_words` described. Its module is never imported from here, only looked up.
+
+    Raises `ConfigurationError` if it has not been imported.
+    """
+    module, qualname = str(words.get("module")), str(words.get("class"))
+    found: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    if not (isinstance(found, type) and callable(getattr(found, "from_dict", None))):
+        raise ConfigurationError(
+            f"the backend object {qualname} of {module} is not loaded here; import that module first, or pass the "
+            "object: from_dict(data, backend=...)"
+        )
+    backend: EmbeddingBackend = found.from_dict(words.get("settings", {}))  # type: ignore[attr-defined]
+    return backend

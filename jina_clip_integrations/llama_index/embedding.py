@@ -1,0 +1,281 @@
+"""The embedding model: the public methods around the hooks, the ingestion step, and what others see of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pickle
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from llama_index.core.schema import BaseNode, MetadataMode
+
+from ..adapter import one_text, text_list
+from ..errors import ConfigurationError
+from ..settings import DEFAULT_API_BATCH_SIZE
+from .carriers import has_image
+from .dump import OBJECT_FIELDS, Dump, in_words
+from .hooks import LARGEST_SLICE, EncoderHooks
+from .keys import cache_keys
+from .pacing import tokens_of_requests
+from .slices import Embedding, Role, Slice, adrive, around, drive, errors_moved
+from .spans import image_span
+
+SLICES_AT_ONCE = 4
+"""Slices in flight in the async batch methods where `num_workers` does not say."""
+
+logger = logging.getLogger(__name__)
+
+
+class JinaClipEmbedding(EncoderHooks):
+    """Jina CLIP for LlamaIndex: texts and images as vectors of one space.
+
+    Construction opens nothing; the model is loaded, or the service called, on first use. Options that are left out
+    have the defaults of `ApiBackend` or `LocalBackend`, and a field that is assigned later takes effect with the next
+    call. Vectors are lists of `dimensions` Python floats, of unit length unless `normalize=False`. As an ingestion step
+    it embeds nodes that carry a picture as images, all others as texts.
+
+    Args:
+        model_name: `jina-clip-v1`, `jina-clip-v2`, `demo`, a checkpoint folder or a Hub id (`model` works too).
+        backend: `api`, `local`, or an `EmbeddingBackend` object.
+        dimensions: Width of the vectors; None = the model's own.
+        api_key: Key of the hosted service; by default from `JINA_API_KEY`, `JINAAI_API_KEY` or `JINA_AUTH_TOKEN`.
+        query_task: `auto` gives queries the model's instruction where it has one; None turns it off.
+        embed_batch_size: Inputs that go through events, cache and limiter together (1 to 2048). `batch_size` is how
+            many the backend computes together.
+        num_workers: Slices of that size in flight in the async batch methods.
+        embeddings_cache: A key-value store of LlamaIndex for texts and images; its keys tell models and widths apart.
+        rate_limiter: Asked once per request, for images too, with the estimated tokens.
+        **options: Every other option of the encoder and of the chosen backend, under its own name.
+
+    Raises:
+        pydantic.ValidationError: an unknown option, or one that the chosen backend cannot honour.
+        ConfigurationError: on first use, a missing key, or options that were made contradictory by assignment.
+    """
+
+    # Texts
+
+    def get_query_embedding(self, query: str) -> Embedding:
+        """The vector of a query, with the model's query instruction where `query_task` asks for it."""
+        text = one_text(query, many="get_text_embeddings")
+        return drive(around(self, Slice("query", [text], "_get_query_embedding", many=False)))[0]
+
+    async def aget_query_embedding(self, query: str) -> Embedding:
+        """`get_query_embedding` without blocking the event loop."""
+        text = one_text(query, many="aget_text_embeddings")
+        return (await adrive(around(self, Slice("query", [text], "_get_query_embedding", many=False))))[0]
+
+    def get_text_embedding(self, text: str) -> Embedding:
+        """The vector of a text that is to be found."""
+        one = one_text(text, many="get_text_embeddings")
+        return drive(around(self, Slice("text", [one], "_get_text_embedding", many=False)))[0]
+
+    async def aget_text_embedding(self, text: str) -> Embedding:
+        """`get_text_embedding` without blocking the event loop."""
+        one = one_text(text, many="aget_text_embeddings")
+        return (await adrive(around(self, Slice("text", [one], "_get_text_embedding", many=False))))[0]
+
+    def get_text_embedding_batch(
+        self,
+        texts: list[str],
+        show_progress: bool = False,
+        **kwargs: Any,  # noqa: ARG002  # as in the base class
+    ) -> list[Embedding]:
+        """One vector per text, `embed_batch_size` at a time. Further keywords are ignored, as in the base class."""
+        return self._batch("text", text_list(texts, single="get_text_embedding"), show_progress)
+
+    async def aget_text_embedding_batch(
+        self,
+        texts: list[str],
+        show_progress: bool = False,
+        **kwargs: Any,  # noqa: ARG002  # as in the base class
+    ) -> list[Embedding]:
+        """`get_text_embedding_batch`, with `num_workers` slices in flight."""
+        return await self._abatch("text", text_list(texts, single="aget_text_embedding"), show_progress)
+
+    def get_text_embeddings(self, texts: Sequence[str]) -> list[Embedding]:
+        """One vector per text. Raises `InputError` for a `str` in place of the list."""
+        return self.get_text_embedding_batch(text_list(texts, single="get_text_embedding"))
+
+    async def aget_text_embeddings(self, texts: Sequence[str]) -> list[Embedding]:
+        """`get_text_embeddings` without blocking the event loop."""
+        return await self.aget_text_embedding_batch(text_list(texts, single="aget_text_embedding"))
+
+    # Images
+
+    @image_span(EncoderHooks.picture)
+    def get_image_embedding(self, img_file_path: Any) -> Embedding:
+        """The vector of an image: a path, a URL, a data URI, bytes, a stream, a PIL image, an array, or a LlamaIndex
+        node, document, block or resource that carries one. Raises `ImageError`."""
+        return drive(around(self, Slice("image", [img_file_path], "_get_image_embedding", many=False)))[0]
+
+    @image_span(EncoderHooks.picture)
+    async def aget_image_embedding(self, img_file_path: Any) -> Embedding:
+        """`get_image_embedding` without blocking the event loop."""
+        return (await adrive(around(self, Slice("image", [img_file_path], "_get_image_embedding", many=False))))[0]
+
+    @image_span(EncoderHooks.pictures)
+    def get_image_embedding_batch(self, img_file_paths: Sequence[Any], show_progress: bool = False) -> list[Embedding]:
+        """One vector per image, `embed_batch_size` at a time. Raises `ImageError` naming the index of a bad one."""
+        return self._batch("image", img_file_paths, show_progress)
+
+    @image_span(EncoderHooks.pictures)
+    async def aget_image_embedding_batch(
+        self, img_file_paths: Sequence[Any], show_progress: bool = False
+    ) -> list[Embedding]:
+        """`get_image_embedding_batch`, with `num_workers` slices in flight."""
+        return await self._abatch("image", img_file_paths, show_progress)
+
+    def get_image_embeddings(self, images: Sequence[Any]) -> list[Embedding]:
+        """One vector per image. Raises `InputError` for one image in place of the list."""
+        return self.get_image_embedding_batch(images)
+
+    async def aget_image_embeddings(self, images: Sequence[Any]) -> list[Embedding]:
+        """`get_image_embeddings` without blocking the event loop."""
+        return await self.aget_image_embedding_batch(images)
+
+    # Ingestion
+
+    def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
+        """Give every node its embedding: of its picture where it carries one, captioned or not, else of its text.
+
+        Takes `show_progress`. The same nodes come back, in the same order.
+        """
+        for role, positions in _by_role(nodes):
+            chosen = [nodes[position] for position in positions]
+            with errors_moved(positions, [node.embedding for node in nodes]):
+                if role == "image":
+                    vectors = self.get_image_embedding_batch(chosen, bool(kwargs.get("show_progress")))
+                else:
+                    vectors = self.get_text_embedding_batch(_contents(chosen), **kwargs)
+            _assign(chosen, vectors)
+        return nodes
+
+    async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
+        """The same without blocking the event loop."""
+        for role, positions in _by_role(nodes):
+            chosen = [nodes[position] for position in positions]
+            with errors_moved(positions, [node.embedding for node in nodes]):
+                if role == "image":
+                    vectors = await self.aget_image_embedding_batch(chosen, bool(kwargs.get("show_progress")))
+                else:
+                    vectors = await self.aget_text_embedding_batch(_contents(chosen), **kwargs)
+            _assign(chosen, vectors)
+        return nodes
+
+    # Slices
+
+    def _batch(self, role: Role, values: Sequence[Any], show_progress: bool) -> list[Embedding]:
+        rows: list[Any] = [None] * len(values)
+        with _bar(role, len(values), show_progress) as bar:
+            for positions, part in self._slices(role, values):
+                with errors_moved(positions, rows):
+                    rows[positions.start : positions.stop] = drive(around(self, part))
+                bar.update(len(positions))
+        return rows
+
+    async def _abatch(self, role: Role, values: Sequence[Any], show_progress: bool) -> list[Embedding]:
+        rows: list[Any] = [None] * len(values)
+        room = asyncio.Semaphore(self.num_workers or SLICES_AT_ONCE)
+        with _bar(role, len(values), show_progress) as bar:
+
+            async def embed(positions: range, part: Slice) -> None:
+                async with room:
+                    with errors_moved(positions, rows):
+                        rows[positions.start : positions.stop] = await adrive(around(self, part))
+                bar.update(len(positions))
+
+            await _all_or_none([embed(*one) for one in self._slices(role, values)])
+        return rows
+
+    def _slices(self, role: Role, values: Sequence[Any]) -> list[tuple[range, Slice]]:
+        size = self.embed_batch_size
+        if not 1 <= size <= LARGEST_SLICE:
+            raise ConfigurationError(f"embed_batch_size={size}: must be from 1 to {LARGEST_SLICE}")
+        hook = "_get_image_embeddings" if role == "image" else "_get_text_embeddings"
+        spans = [range(start, min(start + size, len(values))) for start in range(0, len(values), size)]
+        return [(span, Slice(role, values[span.start : span.stop], hook)) for span in spans]
+
+    def cache_keys(self, part: Slice) -> list[str | None]:
+        """Keys of the `embeddings_cache` for the inputs of a slice; None for what cannot be cached."""
+        encoder = self._encoder()
+        return cache_keys(part, encoder, upright=self.exif_orientation, query_task=self._task_of_queries(encoder))
+
+    def tokens_of_requests(self, values: Sequence[Any]) -> list[int]:
+        """Estimated tokens of each request that these inputs take, for the `rate_limiter`."""
+        many = self.batch_size if isinstance(self.batch_size, int) else DEFAULT_API_BATCH_SIZE
+        return tokens_of_requests(
+            values,
+            model=self.model_name,
+            per_request=many if self.backend == "api" else len(values),
+            resize_images=self.resize_images is not False,
+        )
+
+    # What others see
+
+    def to_payload(self) -> dict[str, Any]:
+        """What observers are told: no key, header or address."""
+        backend = self.backend if isinstance(self.backend, str) else type(self.backend).__name__
+        facts = {"backend": backend, "dimensions": self.dimensions, "device": self.device}
+        return {**super().to_payload(), **{name: fact for name, fact in facts.items() if fact is not None}}
+
+    def to_dict(self, **kwargs: Any) -> dict[str, Any]:
+        """All constructor arguments, JSON-safe, without key, headers, clients, callbacks, limiter and cache store.
+
+        `from_dict` of it gives a working model, which reads the key from the environment. Raises `ConfigurationError`
+        for a backend object that cannot serialise itself.
+        """
+        hidden = {*OBJECT_FIELDS, *(kwargs.pop("exclude", None) or ())}
+        data = super().to_dict(mode="json", exclude=hidden, **kwargs)
+        return Dump(data | {name: in_words(name, getattr(self, name)) for name in OBJECT_FIELDS})
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state = super().__getstate__()
+        for name in ("callback_manager", "embeddings_cache", "rate_limiter"):
+            if name in state and not _pickles(state[name]):
+                logger.warning("%s does not pickle and stays behind", name)
+                del state[name]
+        return state
+
+
+def _by_role(nodes: Sequence[BaseNode]) -> list[tuple[Role, list[int]]]:
+    """Positions of the nodes that are embedded as images, and of those that are embedded as texts."""
+    images = [position for position, node in enumerate(nodes) if has_image(node)]
+    texts = [position for position, node in enumerate(nodes) if not has_image(node)]
+    roles: list[tuple[Role, list[int]]] = [("image", images), ("text", texts)]
+    return [(role, positions) for role, positions in roles if positions]
+
+
+def _contents(nodes: Sequence[BaseNode]) -> list[str]:
+    return [node.get_content(metadata_mode=MetadataMode.EMBED) for node in nodes]
+
+
+def _assign(nodes: Sequence[BaseNode], vectors: Sequence[Embedding]) -> None:
+    for node, vector in zip(nodes, vectors, strict=True):
+        node.embedding = vector
+
+
+def _bar(role: Role, total: int, shown: bool) -> Any:
+    from tqdm.auto import tqdm
+
+    what = "image embeddings" if role == "image" else "embeddings"
+    return tqdm(total=total, desc=f"Generating {what}", disable=not shown)
+
+
+async def _all_or_none(jobs: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Await all; the first failure ends the others before it is raised."""
+    tasks = [asyncio.ensure_future(job) for job in jobs]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _pickles(value: Any) -> bool:
+    try:
+        pickle.dumps(value)
+    except Exception:  # whatever the object's own code raises
+        return False
+    return True

@@ -1,0 +1,103 @@
+"""The fields of the embedding model, and the ten hooks that LlamaIndex calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from llama_index.core.embeddings import MultiModalEmbedding
+from pydantic import Field
+
+from ..adapter import EncoderOptions, image_list, row, rows
+from ..errors import InputError
+from ..inputs import Reader
+from ..settings import DEFAULT_API_BATCH_SIZE
+from ..sources import SourcePolicy
+from .carriers import carried, picture_of, pictures_of
+from .dump import backend_from_words
+from .slices import Embedding
+
+LARGEST_SLICE = 2048
+"""What the base class allows `embed_batch_size` to be."""
+
+
+class EncoderHooks(EncoderOptions, MultiModalEmbedding):
+    """`MultiModalEmbedding` with its hooks answered by the encoder."""
+
+    model_name: str = "jina-clip-v2"
+    embed_batch_size: int = Field(default=DEFAULT_API_BATCH_SIZE, gt=0, le=LARGEST_SLICE)
+    num_workers: int | None = None
+    embeddings_cache: Any = Field(default=None, exclude=True)
+
+    synonyms: ClassVar[Mapping[str, str]] = {**EncoderOptions.synonyms, "model": "model_name"}
+    backend_options: ClassVar[Mapping[str, frozenset[str]]] = {
+        backend: names - {"num_workers"} for backend, names in EncoderOptions.backend_options.items()
+    }
+    shared_by_copies: ClassVar[tuple[str, ...]] = (
+        *EncoderOptions.shared_by_copies,
+        "callback_manager",
+        "embeddings_cache",
+        "rate_limiter",
+    )
+    model_field: ClassVar[str] = "model_name"
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The stable name in dumps and payloads."""
+        return "JinaClipEmbedding"
+
+    @classmethod
+    def _own_names(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        options = super()._own_names({name: value for name, value in given.items() if name != "class_name"})
+        if isinstance(options.get("backend"), Mapping):
+            options["backend"] = backend_from_words(options["backend"])
+        return options
+
+    # Hooks
+
+    def _get_query_embedding(self, query: str) -> Embedding:
+        encoder = self._encoder()
+        return row(encoder.encode_text(query, task=self._task_of_queries(encoder)))
+
+    async def _aget_query_embedding(self, query: str) -> Embedding:
+        encoder = await self._aencoder()
+        return row(await encoder.aencode_text(query, task=self._task_of_queries(encoder)))
+
+    def _get_text_embedding(self, text: str) -> Embedding:
+        return row(self._encoder().encode_text(text))
+
+    async def _aget_text_embedding(self, text: str) -> Embedding:
+        return row(await (await self._aencoder()).aencode_text(text))
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        return rows(self._encoder().encode_text(texts))
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        return rows(await (await self._aencoder()).aencode_text(texts))
+
+    def _get_image_embedding(self, img_file_path: Any) -> Embedding:
+        return row(self._encoder().encode_image(self.picture(img_file_path)))
+
+    async def _aget_image_embedding(self, img_file_path: Any) -> Embedding:
+        return row(await (await self._aencoder()).aencode_image(self.picture(img_file_path)))
+
+    def _get_image_embeddings(self, img_file_paths: list[Any]) -> list[Embedding]:
+        return rows(self._encoder().encode_image(self.pictures(img_file_paths)))
+
+    async def _aget_image_embeddings(self, img_file_paths: list[Any]) -> list[Embedding]:
+        return rows(await (await self._aencoder()).aencode_image(self.pictures(img_file_paths)))
+
+    # Pictures
+
+    def picture(self, image: Any) -> Any:
+        """The picture that an image, node, block or resource means. Opens nothing. Raises `ImageError`."""
+        return picture_of(image, self._reader())
+
+    def pictures(self, images: Any) -> list[Any]:
+        """The pictures of a list of images. Raises `InputError` for a single image in place of the list."""
+        if carried(images) is not None:
+            raise InputError(f"expected a list of images, got one {type(images).__name__}; use get_image_embedding")
+        return pictures_of(image_list(images, single="get_image_embedding"), self._reader())
+
+    def _reader(self) -> Reader:
+        return Reader(sources=self.sources or SourcePolicy.trusted(), upright=self.exif_orientation)

@@ -1,0 +1,69 @@
+"""The bodies of successful answers, byte for byte as the Jina API writes them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..types import Vectors
+from ..vectors import pack_bits
+
+OFFSET = 128
+"""`binary` is the byte of `ubinary` minus this, not its two's-complement view."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Tokens of one request, by input. Pictures count by tiles."""
+
+    per_input: Sequence[int]
+    image_tokens: int = 0
+
+    @property
+    def total(self) -> int:
+        """Tokens of all inputs."""
+        return sum(self.per_input)
+
+    def usage(self) -> dict[str, int]:
+        """The `usage` object of an answer."""
+        usage = {"total_tokens": self.total, "prompt_tokens": self.total}
+        return usage | ({"image_tokens": self.image_tokens} if self.image_tokens else {})
+
+
+def embeddings_body(rows: Vectors, *, model: str, embedding_type: str, spent: Spent) -> bytes:
+    """The answer of `POST /v1/embeddings` for rows `(n, d)` that are cut and normalised already."""
+    head = json.dumps({"model": model, "object": "list", "usage": spent.usage()}, separators=(",", ":"))
+    data = ",".join(
+        f'{{"object":"embedding","index":{index},"embedding":{encoded}}}'
+        for index, encoded in enumerate(encode_rows(rows, embedding_type))
+    )
+    return f'{head[:-1]},"data":[{data}]}}'.encode()
+
+
+def invocations_body(rows: Vectors, *, ids: Sequence[str], spent: Spent, parameters: Mapping[str, Any]) -> bytes:
+    """The answer of `POST /invocations`: always floats, usage by row, numbers among the parameters as floats."""
+    data = ",".join(
+        f'{{"id":{json.dumps(name)},"embedding":{encoded},"usage":{{"id":{json.dumps(name)},"total_tokens":{tokens}}}}}'
+        for name, encoded, tokens in zip(ids, encode_rows(rows, "float"), spent.per_input, strict=True)
+    )
+    return f'{{"data":[{data}],"parameters":{json.dumps(dict(parameters))}}}'.encode()
+
+
+def encode_rows(rows: Vectors, embedding_type: str) -> list[str]:
+    """JSON of each row: `float`, `base64` (little-endian float32), or `binary` / `ubinary` (packed bits)."""
+    if embedding_type == "base64":
+        return [f'"{base64.b64encode(row.tobytes()).decode("ascii")}"' for row in rows.astype("<f4")]
+    if embedding_type == "float":
+        return [json.dumps(row.tolist(), separators=(",", ":"), allow_nan=False) for row in rows]
+    packed = pack_bits(rows).astype(float)  # the service prints whole numbers as floats
+    shift = OFFSET if embedding_type == "binary" else 0
+    return [json.dumps((row - shift).tolist(), separators=(",", ":")) for row in packed]
+
+
+def new_id() -> str:
+    """32 hex digits, as the service names requests and rows."""
+    return uuid.uuid4().hex

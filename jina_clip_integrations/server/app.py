@@ -1,0 +1,169 @@
+"""The application: its routes, and what an embedding request passes on its way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response
+
+from .. import __version__
+from .answers import embeddings_body, invocations_body
+from .around import ERROR_CODE, REQUEST_ID, Around
+from .invocations import CSV_TYPE, Invocation, read_csv, read_invocation
+from .metrics import CONTENT_TYPE
+from .receiving import check_is_json, parse_json, read_body, unless_gone
+from .refusals import RefusalError
+from .service import SERVICE_PREFIX, Service
+from .settings import ServerSettings
+
+if TYPE_CHECKING:
+    from ..backends.base import EmbeddingBackend
+    from ..encoder import JinaClipEncoder
+    from ..types import Vectors
+
+LARGE_ANSWER = 65_536
+"""From so many values on, an answer is written in a thread."""
+
+
+def build_app(source: JinaClipEncoder | EmbeddingBackend, settings: ServerSettings) -> FastAPI:
+    """The application that serves `source`. Its working parts are at `app.state.service`."""
+    service = Service(source, settings)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        service.start()
+        yield
+        await service.stop()
+
+    app = FastAPI(title="jina-clip", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.service = service
+    app.add_exception_handler(RefusalError, _refused)
+    app.add_exception_handler(HTTPException, _no_such_route)
+    Routes(service).add_to(app)
+    app.add_middleware(Around, metrics=service.metrics)
+    return app
+
+
+class Routes:
+    """The handlers of one application."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    def add_to(self, app: FastAPI) -> None:
+        """Register every route."""
+        body = {"content": {"application/json": {"schema": self.service.schema.json_schema()}}, "required": True}
+        app.post("/v1/embeddings", openapi_extra={"requestBody": body})(self.embeddings)
+        app.post("/invocations")(self.invocations)
+        app.get("/v1/models")(self.models)
+        for path, handler in (
+            ("/health", self.live),
+            ("/live", self.live),
+            ("/ready", self.ready),
+            ("/ping", self.ready),
+            ("/metrics", self.metrics),
+        ):
+            app.get(path)(handler)
+
+    async def embeddings(self, request: HttpRequest) -> Response:
+        """Embed texts and pictures, as the Jina API does."""
+
+        async def answer(body: bytes) -> bytes:
+            wanted = self.service.schema.read(await parse_json(body))
+            rows, spent = await self.service.embed(wanted)
+            return await _written(
+                rows,
+                lambda: embeddings_body(rows, model=wanted.model, embedding_type=wanted.embedding_type, spent=spent),
+            )
+
+        check_is_json(request)
+        return await self._serve(request, answer)
+
+    async def invocations(self, request: HttpRequest) -> Response:
+        """Embed texts and pictures, as the containers of the cloud offers do."""
+        is_csv = request.headers.get("content-type", "").partition(";")[0].strip().lower() == CSV_TYPE
+
+        async def answer(body: bytes) -> bytes:
+            wanted = await self._invocation(body, is_csv=is_csv)
+            rows, spent = await self.service.embed(wanted.request)
+            return await _written(
+                rows, lambda: invocations_body(rows, ids=wanted.ids, spent=spent, parameters=wanted.parameters)
+            )
+
+        if not is_csv:
+            check_is_json(request)
+        return await self._serve(request, answer)
+
+    async def _invocation(self, body: bytes, *, is_csv: bool) -> Invocation:
+        if not is_csv:
+            return read_invocation(await parse_json(body), self.service.schema)
+        return read_csv(body.decode("utf-8", "replace"), self.service.schema)
+
+    async def _serve(self, request: HttpRequest, answer: Callable[[bytes], Coroutine[Any, Any, bytes]]) -> Response:
+        """One embedding request from its door to its answer: key, place, body, work, all within the time allowed."""
+        service, settings = self.service, self.service.settings
+        service.doorkeeper.check(request.headers.get("authorization"))
+        service.check_open()
+
+        async def work() -> Response:
+            with service.places.request(), service.places.buffer() as book:
+                body = await read_body(request, limit=settings.max_body_bytes, book=book)
+                content = await unless_gone(request, answer(body))
+                return Response(content, media_type="application/json")
+
+        try:
+            return await asyncio.wait_for(work(), settings.request_timeout_s)
+        except asyncio.TimeoutError:
+            message = f"Request timed out after {settings.request_timeout_s:g} seconds; send smaller inputs"
+            raise RefusalError(504, "SERVICE_TIMEOUT", message) from None
+
+    async def models(self, request: HttpRequest) -> Response:
+        """The one model that is served."""
+        self.service.doorkeeper.check(request.headers.get("authorization"))
+        spec, names = self.service.spec, self.service.names
+        entry = {
+            "id": next(name for name in names if name.startswith(SERVICE_PREFIX)) if spec.hub_id else names[0],
+            "object": "model",
+            "owned_by": "jina-ai" if spec.hub_id else "local",
+            "names": list(names),
+            "dimensions": spec.embed_dim,
+            "matryoshka_dimensions": list(spec.matryoshka_dimensions),
+            "max_length": self.service.embedder.max_length,
+            "tasks": list(spec.tasks),
+            "input_modalities": ["text", "image"],
+        }
+        return JSONResponse({"object": "list", "data": [entry]})
+
+    async def live(self) -> Response:
+        """The process answers."""
+        return JSONResponse({"status": "ok"})
+
+    async def ready(self) -> Response:
+        """Whether requests are served."""
+        state = self.service.state
+        return JSONResponse({"status": state}, 200 if state == "ready" else 503)
+
+    async def metrics(self) -> Response:
+        """Figures for Prometheus."""
+        return Response(self.service.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+
+async def _written(rows: Vectors, write: Callable[[], bytes]) -> bytes:
+    return await asyncio.to_thread(write) if rows.size > LARGE_ANSWER else write()
+
+
+async def _refused(request: HttpRequest, error: Any) -> Response:
+    request.scope[ERROR_CODE] = error.code
+    return JSONResponse(error.body(request.scope[REQUEST_ID]), error.status, error.headers)
+
+
+async def _no_such_route(request: HttpRequest, error: Any) -> Response:
+    message = "Not found; embeddings are at /v1/embeddings" if error.status_code == 404 else str(error.detail)
+    code = "RESOURCE_NOT_FOUND" if error.status_code == 404 else "METHOD_NOT_ALLOWED"
+    return await _refused(request, RefusalError(error.status_code, code, message, nested=False, headers=error.headers))

@@ -1,0 +1,74 @@
+"""What stands around every request: its id, its time, a log line without payloads, and an answer to any failure."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .answers import new_id
+from .metrics import Metrics
+from .receiving import ClientGoneError
+from .refusals import internal_error
+from .service import described
+
+logger = logging.getLogger("jina_clip_integrations.server")
+access = logging.getLogger("jina_clip_integrations.server.access")
+
+REQUEST_ID = "jina_clip.request_id"
+ERROR_CODE = "jina_clip.error_code"
+"""Where the scope of a request keeps its id, and the code of the error that it was answered with."""
+
+HUNG_UP = 499
+"""Status in logs and metrics for a client that did not wait for its answer."""
+
+UNKNOWN_ROUTE = "other"
+
+
+class Around:
+    """ASGI middleware. Plain rather than Starlette's own kind, which would hide that a client hung up."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request; other kinds of scope pass through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started_s = time.monotonic()
+        scope[REQUEST_ID] = new_id()
+        status: int | None = None
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", scope[REQUEST_ID].encode())]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except ClientGoneError:
+            status = HUNG_UP
+        except Exception as error:
+            logger.error("request %s failed: %s", scope[REQUEST_ID], described(error))
+            if status is None:
+                failure = internal_error()
+                scope[ERROR_CODE] = failure.code
+                await JSONResponse(failure.body(scope[REQUEST_ID]), failure.status)(scope, receive, send_with_id)
+        finally:
+            self._note(scope, status or HUNG_UP, time.monotonic() - started_s)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", UNKNOWN_ROUTE)
+        self._metrics.answered(route, status, seconds)
+        if ERROR_CODE in scope:
+            self._metrics.refused(scope[ERROR_CODE])
+        access.info(
+            "%s %s %d %.1f ms %s %s",
+            scope["method"], route, status, seconds * 1000, scope[REQUEST_ID], scope.get(ERROR_CODE, "-"),
+        )  # fmt: skip

@@ -1,0 +1,119 @@
+"""What a server allows: every limit and default in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..errors import ConfigurationError
+from ..settings import option_names, reject_unknown, require_integer, require_number
+from ..sources import AGENT_MAX_PIXELS, SourcePolicy
+
+MIB = 2**20
+
+COUNTS = (
+    "max_queue",
+    "max_batch",
+    "max_running",
+    "max_items",
+    "max_requests",
+    "max_body_bytes",
+    "max_buffered_bytes",
+    "max_image_bytes",
+    "max_image_pixels",
+    "max_text_characters",
+    "max_fetches",
+)
+SECONDS = {"batch_wait_s": 0.0, "fetch_timeout_s": 0.1, "request_timeout_s": 0.1, "drain_timeout_s": 0.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings:
+    """How one server treats its clients."""
+
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
+    """Bearer keys that are accepted; empty = no key is asked for. Several allow a key to be changed without a gap."""
+    model_names: tuple[str, ...] = ()
+    """Names besides its own under which the model may be asked for."""
+    strict: bool = False
+    """Refuse fields, aliases and item forms that the published schema does not have, instead of understanding them."""
+
+    max_batch: int = 64
+    """Inputs per call of the backend."""
+    batch_wait_s: float = 0.005
+    """Longest wait for a batch to fill while the backend is idle, in seconds."""
+    max_running: int = 2
+    """Calls of the backend at a time. Beyond one per kind of input, only for batches that are full."""
+    max_queue: int = 2048
+    """Inputs of all clients that are taken in and not yet answered; more are refused with 429."""
+    max_requests: int = 512
+    """Requests being read or answered at a time; more are refused with 429."""
+
+    max_items: int = 512
+    """Inputs per request."""
+    max_body_bytes: int = 32 * MIB
+    """Largest request body, in bytes."""
+    max_buffered_bytes: int = 1024 * MIB
+    """Bodies of all requests together, in bytes; more are refused with 429."""
+    max_image_bytes: int = 10 * MIB
+    """Largest encoded picture, inline or fetched, in bytes."""
+    max_image_pixels: int = AGENT_MAX_PIXELS
+    """Largest picture, in pixels."""
+    max_text_characters: int = 1_000_000
+    """Longest text, in characters; the model's own limit is in tokens."""
+
+    allow_private_addresses: bool = False
+    """Fetch pictures from http addresses and private networks too, not only from public https addresses."""
+    sources: SourcePolicy | None = None
+    """Where pictures may be fetched from, instead of `SourcePolicy.agent()`; local files are never opened."""
+    max_fetches: int = 16
+    """Pictures fetched at a time."""
+    fetch_timeout_s: float = 8.0
+    """Longest fetch of one picture, in seconds."""
+
+    request_timeout_s: float = 120.0
+    """Longest time for one request from its first byte to its answer, in seconds; then it is a 504."""
+    drain_timeout_s: float = 30.0
+    """Longest time that requests in hand may take after the server was told to stop, in seconds."""
+
+    def __post_init__(self) -> None:
+        for name in COUNTS:
+            require_integer(name, getattr(self, name), least=1)
+        for name, least in SECONDS.items():
+            require_number(name, getattr(self, name), least=least)
+        if self.max_items > self.max_queue:
+            raise ConfigurationError(
+                f"max_queue={self.max_queue} is smaller than max_items={self.max_items}: "
+                "the largest request could never be taken in"
+            )
+        if self.sources is not None and self.allow_private_addresses:
+            raise ConfigurationError("give either sources or allow_private_addresses; a SourcePolicy decides alone")
+        for name in ("api_keys", "model_names"):
+            _check_names(name, getattr(self, name))
+
+    def changed(self, **changes: Any) -> ServerSettings:
+        """A copy with other values. Raises `ConfigurationError` for an unknown name."""
+        reject_unknown(changes, option_names(ServerSettings), where="ServerSettings")
+        return replace(self, **changes)
+
+    @property
+    def source_policy(self) -> SourcePolicy:
+        """Where the pictures of a request may come from: never a local file, whatever `sources` says."""
+        policy = self.sources
+        if policy is None:
+            policy = SourcePolicy.agent(timeout=self.fetch_timeout_s)
+            if self.allow_private_addresses:
+                policy = replace(policy, schemes=("https", "http"), public_only=False)
+        return replace(
+            policy,
+            paths=False,
+            roots=None,
+            data_uris=True,
+            max_bytes=min(policy.max_bytes, self.max_image_bytes),
+            max_pixels=min(policy.max_pixels, self.max_image_pixels),
+        )
+
+
+def _check_names(name: str, values: object) -> None:
+    if not isinstance(values, tuple) or not all(isinstance(value, str) and value.strip() for value in values):
+        raise ConfigurationError(f"{name} must be a tuple of strings that are not blank")

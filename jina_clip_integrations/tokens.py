@@ -1,0 +1,135 @@
+"""What a job would cost at the hosted service, estimated here; nothing is sent.
+
+Pictures are charged by the tile, exact as documented (Jina's FAQ): as many squares of the model's image size as it
+takes to cover the picture. Texts are counted by a rule of thumb that leans to the high side outside the Latin script;
+the service's own count is in `usage` afterwards.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from .catalog import JINA_CLIP_V1, MODELS, ModelSpec, find_model
+from .errors import ConfigurationError, ImageError, InputError
+from .inputs import Reader, many_items
+from .pictures import InputPicture
+from .settings import RESIZE_MODES, require_choice, require_number
+from .sources import SourcePolicy
+
+PRICE_USD_PER_MILLION = 0.05
+"""US dollars per million tokens at the hosted service, as of 6 May 2025 (1 billion tokens for $50)."""
+
+SPECIAL_TOKENS = 2
+"""Tokens that both tokenizers put around every text."""
+
+LATIN_PER_TOKEN = 7
+"""Latin letters per token within a word; gives the vendor's 1.1 tokens per English word."""
+
+DIGITS_PER_TOKEN = 2
+"""Digits per token within a number."""
+
+LETTERS_PER_TOKEN = 2
+"""Letters of other alphabets per token within a word; one for v1, whose vocabulary is English."""
+
+_DENSE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
+"""Thai, Lao, Burmese, Khmer, Chinese, Japanese, Korean: written without spaces or a syllable a character."""
+
+_PIECES = re.compile(rf"([A-Za-z\u00c0-\u024f]+)|(\d+)|((?:(?![{_DENSE}])[^\W\d_])+)|\S")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenEstimate:
+    """Tokens that a job would be charged for, and their price."""
+
+    total_tokens: int
+    """Texts and images together."""
+    text_tokens: int
+    image_tokens: int
+    price_usd: float
+    """At `PRICE_USD_PER_MILLION`, or the price that was given."""
+
+
+def estimate_tokens(
+    items: Iterable[Mapping[str, Any]] | Mapping[str, Any],
+    *,
+    model: str = "jina-clip-v2",
+    resize_images: bool | str = False,
+    sources: SourcePolicy | None = None,
+    price_usd_per_million: float = PRICE_USD_PER_MILLION,
+) -> TokenEstimate:
+    """Estimate what the hosted service would charge for `items`. Of a picture only the header is read.
+
+    Args:
+        items: The items of `JinaClipEncoder.encode`, or one of them.
+        model: `jina-clip-v1` or `jina-clip-v2`.
+        resize_images: Whether pictures are brought to one tile before they are sent (any mode of `ApiBackend`).
+        sources: Where pictures may come from. URLs are fetched only if a policy that permits it is given here.
+        price_usd_per_million: US dollars per million tokens.
+
+    Raises:
+        ConfigurationError: a model without a price.
+        InputError, ImageError: an item that cannot be understood or read; `index` says which.
+    """
+    spec = find_model(model)
+    if spec is None:
+        raise ConfigurationError(f"no price is known for model {model!r}; known: {', '.join(sorted(MODELS))}")
+    require_choice("resize_images", resize_images, RESIZE_MODES)
+    require_number("price_usd_per_million", price_usd_per_million, least=0)
+    reader = Reader(sources=sources or SourcePolicy.trusted())
+    count = partial(_count, reader, spec, one_tile=resize_images is not False, may_fetch=sources is not None)
+    counts = [
+        count(item, at=at) for at, item in enumerate([items] if isinstance(items, Mapping) else many_items(items))
+    ]
+    texts, images = (sum(tokens for is_text, tokens in counts if is_text is wanted) for wanted in (True, False))
+    return TokenEstimate(
+        total_tokens=texts + images,
+        text_tokens=texts,
+        image_tokens=images,
+        price_usd=(texts + images) * price_usd_per_million / 1e6,
+    )
+
+
+def _count(reader: Reader, spec: ModelSpec, item: Any, *, at: int, one_tile: bool, may_fetch: bool) -> tuple[bool, int]:
+    """Whether `item` is a text, and its tokens. Raises `InputError` naming the position `at`."""
+    try:
+        content = reader.item(item)
+        if isinstance(content, str):
+            return True, text_tokens(content, spec)
+        return False, _picture_tokens(content, spec, one_tile=one_tile, may_fetch=may_fetch)
+    except InputError as error:
+        error.at(at)
+        raise
+
+
+def text_tokens(text: str, spec: ModelSpec) -> int:
+    """About how many tokens `text` has, special tokens included, at most what the model reads."""
+    per_token = (LATIN_PER_TOKEN, DIGITS_PER_TOKEN, 1 if spec is JINA_CLIP_V1 else LETTERS_PER_TOKEN)
+    tokens = SPECIAL_TOKENS
+    for piece in _PIECES.finditer(text):
+        group = piece.lastindex
+        tokens += 1 if group is None else -(-len(piece[0]) // per_token[group - 1])
+        if tokens >= spec.max_length:
+            return spec.max_length
+    return tokens
+
+
+def image_tokens(size: tuple[int, int], spec: ModelSpec) -> int:
+    """What a picture of `size` (width, height in pixels) is charged; partial tiles count whole."""
+    width, height = size
+    return -(-width // spec.image_size) * -(-height // spec.image_size) * spec.tokens_per_tile
+
+
+def _picture_tokens(picture: InputPicture, spec: ModelSpec, *, one_tile: bool, may_fetch: bool) -> int:
+    if picture.is_remote and not may_fetch:
+        if one_tile:
+            return spec.tokens_per_tile
+        raise ImageError(
+            f"{picture.label}: its size is not known before it is fetched; allow that with "
+            "sources=SourcePolicy.trusted(), or estimate with resize_images=True"
+        )
+    size = picture.size()
+    return spec.tokens_per_tile if one_tile else image_tokens(size, spec)

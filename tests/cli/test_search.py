@@ -1,0 +1,114 @@
+"""`jina-clip search`: ranking per kind and fused, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jina_clip_integrations.cli.search import described, fuse
+from jina_clip_integrations.cli.store import Found
+
+
+@pytest.fixture
+def search(run: Any, colours: Any, folder: Path, tmp_path: Path) -> Any:
+    """`search(…)` asks a store that holds the folder."""
+    assert run("index", folder, "--store", tmp_path / "store", *colours.options).code == 0
+    return lambda *words: run("search", *words, "--store", tmp_path / "store")
+
+
+def names(answers: list[dict[str, Any]]) -> list[str]:
+    return [answer["name"] for answer in answers]
+
+
+@pytest.mark.parametrize(
+    ("query", "picture", "text"),
+    [("something red", "apple.png", "list.txt"), ("something blue", "trip/sea.png", "trip/notes.md")],
+)
+def test_words_find_pictures_and_passages(search: Any, query: str, picture: str, text: str) -> None:
+    ran = search(query, "--json")
+    assert ran.code == 0, ran.err
+    results = ran.json["results"]
+    assert (results["pictures"][0]["name"], results["texts"][0]["name"]) == (picture, text)
+    for answers in results.values():
+        scores = [answer["score"] for answer in answers]
+        assert scores == sorted(scores, reverse=True)
+        assert [answer["rank"] for answer in answers] == [1, 2, 3]
+
+
+def test_a_picture_finds_its_like(search: Any, paint: Any, tmp_path: Path) -> None:
+    other_green = paint(tmp_path / "other.png", "green", (9, 9))
+    ran = search("--image", other_green, "--kind", "pictures", "--json")
+    assert names(ran.json["results"]["pictures"])[0] == "leaf.jpg"
+    assert ran.json["image"] == str(other_green)
+    assert "texts" not in ran.json["results"]
+
+
+def test_people_read_ranks_scores_and_the_passage(search: Any) -> None:
+    ran = search("blue water")
+    assert "Pictures\n  1   0." in ran.out
+    assert "trip/notes.md (passage 1 of 2): # Sea The sea was blue." in ran.out
+    assert "compare scores within a list" in ran.err
+
+
+def test_top_limits_each_list(search: Any) -> None:
+    results = search("red", "--top", 1, "--json").json["results"]
+    assert [len(answers) for answers in results.values()] == [1, 1]
+
+
+def test_fused_is_one_list_by_rank(search: Any) -> None:
+    results = search("red", "--fuse", "--json").json["results"]
+    merged = results["merged_by_rank"]
+    assert names(merged)[:2] == ["apple.png", "list.txt"]
+    assert len(merged) == 5
+
+
+def test_fusion_ignores_how_high_scores_run() -> None:
+    def found(name: str, score: float) -> Found:
+        return Found(score, name, name, "text", None, 0, 1)
+
+    high = [found("a", 0.99), found("b", 0.98), found("c", 0.97)]
+    low = [found("x", 0.2), found("y", 0.1)]
+    assert [one.name for one in fuse([high, low], top=4)] == ["a", "x", "b", "y"]
+
+
+def test_long_passages_are_shortened_on_one_line() -> None:
+    line = described(Found(0.5, "p", "p.txt", "text", "first\nline " + "x" * 200, 0, 1))
+    assert line.startswith("p.txt: first line xxx")
+    assert line.endswith("…")
+    assert len(line) <= 110
+
+
+def test_the_store_remembers_model_and_backend(run: Any, colours: Any, folder: Path, tmp_path: Path) -> None:
+    run("index", folder, "--store", tmp_path / "store", *colours.options, "--dimensions", 8)
+    ran = run("search", "red", "--store", tmp_path / "store", "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json["results"]["pictures"][0]["name"] == "apple.png"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "either words"),
+        (("red", "--image", "x.png"), "either words"),
+        (("  ",), "blank"),
+        (("red", "--dimensions", "8"), "16 dimensions, not"),
+        (("red", "--top", "0"), "positive integer"),
+        (("red", "--collection", "other"), "empty"),
+        (("--image", "nowhere.png"), "nowhere.png"),
+    ],
+)
+def test_bad_requests_are_one_line(search: Any, arguments: tuple[str, ...], said: str) -> None:
+    ran = search(*arguments)
+    assert ran.code == 2
+    assert said in ran.err
+    assert "Traceback" not in ran.err
+    assert ran.out == ""
+
+
+def test_a_mistyped_store_is_not_created(run: Any, tmp_path: Path) -> None:
+    ran = run("search", "red", "--store", tmp_path / "stroe")
+    assert ran.code == 2
+    assert "there is no store" in ran.err
+    assert not (tmp_path / "stroe").exists()

@@ -1,0 +1,215 @@
+"""The four text and four image methods, and the view for stores that only know texts."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jina_clip_integrations.errors import ConfigurationError, ImageError, InputError
+from jina_clip_integrations.langchain import JinaClipEmbeddings
+from tests.fakes import BlockingBackend, SlowBackend, StreamingFake, picture_vector, text_vector, unit
+
+TEXTS = ["a red bicycle", "un chien", "ein Hund", "a red bicycle"]
+
+
+class Opened:
+    """A picture as the fake backend sees it."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def open(self) -> Image.Image:
+        return Image.open(self.path).convert("RGB")
+
+
+def of_texts(texts: list[str], task: str | None = None) -> np.ndarray[Any, Any]:
+    return unit(np.stack([text_vector(text, task) for text in texts]))
+
+
+def of_pictures(paths: list[str]) -> np.ndarray[Any, Any]:
+    return unit(np.stack([picture_vector(Opened(path)) for path in paths]))  # type: ignore[arg-type]
+
+
+def assert_plain(vectors: Any) -> None:
+    """Exactly lists and floats: NumPy scalars break JSON."""
+    assert type(vectors) is list
+    for vector in vectors:
+        assert type(vector) is list
+        assert {type(value) for value in vector} == {float}
+
+
+async def test_documents_keep_their_order_and_are_plain_floats(call: Callable[..., Any], embeddings: Any) -> None:
+    vectors = await call(embeddings, "embed_documents", TEXTS)
+    assert_plain(vectors)
+    np.testing.assert_allclose(vectors, of_texts(TEXTS), atol=1e-6)
+
+
+async def test_a_query_has_the_task_and_a_document_has_not(call: Callable[..., Any], embeddings: Any) -> None:
+    query = await call(embeddings, "embed_query", TEXTS[0])
+    assert_plain([query])
+    np.testing.assert_allclose([query], of_texts(TEXTS[:1], "retrieval.query"), atol=1e-6)
+    document = (await call(embeddings, "embed_documents", TEXTS[:1]))[0]
+    assert np.dot(query, document) < 0.99
+
+
+@pytest.mark.parametrize(("query_task", "expected"), [(None, None), ("retrieval.query", "retrieval.query")])
+async def test_query_task_can_be_chosen(call: Callable[..., Any], backend: Any, query_task: Any, expected: Any) -> None:
+    await call(JinaClipEmbeddings(backend=backend, query_task=query_task), "embed_query", "dog")
+    assert [batch.task for batch in backend.batches] == [expected]
+
+
+async def test_a_model_without_tasks_gets_none(call: Callable[..., Any]) -> None:
+    backend = BlockingBackend(spec=None)
+    await call(JinaClipEmbeddings(backend=backend), "embed_query", "dog")
+    assert backend.batches[0].task is None
+
+
+@pytest.mark.parametrize("method", ["embed_images", "embed_image"])
+async def test_many_images_give_many_vectors(
+    call: Callable[..., Any], embeddings: Any, pictures: list[str], method: str
+) -> None:
+    vectors = await call(embeddings, method, uris=pictures)
+    assert_plain(vectors)
+    np.testing.assert_allclose(vectors, of_pictures(pictures), atol=1e-6)
+
+
+async def test_one_image_gives_one_vector(call: Callable[..., Any], embeddings: Any, pictures: list[str]) -> None:
+    vector = await call(embeddings, "embed_image", pictures[1])
+    assert_plain([vector])
+    np.testing.assert_allclose([vector], of_pictures(pictures[1:2]), atol=1e-6)
+
+
+async def test_images_come_in_every_form(call: Callable[..., Any], embeddings: Any, pictures: list[str]) -> None:
+    path = pictures[0]
+    data = Path(path).read_bytes()
+    uri = f"data:image/png;base64,{base64.b64encode(data).decode()}"
+    pixels = np.asarray(Image.open(path))
+    vectors = await call(embeddings, "embed_images", [path, Path(path), data, uri, Image.open(path), pixels])
+    np.testing.assert_allclose(vectors, of_pictures([path] * 6), atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["embed_documents", "embed_images", "embed_image"])
+async def test_nothing_gives_nothing_without_a_request(
+    call: Callable[..., Any], embeddings: Any, backend: Any, method: str
+) -> None:
+    assert await call(embeddings, method, []) == []
+    assert backend.batches == []
+
+
+@pytest.mark.parametrize(
+    ("method", "wrong", "hint"),
+    [
+        ("embed_documents", "abc", "embed_query"),
+        ("embed_images", "cat.png", "embed_image"),
+        ("embed_images", b"\x89PNG", "embed_image"),
+        ("embed_query", ["abc"], "embed_documents"),
+    ],
+)
+async def test_one_where_many_are_meant_is_an_error(
+    call: Callable[..., Any], embeddings: Any, backend: Any, method: str, wrong: Any, hint: str
+) -> None:
+    with pytest.raises(InputError, match=hint):
+        await call(embeddings, method, wrong)
+    assert backend.batches == []
+
+
+async def test_a_bad_image_is_named_by_its_index(
+    call: Callable[..., Any], embeddings: Any, pictures: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "notes.png").write_text("not a picture")
+    with pytest.raises(ImageError) as caught:
+        await call(embeddings, "embed_images", [*pictures, str(tmp_path / "notes.png")])
+    assert caught.value.index == 3
+
+
+async def test_text_that_looks_like_a_path_stays_text(
+    call: Callable[..., Any], embeddings: Any, pictures: list[str]
+) -> None:
+    np.testing.assert_allclose(
+        await call(embeddings, "embed_documents", pictures), of_texts(pictures), atol=1e-6
+    )
+
+
+async def test_the_image_view_reads_documents_as_uris_and_queries_as_text(
+    call: Callable[..., Any], embeddings: Any, pictures: list[str]
+) -> None:
+    view = embeddings.for_images()
+    np.testing.assert_allclose(await call(view, "embed_documents", pictures), of_pictures(pictures), atol=1e-6)
+    query = await call(view, "embed_query", "red")
+    np.testing.assert_allclose([query], of_texts(["red"], "retrieval.query"), atol=1e-6)
+    with pytest.raises(InputError):
+        await call(view, "embed_documents", pictures[0])
+
+
+async def test_vectors_are_cut_and_normalised_as_asked(call: Callable[..., Any], backend: Any) -> None:
+    raw = np.stack([text_vector(text) for text in TEXTS])
+    cut = await call(JinaClipEmbeddings(backend=backend, dimensions=4), "embed_documents", TEXTS)
+    np.testing.assert_allclose(cut, unit(raw[:, :4]), atol=1e-6)
+    long = await call(JinaClipEmbeddings(backend=backend, normalize=False), "embed_documents", TEXTS)
+    np.testing.assert_allclose(long, raw, rtol=1e-6)
+
+
+async def test_the_async_methods_leave_the_event_loop_free() -> None:
+    embeddings = JinaClipEmbeddings(backend=SlowBackend(pause_s=0.2))
+    ticks = []
+
+    async def tick() -> None:
+        while True:
+            ticks.append(time.monotonic())
+            await asyncio.sleep(0.01)
+
+    ticker = asyncio.ensure_future(tick())
+    await asyncio.gather(embeddings.aembed_query("a"), embeddings.aembed_documents(["b"]))
+    ticker.cancel()
+    assert len(ticks) >= 5
+
+
+async def test_sync_methods_work_inside_a_running_loop(embeddings: Any) -> None:
+    assert len(embeddings.embed_query("in a notebook cell")) == 8
+
+
+async def test_usage_and_last_errors_come_from_the_encoder(call: Callable[..., Any], embeddings: Any) -> None:
+    assert (embeddings.usage.items, embeddings.last_errors) == (0, {})
+    await call(embeddings, "embed_documents", TEXTS)
+    await call(embeddings, "embed_query", "one more")
+    assert (embeddings.usage.items, embeddings.usage.total_tokens) == (5, 40)
+    assert embeddings.last_errors == {}
+
+
+async def test_a_batch_is_one_call_of_the_backend(call: Callable[..., Any]) -> None:
+    backend = StreamingFake()
+    await call(JinaClipEmbeddings(backend=backend), "embed_documents", [str(n) for n in range(9)])
+    assert [len(batch) for batch in backend.batches] == [3, 3, 3]
+
+
+async def test_the_cache_keeps_texts_and_images(
+    call: Callable[..., Any], backend: Any, pictures: list[str], tmp_path: Path
+) -> None:
+    for _ in range(2):
+        embeddings = JinaClipEmbeddings(backend=backend, cache=str(tmp_path / "cache"))
+        await call(embeddings, "embed_documents", TEXTS)
+        await call(embeddings, "embed_images", pictures)
+        embeddings.close()
+    assert len(backend.embedded) == 3 + len(pictures)  # one text occurs twice
+    assert embeddings.usage.cache_hits == len(TEXTS) + len(pictures)
+
+
+async def test_a_missing_key_is_named_on_first_use(call: Callable[..., Any]) -> None:
+    with pytest.raises(ConfigurationError, match="JINA_API_KEY"):
+        await call(JinaClipEmbeddings(), "embed_query", "a")
+
+
+async def test_close_frees_and_the_next_call_works_again(call: Callable[..., Any], embeddings: Any) -> None:
+    before = await call(embeddings, "embed_query", "a")
+    await call(embeddings, "close")
+    await call(embeddings, "close")
+    assert await call(embeddings, "embed_query", "a") == before
+    assert embeddings.usage.items == 2

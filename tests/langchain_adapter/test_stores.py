@@ -1,0 +1,104 @@
+"""Real vector stores in this process: images by text, images by image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.documents import Document
+from langchain_core.indexing import InMemoryRecordManager, index
+from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
+from langchain_qdrant import QdrantVectorStore
+
+from jina_clip_integrations.langchain import JinaClipEmbeddings
+from tests.langchain_adapter.colours import ColourBackend
+
+
+@pytest.fixture
+def embeddings() -> JinaClipEmbeddings:
+    """Texts and pictures near each other where their colours are."""
+    return JinaClipEmbeddings(backend=ColourBackend())
+
+
+def in_memory(uris: list[str], embeddings: JinaClipEmbeddings) -> VectorStore:
+    return InMemoryVectorStore.from_texts(uris, embeddings.for_images(), metadatas=[{"name": Path(uri).stem} for uri in uris])
+
+
+def in_qdrant(uris: list[str], embeddings: JinaClipEmbeddings) -> VectorStore:
+    return QdrantVectorStore.from_texts(
+        uris,
+        embeddings.for_images(),
+        metadatas=[{"name": Path(uri).stem} for uri in uris],
+        location=":memory:",
+        collection_name="pictures",
+    )
+
+
+@pytest.fixture(params=[in_memory, in_qdrant])
+def store(request: pytest.FixtureRequest, pictures: list[str], embeddings: JinaClipEmbeddings) -> VectorStore:
+    made: VectorStore = request.param(pictures, embeddings)
+    return made
+
+
+@pytest.mark.parametrize("colour", ["red", "green", "blue"])
+def test_words_find_the_picture(store: VectorStore, colour: str) -> None:
+    found = store.similarity_search(f"something {colour}", k=1)
+    assert [document.metadata["name"] for document in found] == [colour]
+
+
+@pytest.mark.parametrize("colour", ["red", "green", "blue"])
+def test_a_picture_finds_its_like(store: VectorStore, embeddings: Any, pictures: list[str], colour: str) -> None:
+    vector = embeddings.embed_image(next(path for path in pictures if Path(path).stem == colour))
+    found = store.similarity_search_by_vector(vector, k=1)
+    assert [document.metadata["name"] for document in found] == [colour]
+
+
+async def test_retrievers_find_pictures_in_both_faces(store: VectorStore, call: Callable[..., Any]) -> None:
+    retriever = store.as_retriever(search_kwargs={"k": 2})
+    assert "JinaClip" in "".join(retriever.tags or []) or "ImageEmbeddings" in "".join(retriever.tags or [])
+    found = await call(retriever, "invoke", "blue sea")
+    assert found[0].metadata["name"] == "blue"
+
+
+def test_texts_and_pictures_share_one_store(embeddings: Any, pictures: list[str]) -> None:
+    store = in_qdrant(pictures, embeddings)
+    texts = QdrantVectorStore(client=store.client, collection_name="pictures", embedding=embeddings)  # type: ignore[attr-defined]
+    texts.add_texts(["a green meadow"], metadatas=[{"name": "meadow"}])
+    found = texts.similarity_search("green", k=2)
+    assert {document.metadata["name"] for document in found} == {"meadow", "green"}
+
+
+def test_the_indexing_api_adds_pictures_once(embeddings: Any, pictures: list[str]) -> None:
+    store = InMemoryVectorStore(embeddings.for_images())
+    records = InMemoryRecordManager(namespace="pictures")
+    records.create_schema()
+    documents = [Document(page_content=uri, metadata={"source": uri}) for uri in pictures]
+    runs = [
+        index(documents, records, store, cleanup="incremental", source_id_key="source", key_encoder="sha256")
+        for _ in range(2)
+    ]
+    assert [run["num_added"] for run in runs] == [3, 0]
+
+
+class AddsImages:
+    """How langchain-chroma and the community's stores call an embedding model: by this name, with this keyword."""
+
+    def __init__(self, embedding_function: Any) -> None:
+        self.embedding_function = embedding_function
+        self.rows: list[list[float]] = []
+
+    def add_images(self, uris: list[str]) -> None:
+        assert hasattr(self.embedding_function, "embed_image")
+        self.rows += self.embedding_function.embed_image(uris=uris)
+
+    def nearest(self, uri: str) -> int:
+        query = self.embedding_function.embed_image(uris=[uri])[0]
+        return max(range(len(self.rows)), key=lambda n: sum(a * b for a, b in zip(self.rows[n], query, strict=True)))
+
+
+def test_stores_that_add_images_by_keyword(embeddings: Any, pictures: list[str]) -> None:
+    store = AddsImages(embeddings)
+    store.add_images(pictures)
+    assert [store.nearest(path) for path in pictures] == [0, 1, 2]

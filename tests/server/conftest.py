@@ -1,0 +1,185 @@
+"""A backend whose vectors come from the content, and ways to reach an app that serves it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import httpx
+import numpy as np
+import PIL.Image
+import pytest
+
+from jina_clip_integrations.backends.base import Batch, BatchResult
+from jina_clip_integrations.catalog import JINA_CLIP_V2, ModelSpec
+from jina_clip_integrations.cli.serve import make_server, open_socket
+from jina_clip_integrations.errors import InputError
+from jina_clip_integrations.server import create_app
+
+WORD_TOKENS = 3
+
+
+class ContentBackend:
+    """Raw vectors that depend on nothing but text, task or pixels. Remembers its calls, and can be held up."""
+
+    batch_size = 10_000
+
+    def __init__(self, spec: ModelSpec = JINA_CLIP_V2, *, delay_s: float = 0.0) -> None:
+        self.spec = spec
+        self.model = spec.name
+        self.dimensions = spec.embed_dim
+        self.delay_s = delay_s
+        self.calls: list[Batch] = []
+        self.most_at_a_time = 0
+        self.held = False
+        self._running = 0
+
+    async def aembed(self, batch: Batch) -> BatchResult:
+        self.calls.append(batch)
+        self._running += 1
+        self.most_at_a_time = max(self.most_at_a_time, self._running)
+        try:
+            await asyncio.sleep(self.delay_s)
+            while self.held:
+                await asyncio.sleep(0.002)
+            return self._answer(batch)
+        finally:
+            self._running -= 1
+
+    def _answer(self, batch: Batch) -> BatchResult:
+        errors = {}
+        rows = []
+        for position in range(len(batch)):
+            text = batch.texts[position] if batch.modality == "text" else ""
+            if text.startswith("explode"):
+                raise RuntimeError(f"the text {text!r} broke something")
+            if text.startswith("bad"):
+                errors[position] = InputError("a bad text", index=position)
+                if not batch.isolate_errors:
+                    raise errors[position]
+            row = self.picture_row(batch.pictures[position].open()) if not text else self.text_row(text, batch.task)
+            rows.append(row if text != "nan" else row * np.nan)
+        good = [position for position in range(len(batch)) if position not in errors]
+        return BatchResult(np.stack([rows[p] for p in good]) if good else self._none(), positions=good, errors=errors)
+
+    def _none(self) -> np.ndarray:
+        return np.empty((0, self.dimensions), np.float32)
+
+    def text_row(self, text: str, task: str | None = None) -> np.ndarray:
+        return self._row(f"{task}|{text}".encode())
+
+    def picture_row(self, image: PIL.Image.Image) -> np.ndarray:
+        return self._row(f"{image.size}".encode() + image.tobytes())
+
+    def _row(self, content: bytes) -> np.ndarray:
+        seed = int.from_bytes(hashlib.sha256(content).digest()[:8], "big")
+        return (np.random.default_rng(seed).standard_normal(self.dimensions) * 7).astype(np.float32)
+
+
+class CountingBackend(ContentBackend):
+    """The same with a tokenizer: three tokens to a word, and two around the text."""
+
+    max_length = 50
+
+    def count_tokens(self, texts: Sequence[str], *, task: str | None = None) -> list[int]:
+        instruction = self.spec.tasks[task] if task else ""
+        return [2 + WORD_TOKENS * len((instruction + text).split()) for text in texts]
+
+
+class Serving:
+    """A real server on a loopback port, in a thread."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.service = app.state.service
+        self._socket = open_socket("127.0.0.1", 0)
+        self.port: int = self._socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.server = make_server(app)
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self._socket]}, daemon=True)
+
+    def start(self) -> None:
+        self.thread.start()
+        wait_until(lambda: self.server.started and self.service.state == "ready")
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.thread.join(timeout=10)
+        assert not self.thread.is_alive()
+
+
+def wait_until(condition: Callable[[], bool], *, timeout_s: float = 5.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def backend() -> ContentBackend:
+    return ContentBackend()
+
+
+@pytest.fixture
+def counting_backend() -> CountingBackend:
+    return CountingBackend()
+
+
+@pytest.fixture
+def content_backend() -> type[ContentBackend]:
+    return ContentBackend
+
+
+@pytest.fixture
+def client_of() -> Callable[..., httpx.AsyncClient]:
+    """A client that talks to an app in this process: `client_of(backend, max_items=3)`."""
+
+    def make(source: Any, *, headers: dict[str, str] | None = None, **settings: Any) -> httpx.AsyncClient:
+        app = create_app(source, batch_wait_s=settings.pop("batch_wait_s", 0.0), **settings)
+        return client_for(app, headers=headers)
+
+    return make
+
+
+def client_for(app: Any, *, headers: dict[str, str] | None = None) -> httpx.AsyncClient:
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server", headers=headers)
+    client.app = app  # type: ignore[attr-defined]
+    return client
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Serving]]:
+    """Start a real server: `serve(backend, max_queue=4)`."""
+    with contextlib.ExitStack() as stack:
+
+        def start(source: Any, **settings: Any) -> Serving:
+            serving = Serving(create_app(source, **settings))
+            stack.callback(serving.stop)
+            serving.start()
+            return serving
+
+        yield start
+
+
+@pytest.fixture
+def eventually() -> Callable[..., None]:
+    return wait_until
+
+
+@pytest.fixture
+def png() -> Callable[..., bytes]:
+    """A PNG of one colour or of noise: `png(40, 30, seed=1)`."""
+
+    def make(width: int = 20, height: int = 10, *, seed: int = 0) -> bytes:
+        pixels = np.random.default_rng(seed).integers(0, 255, (height, width, 3)).astype(np.uint8)
+        buffer = io.BytesIO()
+        PIL.Image.fromarray(pixels).save(buffer, format="PNG")
+        return buffer.getvalue()
+
+    return make
