@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test lint types notebooks bench clean
+.PHONY: help demo test lint types notebooks proof clean
 
 help:
 	@echo "make demo       set up, then search a picture gallery by text in many languages, offline"
@@ -10,6 +10,7 @@ help:
 	@echo "make lint       ruff: style, imports, formatting"
 	@echo "make types      mypy --strict over the package"
 	@echo "make notebooks  execute every notebook and check that it runs"
+	@echo "make proof      measure the models against the golden vectors, tensor lists and recall figures"
 	@echo "make clean      remove .venv and caches"
 
 demo:
@@ -32,6 +33,9 @@ notebooks: .setup-test
 .PHONY: .setup-test
 .setup-test:
 	$(PYTHON) tools/bootstrap.py test
+
+proof: .setup-test
+	$(BIN)/python benchmarks/proof.py
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache

@@ -54,7 +54,7 @@ class TestRaise:
         assert 2 in missing_rows(partial)
 
     def test_missing_file_is_named(self, kind: str, face: Any, tmp_path: Path) -> None:
-        with pytest.raises(ImageError, match="nowhere.png: no such file") as caught:
+        with pytest.raises(ImageError, match=r"nowhere\.png: no such file") as caught:
             face(JinaClipEncoder(backend=KINDS[kind]())).encode_image([GOOD, tmp_path / "nowhere.png"])
         assert caught.value.index == 1
 

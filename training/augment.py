@@ -110,15 +110,16 @@ def _recolour(pixels: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def _finish(pixels: Tensor, rng: torch.Generator) -> Tensor:
-    """Blur or sharpen, draw dark outlines on one in eight, and add noise to one in four."""
-    count = len(pixels)
-    soft = F.avg_pool2d(F.pad(pixels, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-    amount = _between(rng, -0.6, 0.9, count, 1, 1, 1) * _chance(rng, 0.4, count)
-    result = pixels + amount * (soft - pixels)
-    edge = (pixels - soft).abs().amax(dim=1, keepdim=True)
-    line = (edge * _between(rng, 3.0, 8.0, count, 1, 1, 1)).clamp(0, 1) * _chance(rng, 0.12, count)
-    result = result * (1 - line)
-    start = int(torch.randint(len(_NOISE) - pixels.numel(), (), generator=rng))
-    noise = _NOISE[start : start + pixels.numel()].view_as(pixels)
-    strength = _between(rng, 0.0, 0.08, count, 1, 1, 1) * _chance(rng, 0.25, count)
-    return (result + noise * strength).clamp(0, 1)
+    """Blur or sharpen, outline in dark and add noise, all in the first half of the batch only, to save time."""
+    count = len(pixels) // 2
+    first = pixels[:count]
+    soft = F.avg_pool2d(F.pad(first, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    difference = soft - first
+    edge = difference.abs().sum(dim=1, keepdim=True)
+    amount = _between(rng, -0.6, 0.9, count, 1, 1, 1) * _chance(rng, 0.8, count)
+    line = (edge * _between(rng, 1.5, 4.0, count, 1, 1, 1)).clamp(0, 1) * _chance(rng, 0.25, count)
+    start = int(torch.randint(len(_NOISE) - first.numel(), (), generator=rng))
+    noise = _NOISE[start : start + first.numel()].view_as(first)
+    strength = _between(rng, 0.0, 0.08, count, 1, 1, 1) * _chance(rng, 0.5, count)
+    changed = (first + amount * difference) * (1 - line) + noise * strength
+    return torch.cat((changed.clamp(0, 1), pixels[count:]))

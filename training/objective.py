@@ -15,16 +15,19 @@ PROXY_WIDTHS = {32: 1.0, 128: 1.5}
 MAX_SCALE = math.log(80.0)
 
 
-def soft_cross_entropy(logits: Tensor, positive: Tensor, ignored: Tensor | None = None) -> Tensor:
+def soft_cross_entropy(logits: Tensor, target: Tensor, ignored: Tensor) -> Tensor:
     """Mean over rows of the mean `-log p` of each row's positives; rows without a positive do not count.
 
-    `logits`, `positive` (bool) and `ignored` (bool, neither positive nor negative) are `(R, K)`.
+    `target` `(R, K)` holds one over the number of positives at each positive, `ignored` `(R, K)` is 0, or very
+    negative where a column is neither positive nor negative.
     """
-    if ignored is not None:
-        logits = logits.masked_fill(ignored, -1e4)
-    counts = positive.sum(dim=1)
-    gain = (logits * positive).sum(dim=1) / counts.clamp(min=1)
-    return ((logits.logsumexp(dim=1) - gain) * (counts > 0)).sum() / (counts > 0).sum().clamp(min=1)
+    counted = target.sum(dim=1)  # 1, or 0 without a positive
+    gain = (logits * target).sum(dim=1)
+    return ((logits + ignored).logsumexp(dim=1) * counted - gain).sum() / counted.sum().clamp(min=1)
+
+
+def _shares(positive: Tensor) -> Tensor:
+    return positive / positive.sum(dim=1, keepdim=True).clamp(min=1)
 
 
 class Objective(nn.Module):
@@ -45,19 +48,21 @@ class Objective(nn.Module):
 
         `true_for` and `unknown` are `(C, emoji)` bool: which emoji a caption names, and for which that is undecided.
         """
-        pair_true, pair_unknown = true_for[:, rows], unknown[:, rows]
+        hidden = torch.where(unknown, -1e4, 0.0)
+        target, pair_true, pair_hidden = _shares(true_for), true_for[:, rows], hidden[:, rows]
+        pair_target, turned_target = _shares(pair_true), _shares(pair_true.T)
         scale, proxy_scale = self.scale.clamp(max=MAX_SCALE).exp(), self.proxy_scale.clamp(max=MAX_SCALE).exp()
         loss = pictures.new_zeros(())
         for width, weight in WIDTHS.items():
             picture, caption = (F.normalize(x[:, :width], dim=-1) for x in (pictures, captions))
             pairs = scale * caption @ picture.T  # (C, B)
-            both = soft_cross_entropy(pairs, pair_true, pair_unknown)
-            both = both + soft_cross_entropy(pairs.T, pair_true.T, pair_unknown.T)
+            both = soft_cross_entropy(pairs, pair_target, pair_hidden)
+            both = both + soft_cross_entropy(pairs.T, turned_target, pair_hidden.T)
             loss = loss + weight / sum(WIDTHS.values()) * both
         for width, weight in PROXY_WIDTHS.items():
             picture, caption, proxy = (F.normalize(x[:, :width], dim=-1) for x in (pictures, captions, self.proxies))
             both = F.cross_entropy(proxy_scale * picture @ proxy.T, rows, label_smoothing=0.05)
-            both = both + soft_cross_entropy(proxy_scale * caption @ proxy.T, true_for, unknown)
+            both = both + soft_cross_entropy(proxy_scale * caption @ proxy.T, target, hidden)
             loss = loss + weight / sum(PROXY_WIDTHS.values()) * both
         return loss
 

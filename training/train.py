@@ -52,7 +52,7 @@ MAX_TOKENS = 32
 PATCHES = (IMAGE_SIZE // PATCH_SIZE) ** 2
 #: Share of the run in which only `KEPT_PATCHES` random patches are computed.
 DROPPING_SHARE = 0.85
-KEPT_PATCHES = 26
+KEPT_PATCHES = 22
 #: The averaged weights move this share of the way per step, in one go every few steps.
 EMA_RATE, EMA_EVERY = 0.002, 4
 

@@ -221,7 +221,7 @@ class _Run:
         if reply is None:
             raise ApiConnectionError(f"{self.service.name}: the exchange was abandoned")
         if not isinstance(reply.error, ApiConnectionError):
-            self.fail(reply.error)
+            self.fail(reply.error, name_inputs=False)
         if reply.stale and not self.stale:
             self.stale = True
             self.attempts -= 1

@@ -21,7 +21,7 @@ from ..errors import (
     RateLimitError,
     ServerError,
 )
-from .wire import Answer
+from .wire import NOT_JSON, Answer
 
 Kind: TypeAlias = Literal[
     "auth", "balance", "resource", "requests", "tokens", "concurrency",
@@ -320,7 +320,7 @@ def _describe(answer: Answer) -> str:
     if text.lstrip().startswith("<"):
         return "a web page"
     if text.lstrip()[:1] in ("{", "["):
-        return "broken JSON"
+        return "broken JSON" if answer.document is NOT_JSON else "JSON that says nothing"
     return text
 
 

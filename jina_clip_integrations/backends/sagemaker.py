@@ -14,8 +14,22 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from ..catalog import ModelSpec, find_model
-from ..errors import ApiConnectionError, ApiError, ApiTimeoutError, AuthenticationError, ConfigurationError, require_extra
-from ..settings import DEFAULT_MAX_CONCURRENCY, DEFAULT_MAX_RETRIES, LIVE_OPTIONS, ApiSettings, RetryPolicy, option_names
+from ..errors import (
+    ApiConnectionError,
+    ApiError,
+    ApiTimeoutError,
+    AuthenticationError,
+    ConfigurationError,
+    require_extra,
+)
+from ..settings import (
+    DEFAULT_MAX_CONCURRENCY,
+    DEFAULT_MAX_RETRIES,
+    LIVE_OPTIONS,
+    ApiSettings,
+    RetryPolicy,
+    option_names,
+)
 from .dialects import Dialect, find_dialect
 from .flow import CallRecord, Lost, Reply, Send
 from .refusals import Kind
@@ -254,8 +268,13 @@ class _Runtime:
         from botocore import exceptions
 
         what = f"{self._name}: {type(error).__name__}"
-        credentials = (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.TokenRetrievalError)
-        if isinstance(error, (*credentials, exceptions.CredentialRetrievalError)):
+        credentials = (
+            exceptions.NoCredentialsError,
+            exceptions.PartialCredentialsError,
+            exceptions.CredentialRetrievalError,
+            exceptions.TokenRetrievalError,
+        )
+        if isinstance(error, credentials):
             return Lost(AuthenticationError(f"{what}; {HINTS['auth']}"), sent=False)
         if isinstance(error, (exceptions.ReadTimeoutError, exceptions.ConnectTimeoutError)):
             sent = isinstance(error, exceptions.ReadTimeoutError)

@@ -23,6 +23,8 @@ EXTRAS = {
     "llama-index": ("llama-index-core",),
     "qdrant": ("qdrant-client",),
     "parquet": ("pyarrow",),
+    "serve": ("fastapi", "uvicorn"),
+    "aws": ("boto3",),
 }
 """Extra to the distributions that it brings, as in pyproject.toml."""
 
@@ -31,7 +33,9 @@ EXTRA_PURPOSE = {
     "langchain": "JinaClipEmbeddings",
     "llama-index": "JinaClipEmbedding",
     "qdrant": "jina-clip index and search",
-    "parquet": "embed --output X.parquet",
+    "parquet": "jina-clip embed --output X.parquet",
+    "serve": "jina-clip serve",
+    "aws": "SageMakerBackend",
 }
 
 BASE = ("numpy", "pillow", "httpx", "tqdm")

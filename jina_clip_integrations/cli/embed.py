@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import InputError, JinaClipError
 from ..types import Vectors
-from .batches import ITEMS_AT_A_TIME
+from .batches import Pace
 from .folder import modality_of, read_text, scan, stamp
 from .identity import ModelMark, mark_of
 from .messages import INCOMPLETE, OK
@@ -130,24 +130,31 @@ def to_stdout(job: Job, args: argparse.Namespace, out: Output) -> None:
 
 def embed(job: Job, encoder: JinaClipEncoder, keep: Callable[[Vectors], None], out: Output, *, start: int = 0) -> None:
     """Hand rows to `keep`, chunk by chunk, from row `start` on. What was finished before an error is kept too."""
+    pace = Pace()
     with out.progress(len(job.sources), "embedding") as bar:
         bar.advance(start)
-        for first in range(start, len(job.sources), ITEMS_AT_A_TIME):
-            chunk = job.sources[first : first + ITEMS_AT_A_TIME]
-            items = [_item(source) for source in chunk]
-            try:
-                rows = encoder.encode(items, on_error="skip" if job.skip_errors else "raise")
-            except (JinaClipError, KeyboardInterrupt) as error:
-                rows = finished(getattr(error, "partial", None))
-                if len(rows):
-                    keep(rows)
-                if isinstance(error, InputError) and error.index is not None:
-                    error.at(first + error.index)
-                raise
-            for position, reason in encoder.last_errors.items():
-                job.failed[first + position] = reason.message.removeprefix(f"{chunk[position].input}: ")
-            keep(rows)
+        while bar.done < len(job.sources):
+            with pace.timed():
+                rows = _chunk(job, encoder, keep, bar.done, pace.size)
             bar.advance(len(rows))
+
+
+def _chunk(job: Job, encoder: JinaClipEncoder, keep: Callable[[Vectors], None], first: int, size: int) -> Vectors:
+    chunk = job.sources[first : first + size]
+    items: list[dict[str, str]] = [{source.kind: source.input} for source in chunk]
+    try:
+        rows = encoder.encode(items, on_error="skip" if job.skip_errors else "raise")
+    except (JinaClipError, KeyboardInterrupt) as error:
+        done = finished(getattr(error, "partial", None))
+        if len(done):
+            keep(done)
+        if isinstance(error, InputError) and error.index is not None:
+            error.at(first + error.index)
+        raise
+    for position, reason in encoder.last_errors.items():
+        job.failed[first + position] = reason.message.removeprefix(f"{chunk[position].input}: ")
+    keep(rows)
+    return rows
 
 
 def finished(partial: Vectors | None) -> Vectors:
@@ -182,7 +189,3 @@ def digest_of(job: Job, mark: ModelMark) -> str:
         seen: Any = stamp(path) if path is not None and path.is_file() else ""
         content.update(f"{source.kind}\n{source.input}\n{seen}\n".encode())
     return content.hexdigest()
-
-
-def _item(source: Source) -> dict[str, Any]:
-    return {source.kind: source.input}

@@ -46,9 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Options of `jina-clip estimate`."""
     parser.add_argument("folder", help="folder of pictures and .txt or .md files, with its subfolders")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="jina-clip-v1 or jina-clip-v2 (default: %(default)s)")
-    parser.add_argument(
-        "--price", type=price, metavar="USD", help="dollars per million tokens (default: documented)"
-    )
+    parser.add_argument("--price", type=price, metavar="USD", help="dollars per million tokens (default: documented)")
     parser.add_argument("--strict", action="store_true", help=f"exit with {INCOMPLETE} if a file could not be read")
     add_output_options(parser)
 

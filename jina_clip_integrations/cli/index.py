@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import InputError, JinaClipError
 from ..types import Vectors
+from .batches import Pace
 from .folder import FoundFile, Stamp, digest, existing_folder, read_text, scan, stamp
 from .identity import ModelMark, mark_of
 from .messages import INCOMPLETE, OK
@@ -22,9 +23,6 @@ from .store import DEFAULT_COLLECTION, Entry, FolderStore, StoredFile
 
 if TYPE_CHECKING:
     from ..encoder import JinaClipEncoder
-
-ENTRIES_AT_A_TIME = 128
-"""Pictures and passages that are embedded and then stored together; what an interruption can lose."""
 
 
 @dataclass
@@ -138,8 +136,10 @@ def update(target: Target, plan: Plan, encoder: JinaClipEncoder, out: Output, *,
         target.store.remove(target.stored[name].points)
     try:
         with out.progress(len(plan.to_embed), "indexing") as bar:
-            for chunk in chunks(plan, bar):
-                embed(target, chunk, encoder, plan)
+            pace = Pace()
+            for chunk in chunks(plan, bar, pace):
+                with pace.timed():
+                    embed(target, chunk, encoder, plan)
                 bar.advance(len(files_of(chunk)))
         for name in plan.failed.keys() & target.stored.keys():  # changed into something unreadable
             target.store.remove(target.stored[name].points)
@@ -174,8 +174,8 @@ def files_of(chunk: Sequence[Entry]) -> list[FoundFile]:
     return list(dict.fromkeys(entry.file for entry in chunk))
 
 
-def chunks(plan: Plan, bar: Progress) -> Iterator[list[Entry]]:
-    """Entries of whole files, about `ENTRIES_AT_A_TIME` at a time; files that cannot be read go to `plan.failed`."""
+def chunks(plan: Plan, bar: Progress, pace: Pace) -> Iterator[list[Entry]]:
+    """Entries of whole files, about `pace.size` at a time; files that cannot be read go to `plan.failed`."""
     chunk: list[Entry] = []
     for file, now in plan.to_embed:
         try:
@@ -183,7 +183,7 @@ def chunks(plan: Plan, bar: Progress) -> Iterator[list[Entry]]:
         except (InputError, OSError) as error:
             plan.failed[file.name] = str(error)
             bar.advance()
-        if len(chunk) >= ENTRIES_AT_A_TIME:
+        if len(chunk) >= pace.size:
             yield chunk
             chunk = []
     if chunk:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ..locks import SharedLock
 
@@ -21,12 +21,25 @@ def run_in_helper_loop(coroutine: Coroutine[Any, Any, T]) -> T:
 
     The loop stays the same from call to call, so a backend may keep clients that belong to it.
     """
-    future = asyncio.run_coroutine_threadsafe(coroutine, _helper_loop())
+    future = asyncio.run_coroutine_threadsafe(_caught(coroutine), _helper_loop())
     try:
-        return future.result()
+        result, error = future.result()
     except BaseException:
         future.cancel()
         raise
+    if error is not None:
+        raise error
+    return cast(T, result)
+
+
+async def _caught(coroutine: Coroutine[Any, Any, T]) -> tuple[T | None, BaseException | None]:
+    """Errors as values: a `KeyboardInterrupt` or `SystemExit` that went through the loop would end its thread."""
+    try:
+        return await coroutine, None
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:
+        return None, error
 
 
 def _helper_loop() -> asyncio.AbstractEventLoop:

@@ -90,8 +90,6 @@ class Schema:
             return dict(self._fields.model_validate(given))
         except pydantic.ValidationError as error:
             raise BadFieldsError([_field_error(found, name) for found in error.errors(include_input=False)]) from None
-        except UnicodeEncodeError:
-            raise bad_field(name, message="Input should be valid Unicode", type="string_unicode") from None
 
     def _task(self, task: str | None) -> str | None:
         """A model without tasks has no instruction to add: where others send one all the same, it changes nothing."""

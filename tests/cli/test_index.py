@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from jina_clip_integrations.cli.batches import Pace
 from jina_clip_integrations.errors import ServerError
 
 
@@ -100,7 +101,7 @@ def test_a_file_that_became_unreadable_does_not_answer_any_more(index: Any, fold
     assert (ran.json["pictures"], counts(ran)["left_out"]) == (2, 1)
 
 
-@pytest.mark.parametrize("at_a_time", [2, 128])
+@pytest.mark.parametrize("at_a_time", [1, 1024])
 @pytest.mark.parametrize(
     ("failure", "code", "said"),
     [(KeyboardInterrupt(), 130, "interrupted: 2 of 5 files"), (ServerError("the service failed"), 1, "2 of 5 files")],
@@ -108,8 +109,8 @@ def test_a_file_that_became_unreadable_does_not_answer_any_more(index: Any, fold
 def test_what_was_done_before_an_interruption_is_kept(
     index: Any, colours: Any, failure: BaseException, code: int, said: str, at_a_time: int, monkeypatch: Any
 ) -> None:
-    """With 2 at a time the first chunk is stored; with 128 the one chunk is torn, and its finished rows are stored."""
-    monkeypatch.setattr("jina_clip_integrations.cli.index.ENTRIES_AT_A_TIME", at_a_time)
+    """With small chunks the first are stored; a large one is torn, and what it finished is stored."""
+    monkeypatch.setattr("jina_clip_integrations.cli.index.Pace", lambda: Pace(at_a_time))
     colours.fail_after = (2, failure)
     ran = index()
     assert ran.code == code

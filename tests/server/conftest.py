@@ -63,10 +63,14 @@ class ContentBackend:
                 errors[position] = InputError("a bad text", index=position)
                 if not batch.isolate_errors:
                     raise errors[position]
-            row = self.picture_row(batch.pictures[position].open()) if not text else self.text_row(text, batch.task)
-            rows.append(row if text != "nan" else row * np.nan)
+            rows.append(self._row_of(batch, position) * (np.nan if text == "nan" else 1))
         good = [position for position in range(len(batch)) if position not in errors]
         return BatchResult(np.stack([rows[p] for p in good]) if good else self._none(), positions=good, errors=errors)
+
+    def _row_of(self, batch: Batch, position: int) -> np.ndarray:
+        if batch.modality == "text":
+            return self.text_row(batch.texts[position], batch.task)
+        return self.picture_row(batch.pictures[position].open())
 
     def _none(self) -> np.ndarray:
         return np.empty((0, self.dimensions), np.float32)

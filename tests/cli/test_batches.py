@@ -1,0 +1,44 @@
+"""Chunks that keep the encoder busy and still show progress."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jina_clip_integrations import JinaClipEncoder
+from jina_clip_integrations.cli import batches
+from jina_clip_integrations.cli.batches import LARGEST_CHUNK, SMALLEST_CHUNK, Pace, encode_all
+from jina_clip_integrations.cli.output import Output
+
+
+@pytest.mark.parametrize(
+    ("took_s", "size"), [([0.1], 32), ([2.0], 16), ([9.0], 16), ([0.1] * 9, LARGEST_CHUNK), ([0.1, 0.1, 9.0], 32)]
+)
+def test_the_size_follows_the_time_a_chunk_takes(took_s: list[float], size: int) -> None:
+    pace = Pace()
+    assert pace.size == SMALLEST_CHUNK
+    for seconds in took_s:
+        pace.adapt(seconds)
+    assert pace.size == size
+
+
+def test_chunks_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 10.0])
+    monkeypatch.setattr(batches.time, "monotonic", lambda: next(clock))
+    pace = Pace(64)
+    with pace.timed():
+        pass
+    assert pace.size == 32
+
+
+def test_rows_stay_in_order(colours: Any) -> None:
+    items: list[dict[str, Any]] = [{"text": f"text {number}"} for number in range(70)]
+    encoder = JinaClipEncoder(backend=colours)
+    rows = encode_all(encoder, items, Output(quiet=True), "x")
+    np.testing.assert_array_equal(rows, encoder.encode(items))
+
+
+def test_nothing_gives_nothing(colours: Any) -> None:
+    assert encode_all(JinaClipEncoder(backend=colours), [], Output(quiet=True), "x").shape == (0, 16)

@@ -1,0 +1,38 @@
+"""What the fake backend's vectors must come out as, worked out without the package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tests.fakes import picture_vector, text_vector, unit
+
+
+class Opened:
+    """A picture as the fake backend sees it."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def open(self) -> Image.Image:
+        return Image.open(self.path).convert("RGB")
+
+
+def of_texts(texts: Sequence[str], task: str | None = None) -> np.ndarray[Any, Any]:
+    return unit(np.stack([text_vector(text, task) for text in texts]))
+
+
+def of_pictures(paths: Sequence[str]) -> np.ndarray[Any, Any]:
+    return unit(np.stack([picture_vector(Opened(path)) for path in paths]))  # type: ignore[arg-type]
+
+
+def assert_same(vectors: Any, expected: np.ndarray[Any, Any]) -> None:
+    """The same numbers, as exactly lists and floats: NumPy scalars break JSON."""
+    assert type(vectors) is list
+    for vector in vectors:
+        assert type(vector) is list
+        assert {type(value) for value in vector} == {float}
+    np.testing.assert_allclose(vectors, expected, atol=1e-6)
