@@ -34,6 +34,7 @@ DISK_FILE = "vectors.sqlite3"
 BUSY_TIMEOUT_S = 30.0
 """How long a process waits for another one that is writing."""
 _KEYS_PER_QUERY = 500
+_KINDS = (np.dtype("<f4"), np.dtype("u1"))  # by the number in the `kind` column
 
 Entry = NDArray[Any]
 """A full-width float32 vector `(d,)`, or the uint8 digest `(32,)` that an encoded file's pixels have."""
@@ -146,6 +147,11 @@ class DiskCache:
     def __repr__(self) -> str:
         return f"DiskCache({str(self.path)!r})"
 
+    def __del__(self) -> None:
+        connection = self.__dict__.get("_connection")
+        if connection is not None:
+            connection.close()
+
     def __len__(self) -> int:
         with self._lock:
             return int(self._connect().execute("SELECT count(*) FROM entries").fetchone()[0])
@@ -159,8 +165,8 @@ class DiskCache:
         for some in _slices(keys, _KEYS_PER_QUERY):
             query = f"SELECT key, kind, data, crc FROM entries WHERE key IN ({','.join('?' * len(some))})"  # noqa: S608
             for key, kind, data, crc in self._rows(query, some):
-                if zlib.crc32(data) == crc:
-                    found[key] = np.frombuffer(data, dtype=kind)
+                if kind in (0, 1) and isinstance(data, bytes) and zlib.crc32(data) == crc:
+                    found[key] = np.frombuffer(data, _KINDS[kind])
         return found
 
     def set_many(self, entries: Mapping[str, Entry]) -> None:
@@ -171,7 +177,7 @@ class DiskCache:
                 connection = self._connect()
                 with connection:
                     connection.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", rows)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             self._warn("cannot be written", error)
 
     def clear(self) -> None:
@@ -189,11 +195,11 @@ class DiskCache:
                 self._connection.close()
             self._connection = None
 
-    def _rows(self, query: str, values: Sequence[str]) -> list[tuple[str, str, bytes, int]]:
+    def _rows(self, query: str, values: Sequence[str]) -> list[tuple[str, int, bytes, int]]:
         try:
             with self._lock:
                 return self._connect().execute(query, values).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             self._warn("cannot be read", error)
             return []
 
@@ -203,7 +209,7 @@ class DiskCache:
             self._connection = _open_database(self.path / DISK_FILE)
         return self._connection
 
-    def _warn(self, what: str, error: sqlite3.Error) -> None:
+    def _warn(self, what: str, error: Exception) -> None:
         if not self._warned:
             self._warned = True
             warnings.warn(
@@ -222,7 +228,7 @@ def _open_database(file: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA mmap_size = 1073741824")
         connection.execute(
-            "CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, kind TEXT, data BLOB, crc INTEGER)"
+            "CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, kind INTEGER, data BLOB, crc INTEGER)"
         )
         connection.commit()
     except sqlite3.Error:
@@ -231,10 +237,10 @@ def _open_database(file: Path) -> sqlite3.Connection:
     return connection
 
 
-def _as_row(key: str, entry: Entry) -> tuple[str, str, bytes, int]:
-    little = np.ascontiguousarray(entry, dtype=entry.dtype.newbyteorder("<"))
-    data = little.tobytes()
-    return key, little.dtype.str, data, zlib.crc32(data)
+def _as_row(key: str, entry: Entry) -> tuple[str, int, bytes, int]:
+    kind = 1 if entry.dtype == np.uint8 else 0
+    data = np.ascontiguousarray(entry, _KINDS[kind]).tobytes()
+    return key, kind, data, zlib.crc32(data)
 
 
 def _slices(keys: Iterable[str], size: int) -> Iterator[list[str]]:

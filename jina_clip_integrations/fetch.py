@@ -40,7 +40,8 @@ def fetch(url: str, *, policy: SourcePolicy) -> bytes:
     except httpx.TimeoutException as error:
         raise ImageError(f"{show_url(url)}: not fetched within {policy.timeout:g} s (timeout of the policy)") from error
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        raise ImageError(f"{show_url(url)}: cannot be fetched ({type(error).__name__})") from error
+        reason = str(error).partition("\n")[0] if isinstance(error, (httpx.TransportError, OSError)) else ""
+        raise ImageError(f"{show_url(url)}: cannot be fetched ({reason or type(error).__name__})") from error
     raise ImageError(f"{show_url(url)}: more than {policy.max_redirects} redirects")
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from .errors import ImageError, InputError
 from .pictures import EncodedPicture, InputPicture, PixelPicture, read_stream
-from .sources import SourcePolicy, show_path, show_url
+from .sources import SourcePolicy, check_path, show_path, show_url
 
 Parsed: TypeAlias = "str | InputPicture | InputError"
 """An item that was understood, or why it was not."""
@@ -58,30 +58,32 @@ class Reader:
             raise InputError(f"an item cannot be a {type(item).__name__}; {_ITEM_KINDS}")
         if "task" in item:
             raise InputError("an item has no 'task'; use encode_text(texts, task=...)")
-        has_image = any(item.get(name) is not None for name in ("image", "image_url", "url", "base64", "data"))
-        has_image = has_image or item.get("type") in ("image", "image_url", "input_image")
-        if item.get("text") is not None and has_image and item.get("source_type") != "text":
+        kind, image, words = item.get("type"), item.get("image"), item.get("text")
+        if image is not None and words is not None:
             raise InputError("an item is either a text or an image, not both; make two items of it")
-        if has_image:
-            return self._image_item(item)
+        if image is not None:
+            return self.picture(image)
+        if kind == "image":
+            return self._from_block(item)
+        if kind in ("image_url", "input_image") or (words is None and item.get("image_url") is not None):
+            return self._from_image_url(item.get("image_url"))
         if "text" in item:
-            return check_text(item["text"])
+            return check_text(words)
         raise InputError(f"an item with the keys {', '.join(map(repr, item)) or '(none)'}; {_ITEM_KINDS}")
 
-    def _image_item(self, item: Mapping[str, Any]) -> InputPicture:
-        if item.get("image") is not None:
-            return self.picture(item["image"])
-        if item.get("image_url") is not None:
-            linked = item["image_url"]
-            return self._from_link(linked.get("url") if isinstance(linked, Mapping) else linked)
-        if item.get("url") is not None:
-            return self._from_link(item["url"])
-        encoded = item.get("base64") if item.get("base64") is not None else item.get("data")
+    def _from_block(self, block: Mapping[str, Any]) -> InputPicture:
+        """A LangChain content block: `url` or `base64`, or the older `source_type` with `url` or `data`."""
+        if block.get("url") is not None:
+            return self._from_link(block["url"])
+        encoded = block.get("base64") if block.get("base64") is not None else block.get("data")
         if encoded is not None:
             return self._from_base64(encoded)
-        if item.get("file_id") is not None:
+        if block.get("file_id") is not None:
             raise ImageError("an image block with a file_id cannot be read here; pass its url or base64")
-        raise ImageError(f"an image item without an image; {_ITEM_KINDS}")
+        raise ImageError(f"an image block without url or base64; {_ITEM_KINDS}")
+
+    def _from_image_url(self, linked: Any) -> InputPicture:
+        return self._from_link(linked.get("url") if isinstance(linked, Mapping) else linked)
 
     def _from_link(self, link: Any) -> InputPicture:
         """A content block's URL: it comes from a message, so it never names a file."""
@@ -108,8 +110,7 @@ class Reader:
         raise ImageError(f"{show_url(given)}: {scheme[1]}:// is not fetched here; open it yourself and pass the bytes")
 
     def _from_path(self, path: str) -> InputPicture:
-        if not path:
-            raise ImageError("an image cannot be an empty string")
+        check_path(path)
         return self._encoded(partial(self.sources.open_path, path), name=show_path(path))
 
     def _from_url(self, url: str) -> InputPicture:

@@ -11,7 +11,7 @@ import io
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -38,7 +38,10 @@ _UPRIGHT = {
 UNREAD = "a picture"
 """Label of bytes that nobody has read yet."""
 
-_PILLOW = SharedLock()  # Pillow loads lazily and warns through global state; neither is safe in two threads at once
+_WARNINGS = SharedLock()  # Python's warning filters are global
+_OBJECTS = tuple(
+    SharedLock() for _ in range(16)
+)  # by identity: a caller's file or lazy PIL image takes one thread only
 
 _SIGNATURES = (
     (b"\x89PNG", "image/png"),
@@ -191,8 +194,7 @@ class EncodedPicture(InputPicture):
     def size(self) -> tuple[int, int]:
         """Width and height in pixels as `open()` gives them, from the header alone. Raises `ImageError`."""
         with self._naming(), self._stream() as stream, self._header(stream) as image:
-            sideways = self._upright and image.format != "TIFF" and _orientation(image) >= 5  # Pillow turns TIFF itself
-            return image.size[::-1] if sideways else image.size
+            return _size_of(image, upright=self._upright)
 
     def file_digest(self) -> str:
         """SHA-256 of the encoded file, in hex. Raises `ImageError`."""
@@ -233,8 +235,12 @@ class EncodedPicture(InputPicture):
     def _header(self, stream: BinaryIO) -> Iterator[PIL.Image.Image]:
         import PIL.Image
 
-        with _quiet_pillow():
-            image = PIL.Image.open(stream)
+        try:
+            with _quiet_pillow():
+                image = PIL.Image.open(stream)
+        except PIL.UnidentifiedImageError as error:
+            stream.seek(0)
+            raise ImageError(f"{self.label}: {_what_it_is(stream.read(64))}") from error
         with image:
             self._check_size(image.size)
             yield image
@@ -265,7 +271,7 @@ class PixelPicture(InputPicture):
         with self._naming():
             if isinstance(self._pixels, np.ndarray):
                 return self._check_size((self._pixels.shape[1], self._pixels.shape[0]))
-            return self._check_size(self.open().size)
+            return self._check_size(_size_of(self._pixels, upright=self._upright))
 
     def _decode(self) -> PIL.Image.Image:
         import PIL.Image
@@ -281,10 +287,7 @@ def as_rgb(image: PIL.Image.Image, *, upright: bool, borrowed: bool = False) -> 
     """First frame of `image` in RGB, turned by its EXIF orientation if `upright`. A `borrowed` image is not changed."""
     import PIL.Image
 
-    if borrowed:
-        with _PILLOW:
-            image.load()
-    else:
+    with _own(image) if borrowed else nullcontext():
         image.load()
     turn = _UPRIGHT.get(_orientation(image)) if upright else None
     if turn is not None:
@@ -295,6 +298,13 @@ def as_rgb(image: PIL.Image.Image, *, upright: bool, borrowed: bool = False) -> 
         image = image.copy() if borrowed else image
         del image.info["transparency"]
     return image.convert("RGB")
+
+
+def _size_of(image: PIL.Image.Image, *, upright: bool) -> tuple[int, int]:
+    """Width and height that `as_rgb` would give, without decoding. Pillow turns TIFF by itself."""
+    width, height = image.size
+    sideways = upright and image.format != "TIFF" and _orientation(image) >= 5
+    return (height, width) if sideways else (width, height)
 
 
 def _orientation(image: PIL.Image.Image) -> int:
@@ -310,16 +320,30 @@ def _orientation(image: PIL.Image.Image) -> int:
 @contextmanager
 def _quiet_pillow() -> Iterator[None]:
     """Pillow's warnings about odd files are decided here (by size limits and errors), not shown."""
-    with _PILLOW, warnings.catch_warnings():
+    with _WARNINGS, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         yield
 
 
-def _reason(error: Exception) -> str:
-    import PIL
+def _what_it_is(head: bytes) -> str:
+    """Why Pillow does not know a file that begins like this."""
+    start = head.lstrip()[:8].lower()
+    if not head:
+        return "an empty file"
+    if start.startswith((b"<!", b"<html", b"<?xml", b"<svg")):
+        return "HTML, XML or SVG, not a picture made of pixels"
+    if head[4:8] == b"ftyp":
+        return "HEIF, AVIF or video, which this Pillow does not read; convert it to JPEG or PNG"
+    if head.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer instead of the picture; run git lfs pull"
+    return "not a picture in a format that Pillow reads (JPEG, PNG, WebP, GIF, BMP, TIFF, …)"
 
-    if isinstance(error, PIL.UnidentifiedImageError):
-        return "not a picture in a format that Pillow reads (JPEG, PNG, WebP, GIF, BMP, TIFF, …)"
+
+def _own(thing: object) -> SharedLock:
+    return _OBJECTS[(id(thing) >> 5) % len(_OBJECTS)]
+
+
+def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "no such file"
     if isinstance(error, IsADirectoryError):
@@ -350,7 +374,7 @@ def describe_bytes(data: bytes) -> str:
 
 def read_stream(stream: Any) -> bytes:
     """All bytes of a binary file object, from its start where it can seek; its position is left as it was."""
-    with _PILLOW:
+    with _own(stream):
         seekable = bool(getattr(stream, "seekable", lambda: False)())
         position = stream.tell() if seekable else None
         if seekable:

@@ -192,6 +192,7 @@ class ApiSettings:
 
     def __repr__(self) -> str:
         shown = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in SECRET_OPTIONS | LIVE_OPTIONS}
+        shown["base_url"] = self.base_url.partition("?")[0]  # what follows may be a credential
         changed = (f"{name}={value!r}" for name, value in shown.items() if value != _default(type(self), name))
         return f"{type(self).__name__}({', '.join(changed)})"
 

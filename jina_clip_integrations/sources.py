@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -20,6 +21,12 @@ AGENT_MAX_BYTES = 20 * 2**20
 """Largest encoded picture under the agent policy, in bytes."""
 AGENT_MAX_PIXELS = 50_000_000
 """Largest picture under the agent policy, in pixels."""
+_BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]+=*\s*")
+_BASE64_STARTS = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR", "Qk", "SUkq")  # PNG, JPEG, GIF, WebP, BMP, TIFF
+_SEPARATORS = re.compile(r"[/\\]")
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe is not waited for
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)  # links were followed and checked; one that appears since is not
+
 FETCH_TIMEOUT_S = 30.0
 """Longest fetch of one picture, redirects included, in seconds."""
 
@@ -111,17 +118,25 @@ class SourcePolicy:
         if not self.paths:
             raise ImageError(f"{show_path(path)}: the source policy does not allow files")
         target = self._inside_roots(path)
-        found = target.stat()
+        flags = _OPEN_FLAGS if self.roots is None else _OPEN_FLAGS | _NO_LINKS
+        stream = os.fdopen(os.open(target, flags), "rb")
+        try:
+            self._check_file(os.fstat(stream.fileno()), path)
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+
+    def _check_file(self, found: os.stat_result, path: str) -> None:
         if stat.S_ISDIR(found.st_mode):
-            raise IsADirectoryError(str(target))
+            raise IsADirectoryError(path)
         if not stat.S_ISREG(found.st_mode):
             raise ImageError(f"{show_path(path)}: not a regular file")
         if found.st_size > self.max_bytes:
             raise ImageError(
-                f"{show_path(path)}: {found.st_size:,} bytes, more than the {self.max_bytes:,} of the source policy "
-                "(max_bytes)"
+                f"{show_path(path)}: {found.st_size:,} bytes, more than the {self.max_bytes:,} that the source policy "
+                "allows (max_bytes)"
             )
-        return target.open("rb")
 
     def _inside_roots(self, path: str) -> Path:
         target = Path(path).expanduser()
@@ -166,10 +181,23 @@ def show_url(url: str) -> str:
 
 
 def show_path(path: str) -> str:
-    """`path` for a message; a string that is no sensible path may be a payload and is only counted."""
-    if len(path) > 1024 or (len(path) > 255 and os.sep not in path):
-        return f"a string of {len(path):,} characters"
-    return path
+    """`path` for a message; a string that cannot be one may be a payload and is only counted."""
+    return f"a string of {len(path):,} characters" if _cannot_be_a_path(path) else path
+
+
+def check_path(path: str) -> None:
+    """Raise `ImageError` for a string that cannot be a path, before anybody puts it into a message."""
+    if not path:
+        raise ImageError("an image cannot be an empty string")
+    if _cannot_be_a_path(path):
+        raise ImageError(
+            f"{show_path(path)} is no path; base64 needs data:image/png;base64, in front, and a text is not an image"
+        )
+
+
+def _cannot_be_a_path(path: str) -> bool:
+    encoded_picture = len(path) > 100 and path.startswith(_BASE64_STARTS) and _BASE64.fullmatch(path) is not None
+    return encoded_picture or len(path) > 4096 or any(len(part) > 255 for part in _SEPARATORS.split(path))
 
 
 def _shorten(text: str, limit: int = 200) -> str:

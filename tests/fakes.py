@@ -106,15 +106,22 @@ class BlockingBackend(Recorder):
 
 
 class AwaitableBackend(Recorder):
-    """`aembed` alone; it must always run on the same loop, like a client that belongs to one."""
+    """`aembed` alone."""
+
+    async def aembed(self, batch: Batch) -> BatchResult:
+        await asyncio.sleep(0)
+        return self._result(batch)
+
+
+class LoopBoundBackend(AwaitableBackend):
+    """`aembed` that must always run on the same event loop, as a client that belongs to one."""
 
     loop: asyncio.AbstractEventLoop | None = None
 
     async def aembed(self, batch: Batch) -> BatchResult:
         self.loop = self.loop or asyncio.get_running_loop()
         assert self.loop is asyncio.get_running_loop()
-        await asyncio.sleep(0)
-        return self._result(batch)
+        return await super().aembed(batch)
 
 
 class StreamingFake(Recorder):

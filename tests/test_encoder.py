@@ -17,7 +17,6 @@ from tests.faces import both_faces
 from tests.fakes import (
     KINDS,
     WIDTH,
-    AwaitableBackend,
     BlockingBackend,
     StreamingFake,
     content_vector,
@@ -75,17 +74,8 @@ class TestEveryBackendAndFace:
 
     def test_backend_is_called_again(self, kind: str, face: Any) -> None:
         encoder = JinaClipEncoder(backend=KINDS[kind]())
-        if face.__name__ == "Awaiting" and kind == "awaitable":
-            encoder.backend.aembed = _on_any_loop(encoder.backend)  # asyncio.run makes a loop a call
         for text in TEXTS[:3]:
             np.testing.assert_allclose(face(encoder).encode_text(text), expected_texts([text])[0], atol=1e-6)
-
-
-def _on_any_loop(backend: AwaitableBackend) -> Any:
-    async def aembed(batch: Any) -> Any:
-        return backend._result(batch)
-
-    return aembed
 
 
 @both_faces

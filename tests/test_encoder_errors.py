@@ -242,14 +242,14 @@ class TestNothingFinishedIsLost:
         face(encoder).encode_text([f"{number}" for number in range(9)])
         assert len(encoder.backend.embedded) == 3
 
-    def test_the_stream_is_closed(self, kind: str, face: Any) -> None:
-        if kind != "streaming":
-            pytest.skip("only a stream can be closed")
-        encoder = JinaClipEncoder(backend=StreamingFake())
-        encoder.backend.before = _raising(KeyboardInterrupt(), after=1)
-        with pytest.raises(KeyboardInterrupt):
-            face(encoder).encode_text([f"{number}" for number in range(9)])
-        assert encoder.backend.streams_closed == 1
+
+@both_faces
+def test_an_interrupted_stream_is_closed(face: Any) -> None:
+    encoder = JinaClipEncoder(backend=StreamingFake())
+    encoder.backend.before = _raising(KeyboardInterrupt(), after=1)
+    with pytest.raises(KeyboardInterrupt):
+        face(encoder).encode_text([f"{number}" for number in range(9)])
+    assert encoder.backend.streams_closed == 1
 
 
 class TestLastErrors:

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
-
 from architecture import IMAGE_SIZE, PREPROCESSOR_CONFIG
 from render import TRAIN_STYLES
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  # the customary name
 
 MEAN = torch.tensor(PREPROCESSOR_CONFIG["mean"]).view(1, 3, 1, 1)
 STD = torch.tensor(PREPROCESSOR_CONFIG["std"]).view(1, 3, 1, 1)

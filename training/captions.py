@@ -25,7 +25,15 @@ KINDS = {"name": 0.45, "template": 0.14, "keyword": 0.20, "keywords": 0.21}
 LANGUAGE_WEIGHTS = {"ar": 1.35, "ru": 1.25, "uk": 1.25, "tr": 1.25, "pl": 1.25, "cs": 1.25, "hi": 1.15, "ko": 1.15}
 
 TEMPLATES: dict[str, tuple[str, ...]] = {
-    "en": ("a picture of {}", "an image of a {}", "an emoji of {}", "icon: {}", "a drawing of {}", "show me {}", "the {}"),
+    "en": (
+        "a picture of {}",
+        "an image of a {}",
+        "an emoji of {}",
+        "icon: {}",
+        "a drawing of {}",
+        "show me {}",
+        "the {}",
+    ),
     "de": ("ein Bild von {}", "ein Emoji: {}", "Symbol: {}", "eine Zeichnung von {}", "zeig mir {}"),
     "fr": ("une image de {}", "un emoji : {}", "icône : {}", "un dessin de {}", "montre-moi {}"),
     "es": ("una imagen de {}", "un emoji de {}", "icono: {}", "un dibujo de {}", "muéstrame {}"),

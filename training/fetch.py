@@ -21,7 +21,8 @@ PACKAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "@iconify-json/fluent-emoji-high-contrast": ("1.2.6", ("icons.json", "chars.json", "info.json")),
     "@iconify-json/emojione": ("1.2.3", ("icons.json", "chars.json", "info.json")),
     "@iconify-json/fxemoji": ("1.2.2", ("icons.json", "chars.json", "info.json")),
-    "@iconify-json/twemoji": ("1.2.5", ("icons.json", "chars.json", "info.json")),
+    "@iconify-json/twemoji": ("1.2.5", ("icons.json", "chars.json", "info.json")),  # evaluation only
+    "@iconify-json/openmoji": ("1.2.29", ("icons.json", "chars.json", "info.json")),  # evaluation only
     "emoji-datasource": ("16.0.0", ("emoji.json",)),
     "cldr-annotations-full": ("48.2.0", ("annotations",)),
 }

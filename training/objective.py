@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812  # the customary name
 
 #: Widths at which the loss is taken, with their weights; the proxies take part at some of them.
 WIDTHS = {16: 0.5, 32: 0.75, 64: 1.0, 128: 1.25}
@@ -78,8 +78,8 @@ class Muon(torch.optim.Optimizer):
         super().__init__(list(params), {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update every matrix that has a gradient."""
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
+        """Update every matrix that has a gradient; `closure` is there for the framework."""
         for group in self.param_groups:
             by_shape: dict[torch.Size, list[nn.Parameter]] = {}
             for parameter in group["params"]:

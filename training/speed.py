@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812  # the customary name
 
 from jina_clip_integrations.modeling.text_tower import Positions, TextAttention
 from jina_clip_integrations.modeling.vision_tower import VisionAttention
@@ -31,7 +31,10 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def vision_attention(
-    self: VisionAttention, x: Tensor, rotary: tuple[Tensor, Tensor], implementation: str | None
+    self: VisionAttention,
+    x: Tensor,
+    rotary: tuple[Tensor, Tensor],
+    implementation: str | None,  # noqa: ARG001
 ) -> Tensor:
     """Stand in for `VisionAttention.forward`."""
     batch, tokens, width = x.shape
@@ -43,14 +46,19 @@ def vision_attention(
     bias = torch.cat((self.q_bias[order], torch.zeros_like(self.q_bias), self.v_bias))
     qkv = F.linear(x, weight, bias).view(batch, tokens, 3, self.heads, size)
     cos, sin = (table if table.ndim == 4 else table[None, None] for table in rotary)  # (B or 1, 1, N, D / 2)
-    cos = F.pad(cos, (0, 0, 1, 0), value=1.0).transpose(1, 2)[:, :, None]  # CLS is not turned; (B or 1, 1 + N, 1, 1, D / 2)
+    # CLS is not turned; both (B or 1, 1 + N, 1, 1, D / 2)
+    cos = F.pad(cos, (0, 0, 1, 0), value=1.0).transpose(1, 2)[:, :, None]
     sin = F.pad(sin, (0, 0, 1, 0)).transpose(1, 2)[:, :, None]
     q, k = _rotate(qkv[:, :, :2], cos, sin).permute(2, 0, 3, 1, 4)
     return self.out(self.norm(_attend(q, k, qkv[:, :, 2].transpose(1, 2), None)))
 
 
 def text_attention(
-    self: TextAttention, x: Tensor, positions: Positions, mask: Tensor | None, implementation: str | None
+    self: TextAttention,
+    x: Tensor,
+    positions: Positions,
+    mask: Tensor | None,
+    implementation: str | None,  # noqa: ARG001
 ) -> Tensor:
     """Stand in for `TextAttention.forward` (rotary positions)."""
     batch, length, width = x.shape

@@ -1,6 +1,6 @@
 """Train the demo model.
 
-    python training/train.py --steps 26000
+    python training/train.py --steps 5300
 
 Seeded, with a budget in steps. A checkpoint is kept every `--save-every` steps in `training/.cache/run`; starting the
 same command again goes on from there. The log is `training/results/train_log.csv`.
@@ -19,39 +19,38 @@ import math
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
-from tokenizers import Tokenizer
-from torch import Tensor, nn
-from torch.nn import functional as F
-
 from architecture import CONFIG, IMAGE_SIZE, PATCH_SIZE, WIDTH
 from augment import MEAN, STD, PictureSource
 from captions import CaptionSource
 from catalogue import load_emoji
 from fetch import CACHE
+from objective import Muon, Objective
+from PIL import Image
+from render import HELD_OUT_STYLE, on_white
+from speed import use_fast_attention
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  # the customary name
+from vocabulary import TOKENIZER_FOLDER
+
 from jina_clip_integrations.modeling.configuration_jina_clip import JinaClipConfig
 from jina_clip_integrations.modeling.text_tower import TextTower
 from jina_clip_integrations.modeling.vision_tower import VisionTower
-from objective import Muon, Objective
-from render import HELD_OUT_STYLE, on_white
-from speed import use_fast_attention
-from vocabulary import TOKENIZER_FOLDER
 
 SEED = 20
 #: Learning rates of the matrices, and of the word table and the proxies, as multiples of the base rate.
 MUON_RATE, TABLE_RATE = 3.5, 2.5
 RESULTS = Path(__file__).parent / "results"
-CAPTIONS_PER_PICTURE = 3
-TEXT_CHUNKS = 6
 MAX_TOKENS = 32
 PATCHES = (IMAGE_SIZE // PATCH_SIZE) ** 2
 #: Share of the run in which only `KEPT_PATCHES` random patches are computed.
-DROPPING_SHARE = 0.85
+DROPPING_SHARE = 0.87
 KEPT_PATCHES = 22
 #: The averaged weights move this share of the way per step, in one go every few steps.
 EMA_RATE, EMA_EVERY = 0.002, 4
@@ -102,26 +101,45 @@ def schedule(step: int, steps: int, warmup: int = 100) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
+@dataclass(frozen=True)
+class Phase:
+    """Size of a step. Texts go through the tower in `text_chunks` parts sorted by length, to spare padding."""
+
+    pictures: int
+    captions_per_picture: int
+    text_chunks: int
+
+
+#: Words are learned much faster than pictures, so after the start the time goes into pictures.
+FIRST_PHASE, FIRST_STEPS = Phase(pictures=96, captions_per_picture=3, text_chunks=6), 1500
+LATER_PHASE = Phase(pictures=128, captions_per_picture=1, text_chunks=4)
+
+
+def phase_of(step: int) -> Phase:
+    """Return the phase that `step` belongs to."""
+    return FIRST_PHASE if step < FIRST_STEPS else LATER_PHASE
+
+
 class Batches:
     """Everything random about step `n`, made from `SEED` and `n` alone, so that a resumed run sees the same batches."""
 
-    def __init__(self, pictures: PictureSource, captions: CaptionSource, tokenizer: Tokenizer, batch: int) -> None:
-        self.pictures, self.captions, self.tokenizer, self.batch = pictures, captions, tokenizer, batch
+    def __init__(self, pictures: PictureSource, captions: CaptionSource, tokenizer: Tokenizer) -> None:
+        self.pictures, self.captions, self.tokenizer = pictures, captions, tokenizer
         self.count = len(captions.emoji)
         self.held_out = torch.tensor([emoji.keywords_held_out for emoji in captions.emoji])
 
     def rows(self, step: int) -> list[int]:
         """Return the emoji of a step: consecutive pieces of one permutation per epoch."""
-        per_epoch = self.count // self.batch
-        epoch, part = divmod(step, per_epoch)
+        size = phase_of(step).pictures
+        epoch, part = divmod(step, self.count // size)
         order = random.Random(f"{SEED} epoch {epoch}").sample(range(self.count), self.count)
-        return order[part * self.batch : (part + 1) * self.batch]
+        return order[part * size : (part + 1) * size]
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor, list[Tensor], Tensor, Tensor]:
         """Return rows, pixels, token ids in chunks sorted by length, and both `(C, emoji)` tables of truth."""
         rng, torch_rng = random.Random(f"{SEED} step {step}"), torch.Generator().manual_seed(SEED * 10**6 + step)
-        rows = self.rows(step)
-        drawn = [self.captions.draw(row, rng) for row in rows for _ in range(CAPTIONS_PER_PICTURE)]
+        rows, phase = self.rows(step), phase_of(step)
+        drawn = [self.captions.draw(row, rng) for row in rows for _ in range(phase.captions_per_picture)]
         encoded = [encoding.ids for encoding in self.tokenizer.encode_batch([caption.text for caption in drawn])]
         order = sorted(range(len(drawn)), key=lambda index: len(encoded[index]))
         drawn, encoded = [drawn[index] for index in order], [encoded[index] for index in order]
@@ -130,7 +148,7 @@ class Batches:
             true_for[index, list(caption.true_for)] = True
         by_keyword = torch.tensor([caption.by_keyword for caption in drawn])
         unknown = by_keyword[:, None] & self.held_out[None]
-        size = len(drawn) // TEXT_CHUNKS
+        size = len(drawn) // phase.text_chunks
         chunks = [padded(encoded[start : start + size]) for start in range(0, len(drawn), size)]
         return torch.tensor(rows), self.pictures.draw(torch.tensor(rows), torch_rng), chunks, true_for, unknown
 
@@ -205,7 +223,7 @@ def train(args: argparse.Namespace) -> None:
     torch.manual_seed(SEED)
     emoji = load_emoji()
     tokenizer = Tokenizer.from_file(str(TOKENIZER_FOLDER / "tokenizer.json"))
-    batches = Batches(PictureSource(CACHE / "styles.npz"), CaptionSource(emoji), tokenizer, args.batch)
+    batches = Batches(PictureSource(CACHE / "styles.npz"), CaptionSource(emoji), tokenizer)
     probe = Probe(tokenizer, CACHE / "styles.npz")
     model, average = Towers(len(emoji)), Towers(len(emoji)).requires_grad_(False)
     average.load_state_dict(model.state_dict())
@@ -260,11 +278,12 @@ def train(args: argparse.Namespace) -> None:
             torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), weight)
         if (step + 1) % args.log_every == 0:
             elapsed = time.perf_counter() - began
-            print(f"{step + 1} loss {torch.stack(recent).mean():.3f} {elapsed / (step + 1 - start):.3f} s/step", flush=True)
+            pace = elapsed / (step + 1 - start)
+            print(f"{step + 1} loss {torch.stack(recent).mean():.3f} {pace:.3f} s/step", flush=True)
         if (step + 1) % args.probe_every == 0 or step + 1 == args.steps:
             row = {
                 "step": step + 1,
-                "pictures": (step + 1) * args.batch,
+                "pictures": sum(phase_of(n).pictures for n in range(step + 1)),
                 "seconds": round(seconds_before + time.perf_counter() - began, 1),
                 "loss": round(float(torch.stack(recent).mean()), 4),
                 "scale": round(float(model.objective.scale.detach().exp()), 2),
@@ -299,7 +318,6 @@ def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, required=True, help="budget of the whole run")
-    parser.add_argument("--batch", type=int, default=96, help="pictures per step")
     parser.add_argument("--lr", type=float, default=1.5e-3, help="peak learning rate")
     parser.add_argument("--run", type=Path, default=CACHE / "run", help="folder of the checkpoint")
     parser.add_argument("--log", type=Path, default=RESULTS / "train_log.csv")

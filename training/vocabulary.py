@@ -1,6 +1,6 @@
 """Train the demo model's Unigram tokenizer and write it in the layout of the published checkpoints.
 
-    python training/vocabulary.py
+python training/vocabulary.py
 """
 
 from __future__ import annotations
@@ -8,11 +8,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-
 from captions import CaptionSource
 from catalogue import load_emoji
 from fetch import CACHE
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 VOCAB_SIZE = 16_000
 #: Longest text in tokens, as in the published models: there is no position table, so this is a convention.

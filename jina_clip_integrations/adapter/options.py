@@ -33,6 +33,7 @@ SYNONYMS: Mapping[str, str] = {
     "show_progress_bar": "show_progress",
     "api_base": "base_url",
     "default_headers": "headers",
+    "http_async_client": "async_http_client",
 }
 """Names of other packages for options of ours."""
 
@@ -128,9 +129,10 @@ class EncoderOptions(LocalOptions, ApiOptions):
         self._refuse_options_of_other_backends()
         if isinstance(self.backend, str):
             SETTINGS[self.backend](**self._given_options())
-        if self.embedding_type in PACKED_TYPES:
+        travelling = self.embedding_type or getattr(self.backend, "embedding_type", None)
+        if travelling in PACKED_TYPES:
             raise ConfigurationError(
-                f"embedding_type={self.embedding_type!r} gives packed bits, and this class promises floats; "
+                f"embedding_type={travelling!r} gives packed bits, and this class promises floats; "
                 'use "base64" or "float" here, or JinaClipEncoder for bits'
             )
         if self.backend == "api" and self.base_url is None and is_local_model(self._model):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from pydantic import SecretStr
 from ..backends import create_backend
 from ..backends.base import EmbeddingBackend, Usage
 from ..encoder import JinaClipEncoder
+from ..locks import SharedLock
 
 ENCODER_ARGUMENTS = ("dimensions", "normalize", "exif_orientation", "sources", "cache", "show_progress")
 """What the encoder keeps for itself; the other arguments make the backend."""
@@ -23,7 +23,7 @@ class EncoderSlot:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = SharedLock()
         self._encoder: JinaClipEncoder | None = None
         self._made_from: dict[str, Any] = {}
         self._backend: EmbeddingBackend | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -145,7 +144,7 @@ class ApiBackend(RemoteBackend):
         return str(self._settings.base_url).partition("?")[0]
 
     def __repr__(self) -> str:
-        options = repr(replace(self._settings, base_url=self.base_url)).partition("(")[2][:-1]
+        options = repr(self._settings).partition("(")[2][:-1]
         return f"{type(self).__name__}({', '.join(filter(None, (repr(self.model), options)))})"
 
     def __getstate__(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import concurrent.futures
 import threading
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from .flow import Outcome, Reply, Send, Step, Wait
 
@@ -60,7 +60,7 @@ def drive(flow: Generator[Step, Reply, Outcome], send: Callable[[Send], Reply], 
             else:
                 reply = None
                 with halt.watching(step.until):
-                    concurrent.futures.wait([step.until], step.seconds)
+                    _block(step)
     except StopIteration as done:
         return _outcome(done)
     finally:
@@ -85,6 +85,11 @@ async def adrive(
         return _outcome(done)
     finally:
         flow.close()
+
+
+def _block(step: Wait) -> None:
+    with suppress(concurrent.futures.CancelledError, concurrent.futures.TimeoutError):
+        step.until.result(step.seconds)
 
 
 async def _until(step: Wait) -> None:

@@ -171,12 +171,13 @@ def read_refusal(answer: Answer, *, items: int = 0, sent: Sequence[str] = (), se
     cap = _first_number(_CAP, said.message)
     quota = _QUOTA.search(said.message)
     request_id = said.request_id or answer.headers.get("x-request-id") or None
+    hidden = tuple(secrets)
     return Refusal(
         kind=_kind(answer.status, said),
         status=answer.status,
-        code=said.code,
-        message=_short(scrub(said.message, sent, secrets)),
-        request_id=request_id[:80] if request_id else None,
+        code=said.code and scrub(said.code, sent, hidden)[:80],
+        message=_short(scrub(said.message, sent, hidden)),
+        request_id=request_id and scrub(request_id, sent, hidden)[:80],
         items=tuple(sorted({place for place in named if isinstance(place, int) and 0 <= place < items})),
         names_setting=any(place is None for place in named),
         item_cap=cap if cap is not None and 1 <= cap < items else None,
@@ -288,7 +289,7 @@ def _read_fields(errors: list[Any]) -> tuple[tuple[tuple[str, ...], ...], list[s
 def _as_code(*candidates: Any) -> str | None:
     for code in candidates:
         if isinstance(code, (str, int)) and not isinstance(code, bool) and str(code):
-            return str(code)[:80]
+            return str(code)
     return None
 
 

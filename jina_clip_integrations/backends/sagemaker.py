@@ -279,7 +279,8 @@ class _Runtime:
         if isinstance(error, (exceptions.ReadTimeoutError, exceptions.ConnectTimeoutError)):
             sent = isinstance(error, exceptions.ReadTimeoutError)
             return Lost(ApiTimeoutError(f"{what}; raise timeout or lower batch_size"), sent=sent)
-        if isinstance(error, (exceptions.HTTPClientError, exceptions.ResponseStreamingError)):
+        lost = (exceptions.ConnectionError, exceptions.HTTPClientError, exceptions.IncompleteReadError)
+        if isinstance(error, lost):
             sent = not isinstance(error, exceptions.EndpointConnectionError)
             return Lost(ApiConnectionError(f"{what}; check the network and region_name"), sent=sent)
         return Lost(ApiError(f"{what}: the call cannot be made; check endpoint_name and call_parameters"), sent=False)

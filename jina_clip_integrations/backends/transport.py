@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import threading
 import time
 import weakref
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ApiConnectionError, ApiError, ApiTimeoutError, InvalidResponseError
@@ -32,7 +34,7 @@ KEPT_ALIVE = 32
 class HttpTransport:
     """Sends requests to one address."""
 
-    url: str
+    url: str = field(repr=False)
     host: str
     headers: Callable[[], dict[str, str]]
     """Headers of a request, made anew each time since tokens may expire. May block."""
@@ -79,7 +81,7 @@ class HttpTransport:
             if self._own is None:
                 import httpx
 
-                self._own = httpx.Client(limits=_pool_limits())
+                self._own = httpx.Client(limits=_pool_limits(), verify=_certificates())
                 self._closing = weakref.finalize(self, self._own.close)
             return self._own
 
@@ -94,7 +96,7 @@ class HttpTransport:
                 return known.client
             import httpx
 
-            client = httpx.AsyncClient(limits=_pool_limits())
+            client = httpx.AsyncClient(limits=_pool_limits(), verify=_certificates())
             closed = [other for other in self._by_loop if other.is_closed()]
             for other in closed:
                 del self._by_loop[other]
@@ -131,6 +133,14 @@ _ABANDONED: list[Any] = []
 class _LoopClient:
     client: httpx.AsyncClient
     lifetime: AsyncGenerator[None, None]
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Loading them takes longer than a request, so all clients of the process share them."""
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 def _pool_limits() -> httpx.Limits:

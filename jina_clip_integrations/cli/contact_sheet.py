@@ -25,6 +25,7 @@ PICTURE = 96
 ROW_HEIGHT = 192
 HEADER_HEIGHT = 118
 FOOTER_LINE = 20
+LABEL_STEP, GLOSS_STEP, LEADING = 24, 19, 1.3
 
 PAPER, CARD = "#f3f0ea", "#ffffff"
 INK, MUTED, FAINT = "#1f2430", "#6b7080", "#e4dfd5"
@@ -70,11 +71,19 @@ class Sheet:
         return max((len(row.hits) for row in self.rows), default=0)
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in units of the layout."""
-        width = 2 * MARGIN + QUERY_WIDTH + max(self.columns, 3) * CELL_WIDTH + GUTTER + 8
-        rows = len(self.rows) * (ROW_HEIGHT + GUTTER)
-        return width, HEADER_HEIGHT + rows + FOOTER_LINE * len(self.notes) + MARGIN
+    def width(self) -> int:
+        """In units of the layout."""
+        return 2 * MARGIN + QUERY_WIDTH + max(self.columns, 3) * CELL_WIDTH + GUTTER + 8
+
+    @property
+    def height(self) -> int:
+        """In units of the layout."""
+        return HEADER_HEIGHT + len(self.rows) * (ROW_HEIGHT + GUTTER) + FOOTER_LINE * len(self.footer) + MARGIN
+
+    @cached_property
+    def footer(self) -> list[str]:
+        """The notes in lines that fit."""
+        return [line for note in self.notes for line in wrapped(note, 13, self.width - 2 * MARGIN)]
 
 
 def load_picture(file: str) -> Image | None:
@@ -87,15 +96,15 @@ def load_picture(file: str) -> Image | None:
 
 def draw_sheet(sheet: Sheet) -> Image:
     """The sheet as an RGB picture, `SCALE` pixels per unit of its size."""
-    pen = Pen(*sheet.size)
+    pen = Pen(sheet.width, sheet.height)
     pen.text((MARGIN, 62), sheet.title, 32, bold=True)
     pen.text((MARGIN, 92), sheet.subtitle, 16, colour=MUTED)
     top = HEADER_HEIGHT
     for row in sheet.rows:
         draw_row(pen, row, top)
         top += ROW_HEIGHT + GUTTER
-    for note in sheet.notes:
-        pen.text((MARGIN, top + 16), note, 13, colour=MUTED)
+    for line in sheet.footer:
+        pen.text((MARGIN, top + 16), line, 13, colour=MUTED)
         top += FOOTER_LINE
     return pen.canvas
 
@@ -120,19 +129,17 @@ def draw_query(pen: Pen, row: Row, left: int, top: int) -> None:
     words, gloss = legible(row)
     lines, size = fitted(words, width)
     below = shortened(wrapped(gloss, 14, width), 2) if gloss else []
-    step = size * 1.3
-    height = (24 if row.language else 0) + len(lines) * step + len(below) * 19
-    baseline = top + (ROW_HEIGHT - height) / 2 + 12
+    height = LABEL_STEP * bool(row.language) + len(lines) * size * LEADING + len(below) * GLOSS_STEP
+    baseline = top + (ROW_HEIGHT - height) / 2
     if row.language:
-        pen.text((left, baseline), row.language.upper(), 12, colour=ACCENT, bold=True)
-        baseline += 24 - 12
+        pen.text((left, baseline + 12), row.language.upper(), 12, colour=ACCENT, bold=True)
+        baseline += LABEL_STEP
     for line in lines:
-        baseline += step if line is not lines[0] else size
-        pen.text((left, baseline), line, size)
-    baseline += size * 0.3 + 4
+        pen.text((left, baseline + size), line, size)
+        baseline += size * LEADING
     for line in below:
-        baseline += 19
-        pen.text((left, baseline), line, 14, colour=MUTED)
+        baseline += GLOSS_STEP
+        pen.text((left, baseline + 4), line, 14, colour=MUTED)
 
 
 def draw_hit(pen: Pen, hit: Hit, left: int, top: int) -> None:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 DEFAULT_OUTPUT = "jina-clip-demo.png"
 NOT_THE_WEIGHTS = "Demo model, not Jina's weights"
 LEGEND = "Scores are cosines. A green frame marks the picture that was asked for. Pictures: Noto Emoji, Apache-2.0."
+MOST_ON_SHEET = 10
+"""Answers per query that the contact sheet shows."""
+
 QUALITY_LANGUAGES = ("en", "de", "es", "hi", "ja", "ar")
 """The quality of fewer dimensions is measured with the names in these languages."""
 
@@ -85,7 +88,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-sheet", action="store_true", help="draw no contact sheet")
     parser.add_argument("--device", help="auto, cpu, cuda or mps (default: auto)")
     add_output_options(parser)
-    parser.set_defaults(model=DEMO_MODEL, backend="local", dtype=None, batch_size=None, cache=None, base_url=None)
+    parser.set_defaults(model=DEMO_MODEL, backend="local", dtype="float32", batch_size=None, cache=None, base_url=None)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -101,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
         width = checked_width(encoder, args.dimensions, full)
         queries = encode_questions(encoder, questions)
         started_s = time.perf_counter()
-        vectors = encode_all(encoder, [{"image": picture.image()} for picture in pictures], out, "embedding pictures")
+        vectors = encode_all(encoder, [{"image": picture.data()} for picture in pictures], out, "embedding pictures")
         took_s = time.perf_counter() - started_s
         quality = measure_quality(encoder, vectors, [full, width], out) if args.dimensions else {}
     facts = Facts(len(pictures), width, took_s, quality)
@@ -201,7 +204,8 @@ def _row(one: Asked) -> Row:
     from .contact_sheet import Hit, Row, load_picture
 
     question = one.question
-    hits = [Hit(a.picture.image(), a.picture.names["en"], a.score, a.is_right) for a in one.answers]
+    answers = one.answers[:MOST_ON_SHEET]
+    hits = [Hit(a.picture.image(), a.picture.names["en"], a.score, a.is_right) for a in answers]
     picture = load_picture(question.image) if question.image is not None else None
     return Row(question.text, hits, LANGUAGES.get(question.language, ""), question.gloss, picture)
 

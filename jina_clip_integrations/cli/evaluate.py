@@ -101,7 +101,7 @@ def gallery_test(languages: str | None = None) -> Test:
         if language in picture.names
     ]
     texts, answers, spoken = zip(*named, strict=True)
-    return Test("demo gallery", texts, [picture.image() for picture in pictures], answers, spoken)
+    return Test("demo gallery", texts, [picture.data() for picture in pictures], answers, spoken)
 
 
 def sizes_of(spec: ModelSpec | None, dimensions: int, at: Sequence[int] | None) -> list[int]:

@@ -63,6 +63,7 @@ class Progress:
         self._label = label
         self._bar: Any = None
         self._shows_lines = False
+        self._shown = -1
         self._last_line_s = self._started_s = time.monotonic()
         if quiet:
             return
@@ -85,11 +86,11 @@ class Progress:
         """Show where the count ended."""
         if self._bar is not None:
             self._bar.close()
-        elif self._shows_lines and self.total:
+        elif self._shows_lines and self.total and self.done != self._shown:
             self._line()
 
     def _line(self) -> None:
-        self._last_line_s = time.monotonic()
+        self._last_line_s, self._shown = time.monotonic(), self.done
         share = 100 * self.done // self.total if self.total else 100
         took_s = self._last_line_s - self._started_s
         print(f"{self._label}: {self.done}/{self.total} ({share}%) after {took_s:.1f} s", file=sys.stderr)

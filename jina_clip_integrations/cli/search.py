@@ -51,8 +51,7 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"{args.store} is an empty store; fill it with: jina-clip index FOLDER --store PATH")
         adopt(args, held)
         with open_encoder(args) as encoder:
-            mark = mark_of(encoder.model, width_of(encoder))
-            check_same_model(held, mark, where=f"the store {args.store}")
+            check_same_model(held, mark_of(encoder.model, width_of(encoder)), where=args.store)
             vector = query_vector(encoder, args.query, args.image)
         kinds = KINDS if args.kind == "all" else {args.kind: KINDS[args.kind]}
         lists = {kind: store.search(vector, modality, top=args.top) for kind, modality in kinds.items()}
@@ -67,12 +66,14 @@ def check_store_exists(location: str) -> None:
 
 
 def adopt(args: argparse.Namespace, held: ModelMark) -> None:
-    """Fill in what was not said with what the store was made with."""
-    if args.model is None:
-        args.model = held.model
-        args.backend = args.backend or held.backend or None
-        args.base_url = args.base_url or held.base_url or None
+    """Fill in what was not said with what the store was made with. Raises `ConfigurationError` for another model."""
     args.dimensions = args.dimensions or held.dimensions
+    if args.model is not None:
+        check_same_model(held, mark_of(args.model, args.dimensions), where=args.store)
+        return
+    args.model = held.model
+    args.backend = args.backend or held.backend or None
+    args.base_url = args.base_url or held.base_url or None
 
 
 def query_vector(encoder: JinaClipEncoder, query: str | None, image: str | None) -> Vectors:

@@ -152,9 +152,10 @@ def open_local_encoder(args: argparse.Namespace) -> JinaClipEncoder:
 
 def _load(encoder: JinaClipEncoder, out: Output) -> None:
     """Read the weights before the port answers, so that a damaged checkpoint is one clear line."""
+    name = encoder.spec.name  # a mistyped model shows here, before anything heavy is imported
     load = getattr(encoder.backend, "load", None)
     if load is not None:
-        out.note(f"loading {encoder.model} …")
+        out.note(f"loading {name} …")
         load()
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 DEFAULT_COLLECTION = "jina-clip"
 QDRANT_KEY_VARIABLE = "QDRANT_API_KEY"
 POINTS_PER_REQUEST = 256
+ERROR_CHARACTERS = 300
 _IDS = uuid.UUID("6f1a6d9e-2a0b-5c53-9a57-0d4f2f7c1b1e")
 
 
@@ -85,6 +86,9 @@ class FolderStore:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._client.close()
+        if error is not None and type(error).__module__.startswith("qdrant_client"):
+            reason = " ".join(str(error).split())[:ERROR_CHARACTERS]
+            raise BackendError(f"the vector store {self.location} failed: {reason}") from error
 
     def mark(self) -> ModelMark | None:
         """The model whose vectors are in here; None while the store is empty."""
@@ -187,7 +191,9 @@ def _connect(location: str, *, server: bool) -> QdrantClient:
     from qdrant_client import QdrantClient
 
     if server:
-        return QdrantClient(url=location, api_key=os.environ.get(QDRANT_KEY_VARIABLE) or None)
+        return QdrantClient(
+            url=location, api_key=os.environ.get(QDRANT_KEY_VARIABLE) or None, check_compatibility=False
+        )
     path = Path(location).expanduser()
     if path.is_file():
         raise InputError(f"--store {location} is a file; a folder or the URL of a Qdrant server is needed")

@@ -27,16 +27,7 @@ BOLD = ("latin-bold.ttf",)
 SYSTEM_FONTS = (
     *("NotoSans-Regular.ttf", "NotoSansCJK-Regular.ttc", "NotoSansDevanagari-Regular.ttf", "NotoSansThai-Regular.ttf"),
     *("DejaVuSans.ttf", "Arial Unicode.ttf", "Hiragino Sans GB.ttc", "AppleSDGothicNeo.ttc", "Kohinoor.ttc"),
-    *(
-        "segoeui.ttf",
-        "YuGothM.ttc",
-        "msyh.ttc",
-        "malgun.ttf",
-        "Nirmala.ttc",
-        "Nirmala.ttf",
-        "LeelawUI.ttf",
-        "arial.ttf",
-    ),
+    *("segoeui.ttf", "YuGothM.ttc", "msyh.ttc", "malgun.ttf", "Nirmala.ttc", "Nirmala.ttf", "arial.ttf"),
 )
 """File names that Pillow looks up in the usual folders of Linux, macOS and Windows."""
 

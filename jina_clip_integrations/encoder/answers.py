@@ -48,9 +48,9 @@ def position_of(error: InputError, units: Sequence[Unit]) -> int | None:
     return next((n for n, failure in enumerate(failures) if failure is not None and id(failure) in chain), None)
 
 
-def as_entry(found: Any, setup: Setup) -> NDArray[np.float32] | None:
-    """What a cache gave, as a full-width float32 row; None for anything else, which then counts as missing."""
+def as_entry(found: Any, width: int | None) -> NDArray[np.float32] | None:
+    """What a cache gave, as a float32 row; None for anything but a full-width vector, which then counts as missing."""
     entry = np.asarray(found)
-    if entry.dtype.kind != "f" or entry.ndim != 1 or setup.width not in (None, len(entry)):
+    if entry.dtype.kind != "f" or entry.ndim != 1 or (width is not None and len(entry) != width):
         return None
-    return entry.astype(np.float32, copy=False) if np.isfinite(entry).all() else None
+    return entry if entry.dtype == np.float32 else entry.astype(np.float32)

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ..backends.base import EmbeddingBackend, Usage
+from ..backends.keys import is_sensitive
 from ..cache import EmbeddingCache, open_cache
 from ..catalog import ModelSpec
 from ..errors import BackendError, JinaClipError
@@ -343,7 +344,9 @@ class JinaClipEncoder:
         await self.aclose()
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {n: value for n, value in self._options.items() if n not in SECRET_OPTIONS | LIVE_OPTIONS}
+        kept = {name: value for name, value in self._options.items() if name not in SECRET_OPTIONS | LIVE_OPTIONS}
+        if self._options.get("headers"):
+            kept["headers"] = {n: value for n, value in self._options["headers"].items() if not is_sensitive(n)}
         return {"settings": self._settings, "options": kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -173,19 +173,27 @@ class Job:
     # Assemble: every row to its place, as soon as it is known
 
     def _take_hits(self, units: Sequence[Unit], found: Mapping[str, Any]) -> None:
-        entries = ((unit, as_entry(found[unit.key], self.setup)) for unit in units if unit.key and unit.key in found)
-        hits = [(unit, entry) for unit, entry in entries if entry is not None]
-        if hits:
-            self.outcome.usage += Usage(cache_hits=sum(len(unit.rows) for unit, _ in hits))
-            self.outcome.deliver([unit for unit, _ in hits], np.stack([entry for _, entry in hits]))
+        width = self.setup.width
+        known = [
+            (unit, as_entry(found[unit.key], width)) for unit in units if unit.key is not None and unit.key in found
+        ]
+        hits = [(unit, entry) for unit, entry in known if entry is not None]
+        if not hits:
+            return
+        vectors = np.stack([entry for _, entry in hits])
+        finite = np.isfinite(vectors).all(axis=1)
+        good = [unit for (unit, _), fine in zip(hits, finite, strict=True) if fine]
+        self.outcome.usage += Usage(cache_hits=sum(len(unit.rows) for unit in good))
+        self.outcome.deliver(good, vectors if len(good) == len(hits) else vectors[finite])
 
     def _accept(self, units: Sequence[Unit], result: BatchResult) -> None:
         positions = range(len(result.vectors)) if result.positions is None else result.positions
         answered = pick(units, positions)
         vectors = check_vectors(result.vectors, len(answered), self.setup)
         self.outcome.usage += replace(result.usage, items=0, cache_hits=0)
-        finite = np.isfinite(vectors).all(axis=1)
-        self._finish([unit for unit, fine in zip(answered, finite, strict=True) if fine], vectors[finite])
+        finite: NDArray[np.bool_] = np.isfinite(vectors).all(axis=1)
+        good = [unit for unit, fine in zip(answered, finite, strict=True) if fine]
+        self._finish(good, vectors if len(good) == len(answered) else vectors[finite])
         for unit in (unit for unit, fine in zip(answered, finite, strict=True) if not fine):
             where = unit.rows[0] + self.outcome.offset
             self.outcome.fail(unit, BackendError(f"the backend gave NaN or infinity for input {where}"))

@@ -54,6 +54,8 @@ class Outcome:
 
     def deliver(self, units: Sequence[Unit], vectors: NDArray[Any]) -> None:
         """Put one vector per unit into every row of the unit."""
+        if not units:
+            return
         rows = [row for unit in units for row in unit.rows]
         if len(rows) > len(units):
             vectors = vectors[[number for number, unit in enumerate(units) for _ in unit.rows]]

@@ -9,7 +9,7 @@ from langchain_core.embeddings import Embeddings
 from pydantic import BaseModel, ConfigDict
 
 from ..adapter import EncoderOptions, image_list, one_text, row, rows, text_list
-from ..types import ImageInput
+from ..types import ImageInput, OnError
 
 PROBE = ["dummy_text"]
 """What langchain-qdrant embeds to learn the width of the vectors; it is no image's URI."""
@@ -64,15 +64,22 @@ class JinaClipEmbeddings(EncoderOptions, Embeddings):
         encoder = await self._aencoder()
         return row(await encoder.aencode_text(query, task=self._task_of_queries(encoder)))
 
-    def embed_images(self, uris: Sequence[ImageInput]) -> list[list[float]]:
-        """One vector per image: paths, URLs, data URIs, bytes, PIL images or arrays, in any mixture."""
-        listed = image_list(uris, single="embed_image")
-        return rows(self._encoder().encode_image(listed)) if listed else []
+    def embed_images(self, uris: Sequence[ImageInput], *, on_error: OnError = "raise") -> list[list[float]]:
+        """One vector per image: paths, URLs, data URIs, bytes, PIL images or arrays, in any mixture.
 
-    async def aembed_images(self, uris: Sequence[ImageInput]) -> list[list[float]]:
+        `on_error="skip"` gives an image that cannot be read a vector of NaN and an entry in `last_errors`.
+
+        Raises:
+            ImageError: an image that cannot be read; `index` says which.
+            InputError: one image in place of the list.
+        """
+        listed = image_list(uris, single="embed_image")
+        return rows(self._encoder().encode_image(listed, on_error=on_error)) if listed else []
+
+    async def aembed_images(self, uris: Sequence[ImageInput], *, on_error: OnError = "raise") -> list[list[float]]:
         """`embed_images` without blocking the event loop."""
         listed = image_list(uris, single="aembed_image")
-        return rows(await (await self._aencoder()).aencode_image(listed)) if listed else []
+        return rows(await (await self._aencoder()).aencode_image(listed, on_error=on_error)) if listed else []
 
     def embed_image(self, uris: ImageInput | Sequence[ImageInput]) -> Any:
         """One image gives one vector; a list of images gives a list of vectors, as vector stores expect."""
@@ -90,7 +97,8 @@ class JinaClipEmbeddings(EncoderOptions, Embeddings):
 class ImageEmbeddings(BaseModel, Embeddings):
     """`JinaClipEmbeddings` for stores that only know texts: the page content is an image's URI.
 
-    Queries are still texts, so that a retriever finds images by description.
+    Queries are still texts, so that a retriever finds images by description. The image methods are there too, for
+    stores that look for them.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -116,3 +124,19 @@ class ImageEmbeddings(BaseModel, Embeddings):
     async def aembed_query(self, text: str) -> list[float]:
         """`embed_query` without blocking the event loop."""
         return await self.embeddings.aembed_query(text)
+
+    def embed_images(self, uris: Sequence[ImageInput]) -> list[list[float]]:
+        """One vector per image."""
+        return self.embeddings.embed_images(uris)
+
+    async def aembed_images(self, uris: Sequence[ImageInput]) -> list[list[float]]:
+        """`embed_images` without blocking the event loop."""
+        return await self.embeddings.aembed_images(uris)
+
+    def embed_image(self, uris: ImageInput | Sequence[ImageInput]) -> Any:
+        """One image gives one vector, a list of images a list of vectors."""
+        return self.embeddings.embed_image(uris)
+
+    async def aembed_image(self, uris: ImageInput | Sequence[ImageInput]) -> Any:
+        """`embed_image` without blocking the event loop."""
+        return await self.embeddings.aembed_image(uris)

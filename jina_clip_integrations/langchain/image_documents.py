@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import io
 from collections.abc import Sequence
-from typing import Any, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
@@ -14,16 +12,12 @@ from langchain_core.messages.content import ImageContentBlock, create_image_bloc
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict
 
-from ..backends.base import Picture
-from ..inputs import Reader
+from ..adapter.chat_images import chat_image
 from ..sources import SourcePolicy
 from ..types import ImageInput
 
 BLOCK_KEY = "image_block"
 """Where `with_image_blocks` puts the block in a document's metadata."""
-
-CHAT_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
-"""Picture types that chat models take; others are sent as PNG."""
 
 
 def image_block(image: ImageInput | Document, *, sources: SourcePolicy | None = None) -> ImageContentBlock:
@@ -40,12 +34,10 @@ def image_block(image: ImageInput | Document, *, sources: SourcePolicy | None = 
         ImageError: the image cannot be read, or `sources` does not allow it.
     """
     given = image.page_content if isinstance(image, Document) else image
-    policy = sources or SourcePolicy.agent()
-    if isinstance(given, str) and given[:8].lower().startswith(("http://", "https://")):
-        policy.check_url(given)
-        return create_image_block(url=given)
-    data, mime_type = _encoded(given, policy)
-    return create_image_block(base64=base64.b64encode(data).decode("ascii"), mime_type=mime_type)
+    shown = chat_image(given, sources)
+    if shown.data is None:
+        return create_image_block(url=shown.url)
+    return create_image_block(base64=base64.b64encode(shown.data).decode("ascii"), mime_type=shown.mime_type)
 
 
 def with_image_blocks(
@@ -95,19 +87,3 @@ def _with_block(document: Document, uri_key: str | None, sources: SourcePolicy |
         return document
     metadata = {**document.metadata, BLOCK_KEY: image_block(uri, sources=sources)}
     return document.model_copy(update={"metadata": metadata})
-
-
-def _encoded(image: Any, policy: SourcePolicy) -> tuple[bytes, str]:
-    """The encoded picture and its type, in a form that chat models take."""
-    import PIL.Image
-
-    picture = cast(Picture, Reader(sources=policy).picture(image))
-    upright = picture.open()  # also the proof that it is a picture, and a small enough one
-    data = picture.read()
-    with PIL.Image.open(io.BytesIO(data)) as stored:
-        mime_type = stored.get_format_mimetype()
-    if mime_type in CHAT_TYPES:
-        return data, str(mime_type)
-    buffer = io.BytesIO()
-    upright.save(buffer, format="PNG")
-    return buffer.getvalue(), "image/png"

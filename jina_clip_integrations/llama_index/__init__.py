@@ -7,5 +7,6 @@ from ..errors import require_extra
 require_extra("llama_index.core", extra="llama-index", purpose="jina_clip_integrations.llama_index")
 
 from .embedding import JinaClipEmbedding  # noqa: E402  # after the check of the extra
+from .tools import ImageRetrieverTool, content_blocks  # noqa: E402
 
-__all__ = ["JinaClipEmbedding"]
+__all__ = ["ImageRetrieverTool", "JinaClipEmbedding", "content_blocks"]

@@ -18,8 +18,9 @@ logger = logging.getLogger("jina_clip_integrations.server")
 access = logging.getLogger("jina_clip_integrations.server.access")
 
 REQUEST_ID = "jina_clip.request_id"
+STARTED_S = "jina_clip.started_s"
 ERROR_CODE = "jina_clip.error_code"
-"""Where the scope of a request keeps its id, and the code of the error that it was answered with."""
+"""Where the scope of a request keeps its id, when it came, and the code of the error that it was answered with."""
 
 HUNG_UP = 499
 """Status in logs and metrics for a client that did not wait for its answer."""
@@ -39,31 +40,31 @@ class Around:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started_s = time.monotonic()
         scope[REQUEST_ID] = new_id()
-        status: int | None = None
+        scope[STARTED_S] = time.monotonic()
+        answered = False
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal answered
             if message["type"] == "http.response.start":
-                status = message["status"]
+                answered = True
                 message["headers"] = [*message["headers"], (b"x-request-id", scope[REQUEST_ID].encode())]
+                self._note(scope, message["status"])  # before the client can ask for the metrics
             await send(message)
 
         try:
             await self._app(scope, receive, send_with_id)
         except ClientGoneError:
-            status = HUNG_UP
+            self._note(scope, HUNG_UP)
         except Exception as error:
             logger.error("request %s failed: %s", scope[REQUEST_ID], described(error))
-            if status is None:
+            if not answered:
                 failure = internal_error()
                 scope[ERROR_CODE] = failure.code
                 await JSONResponse(failure.body(scope[REQUEST_ID]), failure.status)(scope, receive, send_with_id)
-        finally:
-            self._note(scope, status or HUNG_UP, time.monotonic() - started_s)
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+    def _note(self, scope: Scope, status: int) -> None:
+        seconds = time.monotonic() - scope[STARTED_S]
         route = getattr(scope.get("route"), "path", UNKNOWN_ROUTE)
         self._metrics.answered(route, status, seconds)
         if ERROR_CODE in scope:

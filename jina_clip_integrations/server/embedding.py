@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..catalog import ModelSpec
 from ..errors import BackendError, ConfigurationError
+from ..tokens import text_tokens
 from .batching import Kind, Outcome
 
 if TYPE_CHECKING:
     from ..backends.base import EmbeddingBackend
     from ..encoder import JinaClipEncoder
-
-CHARACTERS_PER_TOKEN = 4
-SPECIAL_TOKENS = 2
-"""Where no tokenizer is at hand: about four characters of Latin text to a token, and two tokens around it."""
 
 WARM_UP_TEXT = "ready"
 
@@ -46,11 +42,8 @@ class Embedder:
         count = getattr(self.backend, "count_tokens", None)
         if count is not None:
             return list(await asyncio.to_thread(count, list(texts), task=task))
-        instruction = len(self.spec.tasks.get(task or "", ""))
-        return [
-            min(SPECIAL_TOKENS + math.ceil((instruction + len(text)) / CHARACTERS_PER_TOKEN), self.max_length)
-            for text in texts
-        ]
+        instruction = self.spec.tasks.get(task or "", "")
+        return [text_tokens(instruction + text, self.spec) for text in texts]
 
     async def warm_up(self) -> None:
         """Load the model and compute one vector. Raises what loading raises."""

@@ -150,6 +150,8 @@ def _located(name: str, value: str) -> Linked | Inline:
     if is_link and name in (_MIXED_KEY, *_LINK_KEYS):
         if len(value) > MAX_URL_CHARACTERS:
             raise _MisfitError(f"a URL should have at most {MAX_URL_CHARACTERS} characters", "string_too_long")
+        if not value.isprintable() or " " in value:
+            raise _MisfitError("a URL should have neither spaces nor control characters", "url_parsing")
         return Linked(value)
     if name in _LINK_KEYS:
         raise _MisfitError(f"{name} should start with http://, https:// or data:", "url_parsing")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import math
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from ..catalog import ModelSpec
 from ..errors import ImageError, InputError
 from ..inputs import Reader, check_text
 from ..pictures import EncodedPicture
-from ..sources import show_url
+from ..tokens import image_tokens
 from .answers import Spent
 from .items import Inline, Linked, Text
 from .refusals import RefusalError, bad_item
@@ -23,6 +23,21 @@ from .settings import ServerSettings
 
 CHECKERS = 4
 """Threads that decode base64 and read the headers of pictures."""
+
+FORMATS = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000, PNM, ICO"
+SIGNATURES = tuple(
+    (offset, magic)
+    for offset, magics in (
+        (0, (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\0\0\1\0")),
+        (0, (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")),
+        (4, (b"ftyp",)),
+        (8, (b"WEBP",)),
+    )
+    for magic in magics
+)
+"""How the formats begin that are taken from strangers. PostScript is none: Pillow would start an interpreter for it."""
+
+_URL_LABEL = re.compile(r"https?://\S*: ")
 
 CountTokens = Callable[[Sequence[str], "str | None"], Awaitable["list[int]"]]
 
@@ -127,22 +142,24 @@ class Preparer:
         picture: EncodedPicture | None = None
         try:
             picture = cast(EncodedPicture, self._reader.item(_as_block(item)))
-            return picture.read(), self._price(picture.size())
+            data = picture.read()
+            if not any(data.startswith(magic, offset) for offset, magic in SIGNATURES):
+                raise ImageError(f"not a picture in a format that this server takes ({FORMATS})")
+            return data, self._price(picture.size())
         except ImageError as error:
-            label = picture.label if picture is not None else show_url(item.url) if isinstance(item, Linked) else ""
             code = "INPUT_IMAGE_FETCH_FAILED" if isinstance(item, Linked) else "INPUT_INVALID_IMAGE"
-            raise bad_item(position, without_label(error, label), code=code) from error
+            reason = without_label(error.message, picture.label if picture is not None else "")
+            raise bad_item(position, reason, code=code) from error
 
     def _price(self, size: tuple[int, int]) -> int:
-        tile = self._spec.image_size
-        if not tile:
-            return 0  # nobody knows what a picture costs with this model
-        return math.ceil(size[0] / tile) * math.ceil(size[1] / tile) * self._spec.tokens_per_tile
+        """Tokens by tiles; nothing where nobody knows the tiles of this model."""
+        return image_tokens(size, self._spec) if self._spec.image_size else 0
 
 
-def without_label(error: InputError, label: str) -> str:
-    """Why a picture cannot be used, without the address or digest that names it."""
-    message = error.message
+def without_label(message: str, label: str) -> str:
+    """Why a picture cannot be used, without the address (also one it was redirected to) or digest that names it."""
+    if found := _URL_LABEL.match(message):
+        return f"the picture: {message[found.end() :]}"
     if label and message.startswith(f"{label}: "):
         return f"the picture: {message[len(label) + 2 :]}"
     return message

@@ -169,6 +169,7 @@ def test_tokens(document: Any, tokens: int) -> None:
 
 
 def test_model_and_unknown_keys() -> None:
-    rows = read_rows(answer_with([GOOD], model="jina-clip-v2", usage={"total_tokens": 5}, x={"y": 1}), Expected(items=1))
+    answer = answer_with([GOOD], model="jina-clip-v2", usage={"total_tokens": 5}, x={"y": 1})
+    rows = read_rows(answer, Expected(items=1))
     assert (rows.model, rows.total_tokens) == ("jina-clip-v2", 5)
     assert read_rows(answer_with([GOOD], model=7), Expected(items=1)).model is None

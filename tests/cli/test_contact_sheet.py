@@ -67,9 +67,15 @@ def test_the_right_answer_has_a_frame() -> None:
 def test_the_size_follows_rows_and_columns() -> None:
     hits = [Hit(square(RED), "red", 0.9)] * 6
     small, wide, tall = sheet(Row("a", hits[:3])), sheet(Row("a", hits)), sheet(Row("a", hits[:3]), Row("b", hits[:3]))
-    assert wide.size[0] > small.size[0]
-    assert tall.size[1] > small.size[1]
-    assert draw_sheet(tall).size == (tall.size[0] * SCALE, tall.size[1] * SCALE)
+    assert wide.width > small.width
+    assert tall.height > small.height
+    assert draw_sheet(tall).size == (tall.width * SCALE, tall.height * SCALE)
+
+
+def test_notes_are_wrapped() -> None:
+    narrow = Sheet("t", "s", [], ["a rather long note " * 20])
+    assert len(narrow.footer) > 1
+    assert narrow.height > Sheet("t", "s", [], ["a note"]).height
 
 
 @pytest.mark.parametrize("hits", [0, 1])

@@ -172,6 +172,13 @@ def test_an_interrupted_pipe_leaves_no_working_file(run: Any, colours: Any, tmp_
     assert not list(tmp_path.glob("x.npy*"))
 
 
+def test_a_cache_saves_the_second_run(run: Any, colours: Any, folder: Path, tmp_path: Path) -> None:
+    command = ["embed", "word", "--images", folder, *colours.options, "--cache", tmp_path / "cache"]
+    first, before = run(*command).out, colours.embedded
+    assert run(*command).out == first
+    assert colours.embedded == before == 4
+
+
 def test_a_text_is_never_opened(run: Any, colours: Any, folder: Path) -> None:
     path = str(folder / "apple.png")
     ran = run("embed", path, *colours.options)

@@ -41,7 +41,7 @@ def test_progress_elsewhere_than_on_a_terminal_is_now_and_then_a_line(
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "counting: 10/40 (25%) after 5.0 s"
     assert lines[-1] == "counting: 40/40 (100%) after 20.0 s"
-    assert len(lines) == 5
+    assert len(lines) == 4
 
 
 def test_progress_on_a_terminal_is_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

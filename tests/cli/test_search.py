@@ -112,3 +112,11 @@ def test_a_mistyped_store_is_not_created(run: Any, tmp_path: Path) -> None:
     assert ran.code == 2
     assert "there is no store" in ran.err
     assert not (tmp_path / "stroe").exists()
+
+
+def test_another_checkpoint_is_refused_before_it_is_loaded(search: Any, tmp_path: Path) -> None:
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "model.safetensors").write_bytes(b"never read as weights")
+    ran = search("red", "--model", tmp_path / "checkpoint")
+    assert ran.code == 2
+    assert "was made with colours with 16 dimensions, not checkpoint with 16 dimensions" in ran.err

@@ -51,6 +51,6 @@ def call(request: pytest.FixtureRequest) -> Callable[..., Awaitable[Any]]:
 @pytest.fixture
 def golden_v2() -> Path:
     """The tiny v2 checkpoint."""
-    folder = Path("/work/shared/golden/v2")
+    folder = Path(__file__).parent.parent / "golden" / "v2"
     assert (folder / "golden.safetensors").is_file(), f"golden fixtures are missing: {folder}"
     return folder

@@ -15,47 +15,20 @@ from PIL import Image
 
 from jina_clip_integrations.errors import ConfigurationError, ImageError, InputError
 from jina_clip_integrations.langchain import JinaClipEmbeddings
-from tests.fakes import BlockingBackend, SlowBackend, StreamingFake, picture_vector, text_vector, unit
+from tests.expected import assert_same, bytes_of, of_pictures, of_texts
+from tests.fakes import BlockingBackend, SlowBackend, StreamingFake, text_vector, unit
 
 TEXTS = ["a red bicycle", "un chien", "ein Hund", "a red bicycle"]
 
 
-class Opened:
-    """A picture as the fake backend sees it."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def open(self) -> Image.Image:
-        return Image.open(self.path).convert("RGB")
-
-
-def of_texts(texts: list[str], task: str | None = None) -> np.ndarray[Any, Any]:
-    return unit(np.stack([text_vector(text, task) for text in texts]))
-
-
-def of_pictures(paths: list[str]) -> np.ndarray[Any, Any]:
-    return unit(np.stack([picture_vector(Opened(path)) for path in paths]))  # type: ignore[arg-type]
-
-
-def assert_plain(vectors: Any) -> None:
-    """Exactly lists and floats: NumPy scalars break JSON."""
-    assert type(vectors) is list
-    for vector in vectors:
-        assert type(vector) is list
-        assert {type(value) for value in vector} == {float}
-
-
 async def test_documents_keep_their_order_and_are_plain_floats(call: Callable[..., Any], embeddings: Any) -> None:
     vectors = await call(embeddings, "embed_documents", TEXTS)
-    assert_plain(vectors)
-    np.testing.assert_allclose(vectors, of_texts(TEXTS), atol=1e-6)
+    assert_same(vectors, of_texts(TEXTS))
 
 
 async def test_a_query_has_the_task_and_a_document_has_not(call: Callable[..., Any], embeddings: Any) -> None:
     query = await call(embeddings, "embed_query", TEXTS[0])
-    assert_plain([query])
-    np.testing.assert_allclose([query], of_texts(TEXTS[:1], "retrieval.query"), atol=1e-6)
+    assert_same([query], of_texts(TEXTS[:1], "retrieval.query"))
     document = (await call(embeddings, "embed_documents", TEXTS[:1]))[0]
     assert np.dot(query, document) < 0.99
 
@@ -77,19 +50,17 @@ async def test_many_images_give_many_vectors(
     call: Callable[..., Any], embeddings: Any, pictures: list[str], method: str
 ) -> None:
     vectors = await call(embeddings, method, uris=pictures)
-    assert_plain(vectors)
-    np.testing.assert_allclose(vectors, of_pictures(pictures), atol=1e-6)
+    assert_same(vectors, of_pictures(pictures))
 
 
 async def test_one_image_gives_one_vector(call: Callable[..., Any], embeddings: Any, pictures: list[str]) -> None:
     vector = await call(embeddings, "embed_image", pictures[1])
-    assert_plain([vector])
-    np.testing.assert_allclose([vector], of_pictures(pictures[1:2]), atol=1e-6)
+    assert_same([vector], of_pictures(pictures[1:2]))
 
 
 async def test_images_come_in_every_form(call: Callable[..., Any], embeddings: Any, pictures: list[str]) -> None:
     path = pictures[0]
-    data = Path(path).read_bytes()
+    data = bytes_of(path)
     uri = f"data:image/png;base64,{base64.b64encode(data).decode()}"
     pixels = np.asarray(Image.open(path))
     vectors = await call(embeddings, "embed_images", [path, Path(path), data, uri, Image.open(path), pixels])
@@ -130,12 +101,23 @@ async def test_a_bad_image_is_named_by_its_index(
     assert caught.value.index == 3
 
 
+async def test_a_bad_image_can_be_skipped(
+    call: Callable[..., Any], embeddings: Any, pictures: list[str], tmp_path: Path
+) -> None:
+    uris = [pictures[0], str(tmp_path / "missing.png"), pictures[1]]
+    vectors = await call(embeddings, "embed_images", uris, on_error="skip")
+    assert np.isnan(vectors[1]).all()
+    assert_same([vectors[0], vectors[2]], of_pictures(pictures[:2]))
+    assert list(embeddings.last_errors) == [1]
+    assert isinstance(embeddings.last_errors[1], ImageError)
+    await call(embeddings, "embed_images", pictures)
+    assert embeddings.last_errors == {}
+
+
 async def test_text_that_looks_like_a_path_stays_text(
     call: Callable[..., Any], embeddings: Any, pictures: list[str]
 ) -> None:
-    np.testing.assert_allclose(
-        await call(embeddings, "embed_documents", pictures), of_texts(pictures), atol=1e-6
-    )
+    np.testing.assert_allclose(await call(embeddings, "embed_documents", pictures), of_texts(pictures), atol=1e-6)
 
 
 async def test_the_image_view_reads_documents_as_uris_and_queries_as_text(
@@ -145,8 +127,17 @@ async def test_the_image_view_reads_documents_as_uris_and_queries_as_text(
     np.testing.assert_allclose(await call(view, "embed_documents", pictures), of_pictures(pictures), atol=1e-6)
     query = await call(view, "embed_query", "red")
     np.testing.assert_allclose([query], of_texts(["red"], "retrieval.query"), atol=1e-6)
+    assert_same(await call(view, "embed_images", uris=pictures), of_pictures(pictures))
+    assert_same([await call(view, "embed_image", pictures[0])], of_pictures(pictures[:1]))
     with pytest.raises(InputError):
         await call(view, "embed_documents", pictures[0])
+
+
+async def test_the_image_view_answers_a_stores_probe_for_the_width(call: Callable[..., Any], embeddings: Any) -> None:
+    """langchain-qdrant embeds this one word before it is given any document."""
+    assert_same(await call(embeddings.for_images(), "embed_documents", ["dummy_text"]), of_texts(["dummy_text"]))
+    with pytest.raises(ImageError):
+        await call(embeddings.for_images(), "embed_documents", ["dummy_text", "dummy_text"])
 
 
 async def test_vectors_are_cut_and_normalised_as_asked(call: Callable[..., Any], backend: Any) -> None:

@@ -86,6 +86,7 @@ def test_two_names_for_one_option_must_agree() -> None:
         ({"query_task": "search"}, "unknown task 'search'"),
         ({"model": "demo"}, 'use backend="local"'),
         ({"embedding_type": "binary"}, "promises floats"),
+        ({"backend": BlockingBackend(embedding_type="ubinary")}, "promises floats"),
         ({"max_retries": -1}, "max_retries=-1"),
         ({"timeout": "soon"}, "timeout must be seconds"),
         ({"sources": "anywhere"}, "sources"),
@@ -111,9 +112,9 @@ def test_an_assigned_contradiction_is_refused_on_the_next_call() -> None:
 
 
 def test_errors_echo_no_value() -> None:
-    for options in ({"api_key": KEY, "dimension": 3}, {"api_key": KEY, "token": TOKEN}, {"api_key": KEY, "batch_size": []}):
+    for wrong in ({"dimension": 3}, {"token": TOKEN}, {"batch_size": []}):
         with pytest.raises(ValidationError) as caught:
-            JinaClipEmbeddings(**options)
+            JinaClipEmbeddings(api_key=KEY, **wrong)
         shown = f"{caught.value} {caught.value!r} {caught.value.errors()}"
         assert KEY not in shown
         assert TOKEN not in shown
@@ -208,7 +209,9 @@ def test_a_callable_key_is_kept_as_it_is() -> None:
 @pytest.fixture
 def secretive() -> JinaClipEmbeddings:
     return JinaClipEmbeddings(
-        api_key=KEY, base_url="https://user:hunter2@example.org/v1?k=hunter2", headers={"X-Key": "hunter2", "X-Team": "a"}
+        api_key=KEY,
+        base_url="https://user:hunter2@example.org/v1?k=hunter2",
+        headers={"X-Key": "hunter2", "X-Team": "a"},
     )
 
 
@@ -263,7 +266,10 @@ def test_a_pickle_reads_the_key_from_the_environment_on_the_way_back(monkeypatch
     assert again.headers == {"X-Team": "a"}
 
 
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda e: e.model_copy(), lambda e: e.model_copy(deep=True)])
+COPIES = [copy.copy, copy.deepcopy, lambda given: given.model_copy(), lambda given: given.model_copy(deep=True)]
+
+
+@pytest.mark.parametrize("copied", COPIES)
 def test_copies_of_a_used_object_work_and_share_the_backend(copied: Any) -> None:
     backend = BlockingBackend()
     embeddings = JinaClipEmbeddings(backend=backend)

@@ -13,7 +13,7 @@ from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 from langchain_qdrant import QdrantVectorStore
 
 from jina_clip_integrations.langchain import JinaClipEmbeddings
-from tests.langchain_adapter.colours import ColourBackend
+from tests.colours import ColourBackend
 
 
 @pytest.fixture
@@ -22,15 +22,19 @@ def embeddings() -> JinaClipEmbeddings:
     return JinaClipEmbeddings(backend=ColourBackend())
 
 
+def named(uris: list[str]) -> list[dict[str, str]]:
+    return [{"name": Path(uri).stem} for uri in uris]
+
+
 def in_memory(uris: list[str], embeddings: JinaClipEmbeddings) -> VectorStore:
-    return InMemoryVectorStore.from_texts(uris, embeddings.for_images(), metadatas=[{"name": Path(uri).stem} for uri in uris])
+    return InMemoryVectorStore.from_texts(uris, embeddings.for_images(), metadatas=named(uris))
 
 
 def in_qdrant(uris: list[str], embeddings: JinaClipEmbeddings) -> VectorStore:
     return QdrantVectorStore.from_texts(
         uris,
         embeddings.for_images(),
-        metadatas=[{"name": Path(uri).stem} for uri in uris],
+        metadatas=named(uris),
         location=":memory:",
         collection_name="pictures",
     )

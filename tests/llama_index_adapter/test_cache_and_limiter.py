@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from jina_clip_integrations.errors import ImageError
 from jina_clip_integrations.llama_index import JinaClipEmbedding
+from tests.expected import assert_same, bytes_of, of_pictures, of_texts
 from tests.fakes import BlockingBackend
-from tests.llama_index_adapter.expected import assert_same, of_pictures, of_texts
 
 TEXTS = ["one", "two", "three"]
 
@@ -58,9 +58,9 @@ async def test_pictures_are_known_by_their_bytes(
     call: Callable[..., Any], cached: Any, backend: Any, pictures: list[str]
 ) -> None:
     await call(cached, "get_image_embedding", pictures[0])
-    await call(cached, "get_image_embedding", Path(pictures[0]).read_bytes())
+    await call(cached, "get_image_embedding", bytes_of(pictures[0]))
     assert len(backend.batches) == 1
-    Path(pictures[0]).write_bytes(Path(pictures[1]).read_bytes())
+    shutil.copy(pictures[1], pictures[0])
     assert_same([await call(cached, "get_image_embedding", pictures[0])], of_pictures([pictures[1]]))
 
 
@@ -117,7 +117,6 @@ async def test_the_store_stays_the_users_own(
     assert key.endswith(":dog")
     assert list(entry.values()) == [vector]
     store.persist(str(tmp_path / "store.json"))
-    assert vector in [list(entry.values())[0] for entry in json.loads((tmp_path / "store.json").read_text())["embeddings"].values()]
     again = JinaClipEmbedding(
         backend=(backend := BlockingBackend()),
         embeddings_cache=SimpleKVStore.from_persist_path(str(tmp_path / "store.json")),

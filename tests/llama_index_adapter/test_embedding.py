@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +20,8 @@ from pydantic import ValidationError
 
 from jina_clip_integrations.errors import ConfigurationError, ImageError, InputError
 from jina_clip_integrations.llama_index import JinaClipEmbedding
+from tests.expected import assert_same, of_pictures, of_texts
 from tests.fakes import BlockingBackend, SlowBackend, text_vector, unit
-from tests.llama_index_adapter.expected import assert_same, of_pictures, of_texts
 
 TEXTS = ["a red bicycle", "un chien", "ein Hund", "a red bicycle", "five"]
 HOOKS = ["query_embedding", "text_embedding", "text_embeddings", "image_embedding", "image_embeddings"]
@@ -31,6 +33,22 @@ def test_it_is_an_embedding_model_of_llama_index() -> None:
     assert isinstance(JinaClipEmbedding(), MultiModalEmbedding)
     assert JinaClipEmbedding.class_name() == "JinaClipEmbedding"
     assert JinaClipEmbedding().model_name == "jina-clip-v2"
+
+
+def test_construction_loads_neither_a_model_nor_the_other_framework() -> None:
+    code = (
+        "import sys\n"
+        "from jina_clip_integrations.llama_index import JinaClipEmbedding\n"
+        "JinaClipEmbedding(); JinaClipEmbedding(model='demo', backend='local').to_json()\n"
+        "print([name for name in ('torch', 'langchain_core') if name in sys.modules])\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
+
+
+def test_the_schema_can_be_asked_for() -> None:
+    properties = JinaClipEmbedding.model_json_schema()["properties"]
+    assert {"model_name", "dimensions", "class_name"} <= set(properties)
 
 
 def test_all_ten_hooks_are_our_own() -> None:
@@ -123,7 +141,7 @@ async def test_the_framework_hands_over_slices(
 
 
 @pytest.mark.parametrize("size", [0, 5000])
-async def test_the_slice_size_is_checked_whenever_it_is_used(call: Callable[..., Any], embedding: Any, size: int) -> None:
+async def test_the_slice_size_is_checked_at_every_use(call: Callable[..., Any], embedding: Any, size: int) -> None:
     with pytest.raises(ValidationError):
         JinaClipEmbedding(embed_batch_size=size)
     embedding.embed_batch_size = size

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,10 +16,10 @@ from llama_index_instrumentation import get_dispatcher
 from llama_index_instrumentation.event_handlers import BaseEventHandler
 from llama_index_instrumentation.span.simple import SimpleSpan
 from llama_index_instrumentation.span_handlers import BaseSpanHandler
-
 from pydantic import Field, PrivateAttr
 
 from jina_clip_integrations.llama_index import JinaClipEmbedding
+from tests.expected import bytes_of
 
 KEY = "jina_0123456789abcdef"
 
@@ -67,7 +66,7 @@ class Callbacks(BaseCallbackHandler):
         self.started: list[Any] = []
         self.ended: list[Any] = []
 
-    def on_event_start(self, event_type: Any, payload: Any = None, event_id: str = "", parent_id: str = "", **kw: Any) -> str:
+    def on_event_start(self, event_type: Any, payload: Any = None, event_id: str = "", **kw: Any) -> str:
         self.started.append((event_type, payload))
         return event_id
 
@@ -97,7 +96,7 @@ def callbacks(embedding: JinaClipEmbedding) -> Callbacks:
 
 
 def given_as(kind: str, path: str) -> Any:
-    data = Path(path).read_bytes()
+    data = bytes_of(path)
     uri = f"data:image/png;base64,{base64.b64encode(data).decode()}"
     return {"path": path, "bytes": data, "stream": io.BytesIO(data), "data URI": uri}[kind]
 
@@ -146,7 +145,7 @@ async def test_nothing_observed_holds_the_picture_or_the_key(
     embedding = JinaClipEmbedding(backend=backend, callback_manager=CallbackManager([handler]))
     uri = given_as("data URI", pictures[0])
     await call(embedding, "get_image_embedding", uri)
-    await call(embedding, "get_image_embedding_batch", [uri, Path(pictures[1]).read_bytes()])
+    await call(embedding, "get_image_embedding_batch", [uri, bytes_of(pictures[1])])
     arguments = [str(bound.arguments) for _, bound in spans._entered]
     shown = f"{events.seen} {handler.started} {handler.ended} {arguments}"
     assert uri.partition(",")[2][:40] not in shown
@@ -179,12 +178,10 @@ async def test_a_failure_ends_the_span_and_the_callback_event(
     assert EventPayload.EXCEPTION in payload
 
 
-async def test_token_counting_survives_images(
-    call: Callable[..., Any], embedding: Any, pictures: list[str]
-) -> None:
+async def test_token_counting_survives_images(call: Callable[..., Any], embedding: Any, pictures: list[str]) -> None:
     counter = TokenCountingHandler(tokenizer=str.split)
     embedding.callback_manager = CallbackManager([counter, LlamaDebugHandler(print_trace_on_end=False)])
-    await call(embedding, "get_image_embedding_batch", [io.BytesIO(Path(path).read_bytes()) for path in pictures])
+    await call(embedding, "get_image_embedding_batch", [io.BytesIO(bytes_of(path)) for path in pictures])
     assert counter.total_embedding_token_count > 0
 
 

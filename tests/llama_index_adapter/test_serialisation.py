@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import inspect
 import json
-import logging
 import pickle
 from pathlib import Path
 from typing import Any
@@ -109,7 +108,7 @@ def test_unknown_names_are_refused_and_synonyms_understood() -> None:
         JinaClipEmbedding(model_nam="jina-clip-v1")
     assert JinaClipEmbedding(model="jina-clip-v1").model_name == "jina-clip-v1"
     assert JinaClipEmbedding(api_base="https://example.org").base_url == "https://example.org"
-    with pytest.raises(ValidationError, match="'num_workers'|greater than|less than|integer"):
+    with pytest.raises(ValidationError, match="num_workers"):
         JinaClipEmbedding(backend="local", num_workers="auto")
 
 
@@ -175,7 +174,7 @@ def test_copies_of_a_used_object_work(copied: Any) -> None:
 
 
 def test_a_backend_object_that_cannot_serialise_itself_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="BlockingBackend cannot be serialised.*disable_cache"):
+    with pytest.raises(ConfigurationError, match=r"BlockingBackend cannot be serialised.*disable_cache"):
         JinaClipEmbedding(backend=BlockingBackend()).to_dict()
 
 
@@ -260,7 +259,3 @@ def test_the_key_is_stable_after_use_and_between_objects() -> None:
     embedding.get_text_embedding("a")
     assert get_transformation_hash(NODES, embedding) == before
     assert get_transformation_hash(NODES, JinaClipEmbedding(backend=Serialisable())) == before
-
-
-def test_loggers_are_our_own() -> None:
-    assert "jina_clip_integrations.llama_index.embedding" in logging.root.manager.loggerDict

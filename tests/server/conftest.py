@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import hashlib
 import io
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -18,9 +16,9 @@ import pytest
 
 from jina_clip_integrations.backends.base import Batch, BatchResult
 from jina_clip_integrations.catalog import JINA_CLIP_V2, ModelSpec
-from jina_clip_integrations.cli.serve import make_server, open_socket
 from jina_clip_integrations.errors import InputError
 from jina_clip_integrations.server import create_app
+from tests.serving import Serving, wait_until
 
 WORD_TOKENS = 3
 
@@ -46,7 +44,7 @@ class ContentBackend:
         self.most_at_a_time = max(self.most_at_a_time, self._running)
         try:
             await asyncio.sleep(self.delay_s)
-            while self.held:
+            while self.held:  # noqa: ASYNC110  # set from another thread
                 await asyncio.sleep(0.002)
             return self._answer(batch)
         finally:
@@ -96,35 +94,6 @@ class CountingBackend(ContentBackend):
         return [2 + WORD_TOKENS * len((instruction + text).split()) for text in texts]
 
 
-class Serving:
-    """A real server on a loopback port, in a thread."""
-
-    def __init__(self, app: Any) -> None:
-        self.app = app
-        self.service = app.state.service
-        self._socket = open_socket("127.0.0.1", 0)
-        self.port: int = self._socket.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.server = make_server(app)
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self._socket]}, daemon=True)
-
-    def start(self) -> None:
-        self.thread.start()
-        wait_until(lambda: self.server.started and self.service.state == "ready")
-
-    def stop(self) -> None:
-        self.server.should_exit = True
-        self.thread.join(timeout=10)
-        assert not self.thread.is_alive()
-
-
-def wait_until(condition: Callable[[], bool], *, timeout_s: float = 5.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
-
-
 @pytest.fixture
 def backend() -> ContentBackend:
     return ContentBackend()
@@ -169,6 +138,20 @@ def serve() -> Iterator[Callable[..., Serving]]:
             return serving
 
         yield start
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], Any]], Any]:
+    """`await until(lambda: backend.calls)`."""
+
+    async def wait(condition: Callable[[], Any]) -> None:
+        for _ in range(5000):
+            if condition():
+                return
+            await asyncio.sleep(0.001)
+        raise AssertionError("waited in vain")
+
+    return wait
 
 
 @pytest.fixture

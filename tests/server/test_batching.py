@@ -61,7 +61,7 @@ def start(work: object) -> asyncio.Task:
 class TestGathering:
     async def test_requests_that_come_together_share_one_call_and_keep_their_rows(self) -> None:
         calls = Calls()
-        batch = batcher(calls, max_batch=100, wait_s=0.02)
+        batch = batcher(calls, max_batch=100, wait_s=0.1)
         answers = await asyncio.gather(*(batch.embed(TEXT, [10 * n, 10 * n + 1]) for n in range(20)))
         assert calls.sizes == [40]
         assert [rows[:, 0].tolist() for rows in answers] == [[10 * n, 10 * n + 1] for n in range(20)]
@@ -73,7 +73,7 @@ class TestGathering:
         assert calls.sizes == [4]
 
     async def test_a_lone_input_waits_no_longer_than_told(self) -> None:
-        batch = batcher(Calls(), wait_s=0.01)
+        batch = batcher(Calls(), wait_s=0.1)
         rows = await asyncio.wait_for(batch.embed(TEXT, [5]), 5)
         assert rows.tolist() == [[5, 1]]
 
@@ -86,7 +86,7 @@ class TestGathering:
 
     async def test_kinds_never_mix(self) -> None:
         calls = Calls()
-        batch = batcher(calls, wait_s=0.01)
+        batch = batcher(calls, wait_s=0.1)
         await asyncio.gather(*(batch.embed(kind, [n]) for n in range(3) for kind in (TEXT, QUERY, IMAGE)))
         assert len(calls.made) == 3
         assert dict(calls.made) == {kind: [0, 1, 2] for kind in (TEXT, QUERY, IMAGE)}
@@ -169,7 +169,7 @@ class TestGivingUp:
     async def test_a_request_cancelled_in_its_call_does_not_disturb_the_others_in_it(self) -> None:
         calls = Calls()
         calls.gate.clear()
-        batch = batcher(calls, wait_s=0.01)
+        batch = batcher(calls, wait_s=0.1)
         tasks = [start(batch.embed(TEXT, [n])) for n in range(4)]
         await settle_until(lambda: bool(calls.made))
         tasks[1].cancel()
@@ -194,7 +194,7 @@ class TestFailures:
     async def test_a_bad_input_fails_its_own_request_and_says_which(self) -> None:
         calls = Calls()
         calls.bad = {21: InputError("no good")}
-        batch = batcher(calls, max_batch=100, wait_s=0.01)
+        batch = batcher(calls, max_batch=100, wait_s=0.1)
         good, bad = await asyncio.gather(
             batch.embed(TEXT, [1, 2]), batch.embed(TEXT, [20, 21, 22]), return_exceptions=True
         )
@@ -207,7 +207,7 @@ class TestFailures:
     async def test_a_call_that_fails_as_a_whole_is_narrowed_down_to_the_request_at_fault(self) -> None:
         calls = Calls()
         calls.deadly = {13: RuntimeError("out of memory")}
-        batch = batcher(calls, max_batch=100, wait_s=0.01)
+        batch = batcher(calls, max_batch=100, wait_s=0.1)
         answers = await asyncio.gather(*(batch.embed(TEXT, [n]) for n in range(16)), return_exceptions=True)
         assert isinstance(answers[13], RuntimeError)
         assert [rows[0, 0] for n, rows in enumerate(answers) if n != 13] == [n for n in range(16) if n != 13]
@@ -223,7 +223,7 @@ class TestFailures:
     async def test_a_damaged_checkpoint_is_not_tried_in_halves(self) -> None:
         calls = Calls()
         calls.deadly = {3: CheckpointError("weights are missing")}
-        batch = batcher(calls, max_batch=100, wait_s=0.01)
+        batch = batcher(calls, max_batch=100, wait_s=0.1)
         answers = await asyncio.gather(*(batch.embed(TEXT, [n]) for n in range(8)), return_exceptions=True)
         assert all(isinstance(answer, CheckpointError) for answer in answers)
         assert calls.sizes == [8]

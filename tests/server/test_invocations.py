@@ -48,7 +48,7 @@ async def test_vectors_are_normalised_only_where_that_is_asked(client_of, backen
         body = {"data": [{"text": "x"}], "parameters": {"normalized": normalized, "dimensions": 64}}
         row = (await client.post("/invocations", json=body)).json()["data"][0]["embedding"]
     assert len(row) == 64
-    assert (abs(np.linalg.norm(row) - 1) < 1e-5) is bool(normalized)
+    assert bool(abs(np.linalg.norm(row) - 1) < 1e-5) is bool(normalized)
 
 
 @pytest.mark.parametrize("task", ["text-matching", "retrieval.passage", None, 5])

@@ -92,12 +92,24 @@ class TestFields:
         async with client_of(backend) as client:
             body = (await client.post("/v1/embeddings", json=ask(["fine", 5, {"text": "fine"}, {}]))).json()
         check_fields(
-            body, ("body -> jina-clip-v2 -> input -> 1", "model_type"), ("body -> jina-clip-v2 -> input -> 3", "missing")
+            body,
+            ("body -> jina-clip-v2 -> input -> 1", "model_type"),
+            ("body -> jina-clip-v2 -> input -> 3", "missing"),
         )
 
     @pytest.mark.parametrize(
         "content",
-        [b"", b"no json", b"[1]", b'"text"', b'{"model": NaN}', b"\xff\xfe", b"[" * 100_000, b'{"a":' * 100_000, b"9" * 9999],
+        [
+            b"",
+            b"no json",
+            b"[1]",
+            b'"text"',
+            b'{"model": NaN}',
+            b"\xff\xfe",
+            b"[" * 100_000,
+            b'{"a":' * 100_000,
+            b"9" * 9999,
+        ],
         ids=["empty", "words", "list", "string", "nan", "bytes", "deep", "deep objects", "number"],
     )
     async def test_a_body_that_is_no_json_object(self, client_of, backend, content) -> None:
@@ -154,7 +166,9 @@ class TestStrictMode:
 
 
 class TestModels:
-    @pytest.mark.parametrize("body", [{}, {"model": None}, {"model": 5}, {"model": "jina-clip-v1"}, {"model": "\ud800"}])
+    @pytest.mark.parametrize(
+        "body", [{}, {"model": None}, {"model": 5}, {"model": "jina-clip-v1"}, {"model": "\ud800"}]
+    )
     async def test_an_unknown_model_lists_the_known_ones(self, client_of, backend, body) -> None:
         async with client_of(backend) as client:
             response = await client.post("/v1/embeddings", content=json.dumps({"input": "x"} | body))
@@ -248,12 +262,11 @@ class TestLimits:
             assert client.app.state.service.places.bytes == 0
         assert response.status_code == 413
 
-    async def test_the_queue_is_full(self, client_of, backend) -> None:
+    async def test_the_queue_is_full(self, client_of, backend, until) -> None:
         backend.held = True
         async with client_of(backend, max_queue=10, max_items=10) as client:
             waiting = [asyncio.ensure_future(client.post("/v1/embeddings", json=ask(["x"] * 4))) for _ in range(2)]
-            while client.app.state.service.places.inputs < 8:
-                await asyncio.sleep(0.001)
+            await until(lambda: client.app.state.service.places.inputs == 8)
             refused = await client.post("/v1/embeddings", json=ask(["x"] * 3))
             fits = asyncio.ensure_future(client.post("/v1/embeddings", json=ask(["x"] * 2)))
             await asyncio.sleep(0.01)
@@ -265,24 +278,22 @@ class TestLimits:
         assert int(refused.headers["Retry-After"]) >= 1
         assert [answer.status_code for answer in [*answered, after]] == [200] * 4
 
-    async def test_too_many_requests_are_refused_before_their_bodies_are_read(self, client_of, backend) -> None:
+    async def test_too_many_requests_are_refused_before_their_bodies_are_read(self, client_of, backend, until) -> None:
         backend.held = True
         async with client_of(backend, max_requests=1) as client:
             waiting = asyncio.ensure_future(client.post("/v1/embeddings", json=ask()))
-            while not backend.calls:
-                await asyncio.sleep(0.001)
+            await until(lambda: backend.calls)
             refused = await client.post("/v1/embeddings", content=never_read())
             backend.held = False
             assert (await waiting).status_code == 200
         assert refused.status_code == 429
         assert "1/1 concurrent requests" in refused.json()["detail"]
 
-    async def test_bodies_together_are_bounded(self, client_of, backend) -> None:
+    async def test_bodies_together_are_bounded(self, client_of, backend, until) -> None:
         backend.held = True
         async with client_of(backend, max_buffered_bytes=3000) as client:
             waiting = asyncio.ensure_future(client.post("/v1/embeddings", json=ask("x" * 2000)))
-            while not backend.calls:
-                await asyncio.sleep(0.001)
+            await until(lambda: backend.calls)
             refused = await client.post("/v1/embeddings", json=ask("x" * 2000))
             backend.held = False
             assert (await waiting).status_code == 200
@@ -364,7 +375,7 @@ class TestFailures:
         assert "TypeError" in caplog.text
         assert MARKER not in caplog.text
 
-    async def test_weights_that_cannot_be_loaded(self, client_of, backend, monkeypatch, caplog) -> None:
+    async def test_weights_that_cannot_be_loaded(self, client_of, backend, monkeypatch, caplog, until) -> None:
         async def damaged(_batch: object) -> None:
             raise CheckpointError("3 tensors are missing")
 
@@ -372,8 +383,7 @@ class TestFailures:
         async with client_of(backend) as client:
             service = client.app.state.service
             service.start()
-            while service.state == "loading":
-                await asyncio.sleep(0.001)
+            await until(lambda: service.state != "loading")
             ready, answer = await client.get("/ready"), await client.post("/v1/embeddings", json=ask())
             live = await client.get("/live")
         assert (ready.status_code, ready.json()) == (503, {"status": "failed"})
@@ -420,9 +430,7 @@ class TestSilence:
             response = await client.post("/v1/embeddings", json=ask(MARKER), params={"q": MARKER})
             await client.get(f"/{MARKER}")
         lines = [record.getMessage() for record in caplog.records if record.name.endswith("server.access")]
-        assert re.fullmatch(
-            rf"POST /v1/embeddings 200 [\d.]+ ms {response.headers['x-request-id']} -", lines[0]
-        )
+        assert re.fullmatch(rf"POST /v1/embeddings 200 [\d.]+ ms {response.headers['x-request-id']} -", lines[0])
         assert re.fullmatch(r"GET other 404 [\d.]+ ms [0-9a-f]{32} RESOURCE_NOT_FOUND", lines[1])
         assert MARKER not in ours(caplog)
 

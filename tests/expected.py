@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,11 @@ class Opened:
 
     def open(self) -> Image.Image:
         return Image.open(self.path).convert("RGB")
+
+
+def bytes_of(path: str) -> bytes:
+    """The file as it is."""
+    return Path(path).read_bytes()
 
 
 def of_texts(texts: Sequence[str], task: str | None = None) -> np.ndarray[Any, Any]:

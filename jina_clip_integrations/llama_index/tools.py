@@ -1,0 +1,94 @@
+"""A retriever as a tool that shows an agent the pictures it found; LlamaIndex's own hands over their metadata only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from llama_index.core.base.llms.types import ContentBlock, ImageBlock, TextBlock
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.retrievers import BaseRetriever
+from llama_index.core.schema import MetadataMode, NodeWithScore
+from llama_index.core.tools import RetrieverTool, ToolMetadata, ToolOutput
+
+from ..adapter.chat_images import chat_image, encoded
+from ..inputs import Reader
+from ..sources import SourcePolicy
+from .carriers import carried, has_image, picture_of
+
+TOOL_NAME = "image_retriever"
+TOOL_DESCRIPTION = "Finds pictures and texts that fit a description. Give it a description in plain words."
+
+
+def content_blocks(hits: Sequence[NodeWithScore], *, sources: SourcePolicy | None = None) -> list[ContentBlock]:
+    """What a chat model is shown of retrieved nodes: their text and metadata, then their picture, node by node.
+
+    Args:
+        hits: What a retriever gave.
+        sources: What may be read. The default, `SourcePolicy.agent()`, reads no local file, because paths in a store
+            may have been written by a stranger; allow folders with `SourcePolicy.agent(roots="photos")`.
+
+    Raises:
+        ImageError: a picture cannot be read, or `sources` does not allow it.
+    """
+    blocks: list[ContentBlock] = []
+    for hit in hits:
+        text = hit.node.get_content(MetadataMode.LLM)
+        if text.strip():
+            blocks.append(TextBlock(text=text))
+        if has_image(hit.node):
+            blocks.append(_image_block(hit, sources))
+    return blocks
+
+
+class ImageRetrieverTool(RetrieverTool):
+    """`RetrieverTool` whose output has a block for every picture.
+
+    Args:
+        retriever: Who finds the nodes.
+        metadata: Name and description that the agent reads.
+        node_postprocessors: What happens to the nodes first.
+        sources: As for `content_blocks`.
+    """
+
+    def __init__(
+        self,
+        retriever: BaseRetriever,
+        metadata: ToolMetadata,
+        node_postprocessors: list[BaseNodePostprocessor] | None = None,
+        sources: SourcePolicy | None = None,
+    ) -> None:
+        super().__init__(retriever, metadata, node_postprocessors)
+        self._sources = sources
+
+    @classmethod
+    def from_defaults(
+        cls,
+        retriever: BaseRetriever,
+        node_postprocessors: list[BaseNodePostprocessor] | None = None,
+        name: str | None = None,
+        description: str | None = None,
+        sources: SourcePolicy | None = None,
+    ) -> ImageRetrieverTool:
+        """The tool with a usual name and description."""
+        metadata = ToolMetadata(name=name or TOOL_NAME, description=description or TOOL_DESCRIPTION)
+        return cls(retriever, metadata, node_postprocessors, sources)
+
+    def call(self, *args: Any, **kwargs: Any) -> ToolOutput:
+        """Retrieve, and show what was found."""
+        return self._shown(super().call(*args, **kwargs))
+
+    async def acall(self, *args: Any, **kwargs: Any) -> ToolOutput:
+        """`call` without blocking the event loop."""
+        return await asyncio.to_thread(self._shown, await super().acall(*args, **kwargs))
+
+    def _shown(self, output: ToolOutput) -> ToolOutput:
+        return output.model_copy(update={"blocks": content_blocks(output.raw_output, sources=self._sources)})
+
+
+def _image_block(hit: NodeWithScore, sources: SourcePolicy | None) -> ImageBlock:
+    url = (carried(hit.node) or {}).get("url")
+    reader = Reader(sources=sources or SourcePolicy.agent())
+    shown = chat_image(url, sources) if url else encoded(picture_of(hit.node, reader))
+    return ImageBlock(image=shown.data, url=shown.url, image_mimetype=shown.mime_type)

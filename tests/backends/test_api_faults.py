@@ -1,0 +1,217 @@
+"""`ApiBackend` against a server that misbehaves in every known way, both faces alike."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jina_clip_integrations import ApiBackend, errors
+from tests.backends.faces import (
+    FACES,
+    FAST,
+    embed,
+    numbered,
+    positions,
+    stream,
+    texts,
+)
+from tests.faulty_server import (
+    BODY_FAULTS,
+    HARMLESS,
+    KEY,
+    ROW_FAULTS,
+    FaultyServer,
+    Refuse,
+    flat,
+    spoil,
+    vectors_of,
+)
+
+pytestmark = pytest.mark.parametrize("face", FACES)
+
+
+# Faults
+
+
+@pytest.mark.parametrize("fault", [*ROW_FAULTS, *BODY_FAULTS, *HARMLESS, "close", "close after"])
+def test_one_fault_never_costs_a_row(face: str, server: FaultyServer, make: Any, fault: str) -> None:
+    server.faults.extend([None, fault])
+    result = embed(face, make(), numbered(12))
+    np.testing.assert_array_equal(result.vectors, vectors_of(numbered(12).texts))
+
+
+@pytest.mark.parametrize("fault", ROW_FAULTS)
+def test_a_fault_that_stays_is_an_error(face: str, server: FaultyServer, make: Any, fault: str) -> None:
+    server.faults.extend([fault] * 9)
+    _, error = stream(face, make(), numbered(3))
+    assert type(error) is errors.InvalidResponseError
+    assert len(server.received) == 3
+
+
+@pytest.mark.parametrize("fault", ["stall", "drip"])
+def test_timeout_covers_the_whole_attempt(face: str, server: FaultyServer, make: Any, fault: str) -> None:
+    server.faults.append(fault)
+    began = time.monotonic()
+    _, error = stream(face, make(timeout=0.4, max_retries=0), numbered(3))
+    assert type(error) is errors.ApiTimeoutError
+    assert isinstance(error, TimeoutError)
+    assert time.monotonic() - began < 2.0
+
+
+def test_an_httpx_timeout_is_accepted(face: str, server: FaultyServer, make: Any) -> None:
+    server.faults.append("stall")
+    _, error = stream(face, make(timeout=httpx.Timeout(5.0, read=0.2), max_retries=0), numbered(3))
+    assert type(error) is errors.ApiTimeoutError
+
+
+def test_nobody_listens(face: str, make: Any) -> None:
+    _, error = stream(face, make(base_url="http://127.0.0.1:9/v1", max_retries=1), numbered(3))
+    assert type(error) is errors.ApiConnectionError
+    assert "after 2 attempts" in str(error)
+    assert isinstance(error.__cause__, ConnectionError)
+
+
+def test_an_answer_that_never_ends_is_not_read_to_its_end(face: str, server: FaultyServer, make: Any) -> None:
+    _, error = stream(face, make(max_response_bytes=2000), numbered(3))
+    assert type(error) is errors.InvalidResponseError
+    assert "max_response_bytes" in str(error)
+    assert len(server.received) == 1
+
+
+TRANSIENT = [
+    Refuse(408), Refuse(429, {"detail": "slow down"}), Refuse(500, b"<html>"), Refuse(502, b""), Refuse(504),
+    Refuse(503, {"detail": {"message": "later", "code": "SERVICE_UNAVAILABLE"}}, {"Retry-After": "0"}),
+    flat(429, "RATE_TOKEN_LIMIT_EXCEEDED", "Token rate limit exceeded: 1,000/2,000 tokens per minute"),
+    flat(429, "RATE_CONCURRENCY_LIMIT_EXCEEDED", "Concurrency limit exceeded: 3/2 concurrent requests"),
+    Refuse(422, {"detail": "Validation error: at most 3 items"}), Refuse(413, b"too large"), "lost",
+]  # fmt: skip
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_any_faults_that_finally_clear_give_exactly_the_right_rows(face: str, data: st.DataObject) -> None:
+    count = data.draw(st.integers(2, 14))
+    faults = data.draw(st.lists(st.sampled_from([*TRANSIENT, *HARMLESS, None]), max_size=8))
+    faults = data.draw(st.permutations([*faults, *data.draw(st.lists(st.sampled_from(ROW_FAULTS), max_size=2))]))
+    state = FaultyServer()
+    with fake_backend(state, faults, max_retries=12, batch_size=data.draw(st.integers(2, 6))) as backend:
+        result = embed(face, backend, numbered(count))
+    np.testing.assert_array_equal(result.vectors, vectors_of(numbered(count).texts))
+
+
+def fake_backend(state: FaultyServer, faults: list[Any], **options: Any) -> ApiBackend:
+    """A backend whose requests are answered in this process."""
+    state.faults.extend(faults)
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        fault = state.next_fault()
+        if fault == "lost":
+            raise httpx.ReadError("gone", request=request)
+        few = request.content.count(b'{"text"') <= 3
+        if isinstance(fault, Refuse) and not (few and fault.status in (413, 422)):
+            answer = fault
+        else:
+            answer = state.answer(request.headers, request.content)
+            if isinstance(fault, str) and answer.status == 200:
+                answer = Refuse(200, spoil(answer.body, fault))
+        body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+        return httpx.Response(answer.status, content=body, headers=answer.headers)
+
+    transport = httpx.MockTransport(handle)
+    return ApiBackend(
+        "jina-clip-v2",
+        api_key=KEY,
+        retry=FAST,
+        http_client=httpx.Client(transport=transport),
+        async_http_client=httpx.AsyncClient(transport=transport),
+        **options,
+    )
+
+
+# The end of a job
+
+
+def test_the_first_refusal_of_the_account_ends_the_job(face: str, server: FaultyServer, make: Any) -> None:
+    server.balance = 40  # enough for two requests of four texts of five tokens
+    backend = make(max_concurrency=1)
+    results, error = stream(face, backend, numbered(40))
+    assert type(error) is errors.InsufficientBalanceError
+    assert sorted(positions(results)) == list(range(8))
+    assert len(server.received) == 3
+
+
+def test_embed_keeps_what_was_finished(face: str, server: FaultyServer, make: Any) -> None:
+    server.balance = 20
+    with pytest.raises(errors.InsufficientBalanceError) as caught:
+        embed(face, make(max_concurrency=1), numbered(12))
+    partial = caught.value.partial
+    assert partial is not None
+    np.testing.assert_array_equal(partial[:4], vectors_of(numbered(4).texts))
+    assert np.isnan(partial[4:]).all()
+
+
+@pytest.mark.parametrize("key", ["jina_" + "x" * 60, "short"])
+def test_a_wrong_key_is_not_tried_twice(face: str, server: FaultyServer, make: Any, key: str) -> None:
+    _, error = stream(face, make(api_key=key), numbered(40))
+    assert type(error) is errors.AuthenticationError
+    assert error.request_id is not None
+    assert len(server.received) <= 2  # what was on the wire already
+
+
+def test_the_budget_ends_the_job_before_it_is_overspent(face: str, server: FaultyServer, make: Any) -> None:
+    backend = make(token_budget=45, batch_size=4)
+    results, error = stream(face, backend, numbered(40))
+    assert type(error) is errors.BudgetExceededError
+    assert sorted(positions(results)) == list(range(8))
+    assert backend.tokens_spent == 40
+    assert len(server.received) == 2
+
+
+def test_at_most_n_items_is_learnt_for_the_rest_of_the_job(face: str, server: FaultyServer, make: Any) -> None:
+    server.item_cap = 3
+    backend = make(batch_size=10, max_concurrency=1)
+    result = embed(face, backend, numbered(35))
+    np.testing.assert_array_equal(result.vectors, vectors_of(numbered(35).texts))
+    assert sum(len(body["input"]) > 3 for body in server.requests) == 1
+
+
+@pytest.mark.parametrize("shape", ["nested", "flat", "legacy"])
+def test_bad_items_are_isolated(face: str, server: FaultyServer, make: Any, shape: str) -> None:
+    server.poison = lambda item: item.get("text") in ("text number 3", "text number 17")
+    server.errors = shape
+    results, error = stream(face, make(batch_size=8), numbered(20, isolate_errors=True))
+    assert error is None
+    found = {place: each for result in results for place, each in result.errors.items()}
+    assert sorted(found) == [3, 17]
+    assert all(isinstance(each, errors.InputError) and each.index == place for place, each in found.items())
+    assert sorted(positions(results)) == [place for place in range(20) if place not in (3, 17)]
+
+
+def test_without_isolation_the_range_is_named(face: str, server: FaultyServer, make: Any) -> None:
+    server.poison = lambda item: item.get("text") == "text number 5"
+    results, error = stream(face, make(max_concurrency=1), numbered(12))
+    assert type(error) is errors.InvalidRequestError
+    assert error.positions == (4, 5, 6, 7)
+    assert "inputs 4 to 7" in str(error)
+    assert positions(results) == [0, 1, 2, 3]
+
+
+def test_an_unpaired_surrogate_is_refused_here(face: str, server: FaultyServer, make: Any) -> None:
+    _, error = stream(face, make(), texts("fine", "\ud800"))
+    assert type(error) is errors.InputError
+    assert error.index == 1
+    assert server.received == []
+
+
+def test_a_model_that_is_not_there(face: str, server: FaultyServer, make: Any) -> None:
+    _, error = stream(face, make("jina-clip-v9"), texts("a"))
+    assert type(error) is errors.InvalidRequestError
+    assert error.code == "INPUT_MODEL_NOT_FOUND"
+    assert "name" in str(error)

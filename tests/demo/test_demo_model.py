@@ -1,0 +1,94 @@
+"""The demo checkpoint: published layout, small, and good at what it was trained for."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from jina_clip_integrations import JinaClipEncoder
+from jina_clip_integrations.demo import demo_model_path, gallery
+
+PACKAGED_BYTES = 12_000_000
+NAMED_LANGUAGES = ("en", "de", "tr", "ar", "zh", "hi")
+
+
+def cut(vectors: np.ndarray, dimensions: int) -> np.ndarray:
+    part = vectors[:, :dimensions]
+    return part / np.linalg.norm(part, axis=1, keepdims=True)
+
+
+def recall_at_5(queries: np.ndarray, pictures: np.ndarray, dimensions: int) -> float:
+    scores = cut(queries, dimensions) @ cut(pictures, dimensions).T
+    own = np.diagonal(scores)[:, None]
+    return float(((scores >= own).sum(axis=1) <= 5).mean())
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    with JinaClipEncoder(model="demo", backend="local", device="cpu") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def picture_vectors(encoder):
+    return encoder.encode_image([picture.image() for picture in gallery()])
+
+
+@pytest.fixture(scope="module")
+def name_vectors(encoder):
+    return {lang: encoder.encode_text([p.names[lang] for p in gallery()]) for lang in NAMED_LANGUAGES}
+
+
+def test_the_folder_has_the_published_files():
+    names = {path.name for path in demo_model_path().iterdir()}
+    assert names == {
+        "config.json",
+        "model.safetensors",
+        "preprocessor_config.json",
+        "special_tokens_map.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+
+
+def test_the_configuration_says_that_it_is_a_demo():
+    config = json.loads((demo_model_path() / "config.json").read_text("utf-8"))
+    assert "demo model" in config["_name_or_path"]
+    assert config["model_type"] == "jina_clip"
+    assert config["text_config"]["default_lora_task"] == "retrieval.query"
+
+
+def test_the_adapters_are_stored_and_not_zero():
+    from safetensors import safe_open
+
+    with safe_open(demo_model_path() / "model.safetensors", framework="pt") as file:
+        adapters = [name for name in file.keys() if name.endswith("lora_A")]  # noqa: SIM118  # not a dict
+        assert len(adapters) == 2 + 4 * 2
+        assert all(file.get_tensor(name).dtype.is_floating_point for name in adapters)
+        words = "text_model.transformer.roberta.embeddings.word_embeddings.parametrizations.weight.0.lora_A"
+        assert file.get_tensor(words).abs().max() > 0
+
+
+def test_everything_in_the_package_stays_small():
+    data = demo_model_path().parent
+    assert sum(path.stat().st_size for path in data.rglob("*") if path.is_file()) <= PACKAGED_BYTES
+
+
+def test_names_find_their_pictures_in_many_languages(name_vectors, picture_vectors):
+    found = {lang: recall_at_5(vectors, picture_vectors, 128) for lang, vectors in name_vectors.items()}
+    assert np.mean(list(found.values())) >= 0.85
+    assert min(found.values()) >= 0.80 * np.mean(list(found.values()))
+
+
+def test_half_the_width_costs_little(name_vectors, picture_vectors):
+    lost = [recall_at_5(v, picture_vectors, 128) - recall_at_5(v, picture_vectors, 64) for v in name_vectors.values()]
+    assert np.mean(lost) <= 0.03
+
+
+def test_the_query_instruction_does_no_harm(encoder, name_vectors, picture_vectors):
+    asked = encoder.encode_text([p.names["en"] for p in gallery()], task="retrieval.query")
+    assert not np.allclose(asked, name_vectors["en"])
+    with_it, without = (recall_at_5(v, picture_vectors, 128) for v in (asked, name_vectors["en"]))
+    assert with_it >= without - 0.03

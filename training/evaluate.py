@@ -1,0 +1,217 @@
+"""Measure the packaged demo model through the package's public encoder.
+
+    python training/evaluate.py
+
+Writes `training/results/evaluation.md` and `evaluation.json`. A query counts at k if its own picture is among the
+first k of the whole gallery; pictures with an equal score are put before it, so ties count against the model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from architecture import MATRYOSHKA_DIMENSIONS
+from catalogue import LANGUAGES, load_emoji
+from fetch import CACHE
+from PIL import Image
+from render import DEMO_DATA, HELD_OUT_STYLES, on_white, render
+
+from jina_clip_integrations import JinaClipEncoder
+from jina_clip_integrations.demo import gallery
+
+RESULTS = Path(__file__).parent / "results"
+FULL = MATRYOSHKA_DIMENSIONS[-1]
+
+#: Figure -> the least it should be, in the order of the report.
+TARGETS = {
+    "gallery R@5": 85.0,
+    "gallery R@1": 55.0,
+    "held-out style (Twemoji) R@5": 55.0,
+    "worst language R@5, share of the mean": 80.0,
+    "64 dimensions R@5, change": -3.0,
+    "held-out keywords R@5": 35.0,
+}
+
+
+def cut(vectors: np.ndarray, dimensions: int) -> np.ndarray:
+    """Keep the first `dimensions` values and make the rows unit vectors again."""
+    part = vectors[:, :dimensions].astype(np.float64)
+    return part / np.linalg.norm(part, axis=1, keepdims=True)
+
+
+def ranks(queries: np.ndarray, pictures: np.ndarray, targets: Sequence[int], dimensions: int = FULL) -> np.ndarray:
+    """Return the rank (from 1) of each query's picture, ties counted against it."""
+    scores = cut(queries, dimensions) @ cut(pictures, dimensions).T
+    own = scores[np.arange(len(scores)), list(targets)]
+    result: np.ndarray = (scores >= own[:, None]).sum(axis=1)
+    return result
+
+
+def recall(found: np.ndarray) -> dict[str, float]:
+    """Return R@1 and R@5 in percent."""
+    return {f"R@{k}": round(100 * float((found <= k).mean()), 1) for k in (1, 5)}
+
+
+def mean_recall(per_language: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Return the mean over languages."""
+    return {k: round(float(np.mean([row[k] for row in per_language.values()])), 1) for k in ("R@1", "R@5")}
+
+
+def style_pictures(style: str) -> list[Image.Image]:
+    """Return the gallery's emoji in another style, on white, at the size of the gallery's pictures."""
+    path = CACHE / f"evaluation-{style}.npy"
+    if not path.exists():
+        np.save(path, on_white(render(style, 112)))
+    return [Image.fromarray(pixels) for pixels in np.load(path)]
+
+
+def joined_keywords(language: str) -> tuple[list[str], list[int]]:
+    """Return the joined keywords of the held-out emoji, without their names, and the emoji's rows."""
+    texts, rows = [], []
+    for row, emoji in enumerate(load_emoji()):
+        words = [word for word in emoji.keywords[language] if word.casefold() != emoji.names[language].casefold()]
+        if emoji.keywords_held_out and words:
+            texts.append(" ".join(words))
+            rows.append(row)
+    return texts, rows
+
+
+def measure(model: str) -> dict[str, Any]:
+    """Embed everything and return all figures."""
+    pictures = gallery()
+    images = [picture.image() for picture in pictures]
+    everyone = range(len(pictures))
+    with JinaClipEncoder(model=model, backend="local", device="cpu") as encoder:
+        encoder.encode_image(images[:8])
+        began = time.perf_counter()
+        noto = encoder.encode_image(images)
+        seconds = time.perf_counter() - began
+        names = {lang: encoder.encode_text([p.names[lang] for p in pictures]) for lang in LANGUAGES}
+        asked = {
+            lang: encoder.encode_text([p.names[lang] for p in pictures], task="retrieval.query") for lang in LANGUAGES
+        }
+        styles = {style: encoder.encode_image(style_pictures(style)) for style in HELD_OUT_STYLES}
+        keywords = {}
+        for lang in LANGUAGES:
+            texts, rows = joined_keywords(lang)
+            keywords[lang] = recall(ranks(encoder.encode_text(texts), noto, rows))
+    languages = {lang: recall(ranks(vectors, noto, everyone)) for lang, vectors in names.items()}
+    mean = mean_recall(languages)
+    worst = min(languages, key=lambda lang: languages[lang]["R@5"])
+    dimensions = {
+        str(d): mean_recall({lang: recall(ranks(v, noto, everyone, d)) for lang, v in names.items()})
+        for d in MATRYOSHKA_DIMENSIONS
+    }
+    unseen = {
+        style: mean_recall({lang: recall(ranks(v, vectors, everyone)) for lang, v in names.items()})
+        for style, vectors in styles.items()
+    }
+    back = {lang: recall(ranks(noto, v, everyone)) for lang, v in names.items()}
+    files = {str(p.relative_to(DEMO_DATA)): p.stat().st_size for p in sorted(DEMO_DATA.rglob("*")) if p.is_file()}
+    return {
+        "pictures": len(pictures),
+        "summary": {
+            "gallery R@5": mean["R@5"],
+            "gallery R@1": mean["R@1"],
+            "held-out style (Twemoji) R@5": unseen["twemoji"]["R@5"],
+            "worst language R@5, share of the mean": round(100 * languages[worst]["R@5"] / mean["R@5"], 1),
+            "64 dimensions R@5, change": round(dimensions["64"]["R@5"] - mean["R@5"], 1),
+            "held-out keywords R@5": mean_recall(keywords)["R@5"],
+        },
+        "worst language": worst,
+        "languages": languages,
+        "with the query instruction": mean_recall(
+            {lang: recall(ranks(v, noto, everyone)) for lang, v in asked.items()}
+        ),
+        "picture to name": mean_recall(back),
+        "dimensions": dimensions,
+        "held-out styles": unseen,
+        "held-out keywords": {"mean": mean_recall(keywords), **keywords},
+        "seconds to embed the gallery": round(seconds, 2),
+        "bytes": {"total": sum(files.values()), **files},
+        "machine": f"{os.cpu_count()} CPU cores ({platform.machine()}), torch {torch.__version__}",
+    }
+
+
+def report(figures: dict[str, Any]) -> str:
+    """Return the figures as Markdown."""
+
+    def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+        lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+        return [*lines, *(f"| {' | '.join(map(str, row))} |" for row in rows), ""]
+
+    def recalls(rows: dict[str, dict[str, float]], what: str) -> list[str]:
+        return table([what, "R@1", "R@5"], [[name, row["R@1"], row["R@5"]] for name, row in rows.items()])
+
+    lines = [
+        "# Evaluation of the demo model",
+        "",
+        f"Written by `training/evaluate.py`. Text to picture over all {figures['pictures']} pictures of the gallery, "
+        "the exact CLDR short name as query, in percent, mean over "
+        f"{len(figures['languages'])} languages. Ties count against the model. This is a small demo model, not one of "
+        "Jina's.",
+        "",
+        *table(
+            ["figure", "measured", "at least"],
+            [[name, value, TARGETS[name]] for name, value in figures["summary"].items()],
+        ),
+        f"Embedding the gallery took {figures['seconds to embed the gallery']} s on {figures['machine']}. "
+        f"The files take {figures['bytes']['total'] / 1e6:.2f} MB together.",
+        "",
+        "## Ways of asking",
+        "",
+        *recalls(
+            {
+                "name": {"R@1": figures["summary"]["gallery R@1"], "R@5": figures["summary"]["gallery R@5"]},
+                'name with `task="retrieval.query"`': figures["with the query instruction"],
+                "picture as query, names of one language as answers": figures["picture to name"],
+                "keywords kept out of training, joined, without the name": figures["held-out keywords"]["mean"],
+            },
+            "query",
+        ),
+        "## Dimensions",
+        "",
+        *recalls(figures["dimensions"], "dimensions"),
+        "## Picture styles never trained on",
+        "",
+        *recalls(figures["held-out styles"], "style"),
+        "## Languages",
+        "",
+        *table(
+            ["language", "R@1", "R@5", "held-out keywords R@5"],
+            [
+                [lang, row["R@1"], row["R@5"], figures["held-out keywords"][lang]["R@5"]]
+                for lang, row in figures["languages"].items()
+            ],
+        ),
+        "## Files",
+        "",
+        *table(["file", "bytes"], [[name, f"{size:,}"] for name, size in figures["bytes"].items()]),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def main() -> None:
+    """Read the command line, measure and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="demo", help="demo, or a checkpoint folder")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    args = parser.parse_args()
+    figures = measure(args.model)
+    args.results.mkdir(parents=True, exist_ok=True)
+    (args.results / "evaluation.json").write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    (args.results / "evaluation.md").write_text(report(figures), "utf-8")
+    print(report(figures))
+
+
+if __name__ == "__main__":
+    main()
