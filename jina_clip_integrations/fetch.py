@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import httpx
 
 USER_AGENT = f"jina-clip-integrations/{__version__}"
-BLOCK_BYTES = 65_536
 _REDIRECTS = (301, 302, 303, 307, 308)
 _GLOBAL_IPV6 = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -28,7 +27,7 @@ def fetch(url: str, *, policy: SourcePolicy) -> bytes:
     """The body of `url`, redirects followed. Raises `ImageError` naming the URL without user name and query."""
     import httpx
 
-    deadline = time.monotonic() + policy.timeout
+    given, deadline = url, time.monotonic() + policy.timeout
     try:
         with _client(policy) as client:
             for _ in range(policy.max_redirects + 1):
@@ -42,7 +41,7 @@ def fetch(url: str, *, policy: SourcePolicy) -> bytes:
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         reason = str(error).partition("\n")[0] if isinstance(error, (httpx.TransportError, OSError)) else ""
         raise ImageError(f"{show_url(url)}: cannot be fetched ({reason or type(error).__name__})") from error
-    raise ImageError(f"{show_url(url)}: more than {policy.max_redirects} redirects")
+    raise ImageError(f"{show_url(given)}: more than {policy.max_redirects} redirects")
 
 
 def _client(policy: SourcePolicy) -> httpx.Client:
@@ -95,7 +94,7 @@ def _check_answer(response: httpx.Response, url: str, policy: SourcePolicy) -> N
 
 def _read(response: httpx.Response, url: str, policy: SourcePolicy, deadline: float) -> bytes:
     body = bytearray()
-    for block in response.iter_bytes(BLOCK_BYTES):
+    for block in response.iter_bytes():
         body += block
         if len(body) > policy.max_bytes:
             raise ImageError(_too_large(url, policy))

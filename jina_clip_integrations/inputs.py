@@ -17,8 +17,9 @@ from urllib.request import url2pathname
 
 import numpy as np
 
+from .decoding import read_stream
 from .errors import ImageError, InputError
-from .pictures import EncodedPicture, InputPicture, PixelPicture, read_stream
+from .pictures import EncodedPicture, InputPicture, PixelPicture
 from .sources import SourcePolicy, check_path, show_path, show_url
 
 Parsed: TypeAlias = "str | InputPicture | InputError"
@@ -117,7 +118,7 @@ class Reader:
         self.sources.check_url(url)
         shown = None if self.sources.public_only else url  # otherwise nobody but us checks where it leads
         return self._encoded(
-            partial(_fetched, self.sources, url), name=show_url(url), url=shown, remote=True, keep=True
+            partial(_fetched, self.sources, url), name=show_url(url), url=shown, address=url, keep=True
         )
 
     def _from_data_uri(self, uri: str) -> InputPicture:

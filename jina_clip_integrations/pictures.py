@@ -1,47 +1,25 @@
-"""Pictures as a backend sees them: nothing is read before it is asked for, and everything is decoded in one place.
-
-Pixels follow the published models: plain `convert("RGB")` of the first frame, which drops transparency and clips
-16-bit grey.
-"""
+"""Pictures as a backend sees them: nothing is read before it is asked for."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import threading
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, BinaryIO
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .decoding import as_rgb, quiet_pillow, reason, upright_size, what_it_is
 from .errors import ImageError
-from .locks import SharedLock
 
 if TYPE_CHECKING:
     import PIL.Image
 
-ORIENTATION_TAG = 0x0112
-"""The EXIF tag that says how the camera was held."""
-
-_UPRIGHT = {
-    2: "FLIP_LEFT_RIGHT",
-    3: "ROTATE_180",
-    4: "FLIP_TOP_BOTTOM",
-    5: "TRANSPOSE",
-    6: "ROTATE_270",
-    7: "TRANSVERSE",
-    8: "ROTATE_90",
-}
 UNREAD = "a picture"
 """Label of bytes that nobody has read yet."""
-
-_WARNINGS = SharedLock()  # Python's warning filters are global
-_OBJECTS = tuple(
-    SharedLock() for _ in range(16)
-)  # by identity: a caller's file or lazy PIL image takes one thread only
 
 _SIGNATURES = (
     (b"\x89PNG", "image/png"),
@@ -78,8 +56,8 @@ class InputPicture:
     """What both kinds of `backends.base.Picture` share: the failure they met, and errors that name them."""
 
     url: str | None = None
-    is_remote: bool = False
-    """Whether it has to be fetched before anything is known of it."""
+    address: str | None = None
+    """The URL that it has to be fetched from before anything is known of it, None for anything at hand."""
     failure: ImageError | None = None
     """The last error raised here, so that the caller's index can be found wherever it surfaces."""
 
@@ -139,7 +117,7 @@ class InputPicture:
         except MemoryError:
             raise
         except Exception as error:  # decoders raise anything at all on bad data
-            self.failure = ImageError(f"{self.label}: {_reason(error)}")
+            self.failure = ImageError(f"{self.label}: {reason(error)}")
             raise self.failure from error
 
     def _check_size(self, size: tuple[int, int]) -> tuple[int, int]:
@@ -163,7 +141,7 @@ class EncodedPicture(InputPicture):
         *,
         name: str | None = None,
         url: str | None = None,
-        remote: bool = False,
+        address: str | None = None,
         keep: bool = False,
         upright: bool = True,
         max_pixels: int,
@@ -173,7 +151,7 @@ class EncodedPicture(InputPicture):
         self._source = source
         self._name = name
         self.url = url
-        self.is_remote = remote
+        self.address = address
         self._keep = keep
         self._kept: bytes | None = None
         self._lock = threading.Lock()
@@ -194,7 +172,7 @@ class EncodedPicture(InputPicture):
     def size(self) -> tuple[int, int]:
         """Width and height in pixels as `open()` gives them, from the header alone. Raises `ImageError`."""
         with self._naming(), self._stream() as stream, self._header(stream) as image:
-            return _size_of(image, upright=self._upright)
+            return upright_size(image, upright=self._upright)
 
     def file_digest(self) -> str:
         """SHA-256 of the encoded file, in hex. Raises `ImageError`."""
@@ -236,11 +214,11 @@ class EncodedPicture(InputPicture):
         import PIL.Image
 
         try:
-            with _quiet_pillow():
+            with quiet_pillow():
                 image = PIL.Image.open(stream)
         except PIL.UnidentifiedImageError as error:
             stream.seek(0)
-            raise ImageError(f"{self.label}: {_what_it_is(stream.read(64))}") from error
+            raise ImageError(f"{self.label}: {what_it_is(stream.read(64))}") from error
         with image:
             self._check_size(image.size)
             yield image
@@ -271,7 +249,7 @@ class PixelPicture(InputPicture):
         with self._naming():
             if isinstance(self._pixels, np.ndarray):
                 return self._check_size((self._pixels.shape[1], self._pixels.shape[0]))
-            return self._check_size(_size_of(self._pixels, upright=self._upright))
+            return self._check_size(upright_size(self._pixels, upright=self._upright))
 
     def _decode(self) -> PIL.Image.Image:
         import PIL.Image
@@ -283,84 +261,6 @@ class PixelPicture(InputPicture):
         return as_rgb(self._pixels, upright=self._upright, borrowed=True)
 
 
-def as_rgb(image: PIL.Image.Image, *, upright: bool, borrowed: bool = False) -> PIL.Image.Image:
-    """First frame of `image` in RGB, turned by its EXIF orientation if `upright`. A `borrowed` image is not changed."""
-    import PIL.Image
-
-    with _own(image) if borrowed else nullcontext():
-        image.load()
-    turn = _UPRIGHT.get(_orientation(image)) if upright else None
-    if turn is not None:
-        image = image.transpose(PIL.Image.Transpose[turn])
-    if image.mode == "RGB":
-        return image
-    if "transparency" in image.info:  # not used for RGB, and Pillow warns about it
-        image = image.copy() if borrowed else image
-        del image.info["transparency"]
-    return image.convert("RGB")
-
-
-def _size_of(image: PIL.Image.Image, *, upright: bool) -> tuple[int, int]:
-    """Width and height that `as_rgb` would give, without decoding. Pillow turns TIFF by itself."""
-    width, height = image.size
-    sideways = upright and image.format != "TIFF" and _orientation(image) >= 5
-    return (height, width) if sideways else (width, height)
-
-
-def _orientation(image: PIL.Image.Image) -> int:
-    """EXIF orientation, 1 to 8; 1 where there is none or the EXIF data is broken."""
-    try:
-        with _quiet_pillow():
-            value = image.getexif().get(ORIENTATION_TAG, 1)
-    except Exception:  # broken metadata does not make a broken picture
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-@contextmanager
-def _quiet_pillow() -> Iterator[None]:
-    """Pillow's warnings about odd files are decided here (by size limits and errors), not shown."""
-    with _WARNINGS, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        yield
-
-
-def _what_it_is(head: bytes) -> str:
-    """Why Pillow does not know a file that begins like this."""
-    start = head.lstrip()[:8].lower()
-    if not head:
-        return "an empty file"
-    if start.startswith((b"<!", b"<html", b"<?xml", b"<svg")):
-        return "HTML, XML or SVG, not a picture made of pixels"
-    if head[4:8] == b"ftyp":
-        return "HEIF, AVIF or video, which this Pillow does not read; convert it to JPEG or PNG"
-    if head.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer instead of the picture; run git lfs pull"
-    return "not a picture in a format that Pillow reads (JPEG, PNG, WebP, GIF, BMP, TIFF, …)"
-
-
-def _own(thing: object) -> SharedLock:
-    return _OBJECTS[(id(thing) >> 5) % len(_OBJECTS)]
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "no such file"
-    if isinstance(error, IsADirectoryError):
-        return "a folder, not a picture; pass the files in it"
-    if isinstance(error, PermissionError):
-        return "may not be read (permission denied)"
-    if type(error).__name__ == "DecompressionBombError":
-        return "more pixels than Pillow's limit against decompression bombs (PIL.Image.MAX_IMAGE_PIXELS)"
-    if isinstance(error, OSError) and error.strerror:
-        return f"cannot be read ({error.strerror})"
-    return f"broken or truncated ({type(error).__name__}: {_first_line(error)})"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:120]
-
-
 def _pixel_bytes(image: PIL.Image.Image) -> int:
     return image.width * image.height * 3
 
@@ -370,18 +270,3 @@ def describe_bytes(data: bytes) -> str:
     kind = next((mime for magic, mime in _SIGNATURES if data.startswith(magic)), "unknown data")
     size = f"{len(data):,} B" if len(data) < 1000 else f"{len(data) / 1000:,.0f} kB"
     return f"{kind} {size} sha256:{hashlib.sha256(data).hexdigest()[:8]}"
-
-
-def read_stream(stream: Any) -> bytes:
-    """All bytes of a binary file object, from its start where it can seek; its position is left as it was."""
-    with _own(stream):
-        seekable = bool(getattr(stream, "seekable", lambda: False)())
-        position = stream.tell() if seekable else None
-        if seekable:
-            stream.seek(0)
-        data = stream.read()
-        if position is not None:
-            stream.seek(position)
-    if not isinstance(data, (bytes, bytearray, memoryview)):
-        raise ImageError("a file object opened in text mode; open it with mode 'rb'")
-    return bytes(data)

@@ -124,7 +124,7 @@ def image_tokens(size: tuple[int, int], spec: ModelSpec) -> int:
 
 
 def _picture_tokens(picture: InputPicture, spec: ModelSpec, *, one_tile: bool, may_fetch: bool) -> int:
-    if picture.is_remote and not may_fetch:
+    if picture.address is not None and not may_fetch:
         if one_tile:
             return spec.tokens_per_tile
         raise ImageError(

@@ -68,7 +68,7 @@ def test_squash_and_longest() -> None:
 def test_other_settings() -> None:
     picture = noise(50, 40)
     assert not np.array_equal(resize_and_crop(picture, 20, interpolation="bilinear"), resize_and_crop(picture, 20))
-    with pytest.raises(ConfigurationError, match="resize_mode.*'shortest'"):
+    with pytest.raises(ConfigurationError, match=r"resize_mode.*'shortest'"):
         resize_and_crop(picture, 20, mode="crop")
     with pytest.raises(ConfigurationError, match=r"interpolation.*bicubic"):
         resize_and_crop(picture, 20, interpolation="lanczos")

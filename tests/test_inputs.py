@@ -105,7 +105,7 @@ class TestEveryForm:
 
     def test_urls_that_have_to_be_checked_are_not_passed_on(self) -> None:
         picture = Reader(sources=SourcePolicy.agent()).picture("https://example.org/a.png")
-        assert (picture.url, picture.is_remote) == (None, True)
+        assert (picture.url, picture.address) == (None, "https://example.org/a.png")
 
 
 class TestNoImage:

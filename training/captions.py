@@ -22,7 +22,7 @@ PREFIX_SHARE = 0.30
 KINDS = {"name": 0.45, "template": 0.14, "keyword": 0.20, "keywords": 0.21}
 
 #: Languages that trailed in pilots are drawn a little more often.
-LANGUAGE_WEIGHTS = {"ar": 1.35, "ru": 1.25, "uk": 1.25, "tr": 1.25, "pl": 1.25, "cs": 1.25, "hi": 1.15, "ko": 1.15}
+LANGUAGE_WEIGHTS = {"vi": 1.7, "ar": 1.35, "hi": 1.35, "tr": 1.25, "ru": 1.2, "pl": 1.2, "fr": 1.15, "uk": 1.1}
 
 TEMPLATES: dict[str, tuple[str, ...]] = {
     "en": (

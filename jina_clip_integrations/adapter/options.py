@@ -110,7 +110,7 @@ class EncoderOptions(LocalOptions, ApiOptions):
     @model_validator(mode="after")
     def _check_on_construction(self) -> Self:
         if not isinstance(self.backend, str) and self.model_field not in self.model_fields_set:
-            self.__dict__[self.model_field] = getattr(self.backend, "model", self._model)
+            self.__dict__[self.model_field] = getattr(self.backend, "model", self._model)  # not a choice of the user's
         self.check_options()
         return self
 

@@ -90,7 +90,9 @@ STOPPING: frozenset[Kind] = frozenset({"auth", "balance", "resource"})
 
 MESSAGE_LENGTH = 300
 RUN = 12
-"""Characters in a row that a message may share with what was sent."""
+"""From this many characters in a row on, a message that shares them with what was sent is cut there."""
+GRAM = 8
+"""Characters that are compared at a time to find such runs."""
 
 _CAP = re.compile(
     r"(?:at most|larger than|more than|max(?:imum)?(?: \w+){0,4}(?: of| is|:)?)\s+([\d,]+)\b"
@@ -194,13 +196,23 @@ def scrub(message: str, sent: Sequence[str], secrets: Iterable[str] = ()) -> str
         if 4 <= len(text) < RUN:
             message = message.replace(text, "[input]")
     cut = message[: 2 * MESSAGE_LENGTH]
+    grams = {cut[at : at + GRAM] for at in range(len(cut) - GRAM + 1)}
+    suspects = [text for text in (*sent, *hidden) if _may_share(text, grams)]
     kept: list[str] = []
     at = 0
     while at < len(cut):
-        end = _quoted_until(cut, at, [*sent, *hidden])
+        end = _quoted_until(cut, at, suspects)
         kept.append("[input]" if end > at else cut[at])
         at = max(end, at + 1)
     return "".join(kept if len(cut) == len(message) else kept[:-RUN])
+
+
+def _may_share(text: str, grams: set[str]) -> bool:
+    """Whether `text` may share `RUN` characters with what `grams` were taken from. Fast: texts may be megabytes.
+
+    A common run of `RUN` characters holds a whole gram at one of these steps, wherever it begins.
+    """
+    return any(text[at : at + GRAM] in grams for at in range(0, len(text) - GRAM + 1, RUN - GRAM + 1))
 
 
 def _quoted_until(message: str, at: int, sent: Sequence[str]) -> int:
@@ -210,8 +222,6 @@ def _quoted_until(message: str, at: int, sent: Sequence[str]) -> int:
         return at
     end = at
     for text in sent:
-        if " " in run and " " not in text:  # spares searching megabytes of base64 for words
-            continue
         if run in text:
             end = max(end, at + RUN)
             while end < len(message) and message[at : end + 1] in text:

@@ -40,6 +40,7 @@ class Supply:
         """Items that could not be prepared, where errors are isolated; emptied by whoever reports them."""
         self.long_items = 0
         """Texts handed out that the model reads only the beginning of, by estimate."""
+        self._head_size = len(Piece(order, ()).body())
         self._prepare = prepare
         self._caps = caps
         self._threads = threads and count > 1
@@ -58,7 +59,7 @@ class Supply:
         """The next piece, None if nothing is left. Raises the `InputError` of an item unless errors are isolated."""
         caps = self._caps()
         parcels: list[Parcel] = []
-        size = tokens = 0
+        size, tokens = self._head_size, 0
         while len(parcels) < caps.items and (parcel := self._peek()) is not None:
             size += len(parcel.json) + 2
             tokens += parcel.tokens

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..catalog import find_model
 from ..errors import ConfigurationError
-
-SAMPLES_PER_FILE = 16
-SAMPLE_BYTES = 1 << 16
+from ..fingerprint import model_identity
 
 
 @dataclass(frozen=True)
@@ -39,17 +36,10 @@ def mark_of(model: str, dimensions: int, *, backend: str | None = None, base_url
     """The mark of vectors of `model` cut to `dimensions`."""
     known = find_model(model)
     folder = Path(model).expanduser()
-    if known is not None:
-        name, fingerprint = known.name, known.name
-    elif model == "demo":
-        from ..demo import demo_model_path
-
-        name, fingerprint = model, folder_fingerprint(demo_model_path())
-    elif folder.is_dir():
-        name, fingerprint = str(folder.resolve()), folder_fingerprint(folder)
-    else:
-        name, fingerprint = model, model
-    return ModelMark(name, dimensions, fingerprint, backend or "", base_url or "")
+    name = known.name if known is not None else model
+    if known is None and model != "demo" and folder.is_dir():
+        name = str(folder.resolve())
+    return ModelMark(name, dimensions, model_identity(model), backend or "", base_url or "")
 
 
 def check_same_model(held: ModelMark | None, mark: ModelMark, *, where: str) -> None:
@@ -64,21 +54,3 @@ def check_same_model(held: ModelMark | None, mark: ModelMark, *, where: str) -> 
         f"{where} was made with {difference}; vectors of different models or widths cannot be compared: "
         "give the model it was made with, or start a new one"
     )
-
-
-def folder_fingerprint(folder: Path) -> str:
-    """A digest of a checkpoint: its configuration, and size and samples of its weights ."""
-    content = hashlib.sha256()
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("config.json"), *folder.glob("tokenizer.json")]):
-        content.update(path.name.encode())
-        _add_samples(content, path)
-    return f"sha256:{content.hexdigest()[:32]}"
-
-
-def _add_samples(content: hashlib._Hash, path: Path) -> None:
-    size = path.stat().st_size
-    content.update(str(size).encode())
-    with path.open("rb") as file:
-        for number in range(SAMPLES_PER_FILE):
-            file.seek(number * size // SAMPLES_PER_FILE)
-            content.update(file.read(SAMPLE_BYTES))

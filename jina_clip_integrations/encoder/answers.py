@@ -31,6 +31,11 @@ def check_vectors(vectors: Any, count: int, setup: Setup) -> NDArray[Any]:
     return rows
 
 
+def finite_rows(vectors: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which rows hold nothing but finite numbers, `(n,)`."""
+    return np.asarray(np.isfinite(vectors).all(axis=1))
+
+
 def pick(units: Sequence[Unit], positions: Sequence[int]) -> list[Unit]:
     """The units that a result is about: each at most once, none that is done."""
     picked = {int(position): units[position] for position in positions if 0 <= position < len(units)}

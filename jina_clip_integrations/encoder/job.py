@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from ..backends.base import Batch, BatchResult, Usage
 from ..cache import text_digest, vector_key
-from ..errors import BackendError, InputError
+from ..errors import ApiError, BackendError, InputError
 from ..inputs import Parsed
 from ..pictures import InputPicture, PixelBudget
 from ..types import Modality
-from .answers import as_entry, check_vectors, pick, position_of
+from .answers import as_entry, check_vectors, finite_rows, pick, position_of
 from .content import Fingerprint, Setup, Unit, fingerprint
 from .outcome import Outcome
 from .steps import Embed, Flow, Wait, Workers, settled
@@ -46,6 +46,7 @@ class Job:
         table = Table(len(items), dimensions=setup.dimensions, normalize=setup.normalize, width=setup.width)
         self.outcome = Outcome(table, **reporting)
         self._seen: dict[tuple[Modality, str], Unit] = {}
+        self._fetching: dict[str, Future[Fingerprint]] = {}
         self._pixels = PixelBudget(HELD_PIXELS_BYTES)
 
     @property
@@ -92,7 +93,16 @@ class Job:
     def _start_reading(self, chunk: Sequence[tuple[int, InputPicture]], workers: Workers) -> list[Future[Fingerprint]]:
         if self.setup.cache is None and len(self.items) == 1:  # nothing to compare it with: let the backend read it
             return [settled(Fingerprint("the only one", None))]
-        return [workers.read(fingerprint, picture, self.setup, self._pixels) for _, picture in chunk]
+        return [self._read(picture, workers) for _, picture in chunk]
+
+    def _read(self, picture: InputPicture, workers: Workers) -> Future[Fingerprint]:
+        """Start reading a picture; one that has to be fetched is fetched once, however often its URL occurs."""
+        reading = self._fetching.get(picture.address) if picture.address is not None else None
+        if reading is None:
+            reading = workers.read(fingerprint, picture, self.setup, self._pixels)
+            if picture.address is not None:
+                self._fetching[picture.address] = reading
+        return reading
 
     def _picture_unit(self, row: int, picture: InputPicture, reading: Future[Fingerprint]) -> Unit | None:
         try:
@@ -140,6 +150,9 @@ class Job:
                 yield Embed(self.setup.backend, self._batch(modality, waiting), accept, workers, blocks)
             except InputError as error:
                 self._fail_by_position(waiting, error)
+            except ApiError as error:
+                self._name_callers_rows(waiting, error)
+                raise
             else:
                 self._refuse_missing(waiting)
 
@@ -162,6 +175,14 @@ class Job:
             raise error
         self.outcome.fail(units[position], error)
 
+    def _name_callers_rows(self, units: Sequence[Unit], error: ApiError) -> None:
+        """Let an error of the service name the caller's indices instead of positions in the batch."""
+        known = (units[position] for position in error.positions if 0 <= position < len(units))
+        offset = self.outcome.offset
+        error.positions = (
+            () if self.outcome.single else tuple(sorted(row + offset for unit in known for row in unit.rows))
+        )
+
     def _refuse_missing(self, units: Sequence[Unit]) -> None:
         missing = [unit.rows[0] for unit in units if not unit.done]
         if missing:
@@ -181,7 +202,7 @@ class Job:
         if not hits:
             return
         vectors = np.stack([entry for _, entry in hits])
-        finite = np.isfinite(vectors).all(axis=1)
+        finite = finite_rows(vectors)
         good = [unit for (unit, _), fine in zip(hits, finite, strict=True) if fine]
         self.outcome.usage += Usage(cache_hits=sum(len(unit.rows) for unit in good))
         self.outcome.deliver(good, vectors if len(good) == len(hits) else vectors[finite])
@@ -191,7 +212,7 @@ class Job:
         answered = pick(units, positions)
         vectors = check_vectors(result.vectors, len(answered), self.setup)
         self.outcome.usage += replace(result.usage, items=0, cache_hits=0)
-        finite: NDArray[np.bool_] = np.isfinite(vectors).all(axis=1)
+        finite = finite_rows(vectors)
         good = [unit for unit, fine in zip(answered, finite, strict=True) if fine]
         self._finish(good, vectors if len(good) == len(answered) else vectors[finite])
         for unit in (unit for unit, fine in zip(answered, finite, strict=True) if not fine):

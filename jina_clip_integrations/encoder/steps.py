@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from ..backends.base import DEFAULT_BATCH_SIZE, Batch, BatchResult
-from ..errors import BackendError, InputError
+from ..errors import ApiError, BackendError, InputError
 from .bridge import run_in_helper_loop
 
 READERS = 8
@@ -218,12 +218,15 @@ def _parts(backend: Any, batch: Batch) -> Iterator[tuple[int, Batch]]:
 
 @contextmanager
 def _counting_from(start: int) -> Iterator[None]:
-    """Positions in an `InputError` of a slice become positions in the whole batch."""
+    """Positions that an error names within a slice become positions in the whole batch."""
     try:
         yield
     except InputError as error:
         if error.index is not None:
             error.index += start
+        raise
+    except ApiError as error:
+        error.positions = tuple(position + start for position in error.positions)
         raise
 
 

@@ -42,6 +42,16 @@ class JinaClipEmbeddings(EncoderOptions, Embeddings):
 
     synonyms: ClassVar[Mapping[str, str]] = {**EncoderOptions.synonyms, "model_name": "model"}
 
+    @property
+    def model_name(self) -> str:
+        """`model`, under the name that some wrappers and tracers read."""
+        return self.model
+
+    @property
+    def jina_api_key(self) -> Any:
+        """`api_key`, under the name that LangChain's older class has."""
+        return self.api_key
+
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """One vector per text. Raises `InputError` for a `str` in place of the list."""
         listed = text_list(texts, single="embed_query")

@@ -76,7 +76,7 @@ def _of_block(block: ImageBlock) -> Mapping[str, Any]:
 
 def _item(encoded: str | bytes | None, path: Any, url: Any) -> Mapping[str, Any]:
     if encoded:
-        return {"base64": encoded.decode("ascii") if isinstance(encoded, bytes) else encoded}
+        return {"type": "image", "base64": encoded.decode("ascii") if isinstance(encoded, bytes) else encoded}
     if path:
         return {"image": str(path)}
-    return {"url": str(url)} if url else {}
+    return {"type": "image", "url": str(url)} if url else {}

@@ -105,8 +105,12 @@ class JinaClipEmbedding(EncoderHooks):
 
     @image_span(EncoderHooks.picture)
     def get_image_embedding(self, img_file_path: Any) -> Embedding:
-        """The vector of an image: a path, a URL, a data URI, bytes, a stream, a PIL image, an array, or a LlamaIndex
-        node, document, block or resource that carries one. Raises `ImageError`."""
+        """The vector of an image. Raises `ImageError`.
+
+        Args:
+            img_file_path: A path, a URL, a data URI, bytes, a stream, a PIL image, an array, or a node, document, block
+                or resource of LlamaIndex that carries one.
+        """
         return drive(around(self, Slice("image", [img_file_path], "_get_image_embedding", many=False)))[0]
 
     @image_span(EncoderHooks.picture)
@@ -222,8 +226,8 @@ class JinaClipEmbedding(EncoderHooks):
     def to_dict(self, **kwargs: Any) -> dict[str, Any]:
         """All constructor arguments, JSON-safe, without key, headers, clients, callbacks, limiter and cache store.
 
-        `from_dict` of it gives a working model, which reads the key from the environment. Raises `ConfigurationError`
-        for a backend object that cannot serialise itself.
+        `from_dict` of it gives a working model, which reads the key from the environment. Printed, it shows the part on
+        which the vectors depend (see `Dump`). Raises `ConfigurationError` for an object that cannot be serialised.
         """
         hidden = {*OBJECT_FIELDS, *(kwargs.pop("exclude", None) or ())}
         data = super().to_dict(mode="json", exclude=hidden, **kwargs)

@@ -11,11 +11,13 @@ from pydantic import Field
 from ..adapter import EncoderOptions, image_list, row, rows
 from ..errors import InputError
 from ..inputs import Reader
-from ..settings import DEFAULT_API_BATCH_SIZE
 from ..sources import SourcePolicy
 from .carriers import carried, picture_of, pictures_of
 from .dump import backend_from_words
 from .slices import Embedding
+
+DEFAULT_SLICE = 128
+"""Inputs handed over at a time: a few requests, or enough for a GPU, and not too long between two steps of a bar."""
 
 LARGEST_SLICE = 2048
 """What the base class allows `embed_batch_size` to be."""
@@ -25,7 +27,7 @@ class EncoderHooks(EncoderOptions, MultiModalEmbedding):
     """`MultiModalEmbedding` with its hooks answered by the encoder."""
 
     model_name: str = "jina-clip-v2"
-    embed_batch_size: int = Field(default=DEFAULT_API_BATCH_SIZE, gt=0, le=LARGEST_SLICE)
+    embed_batch_size: int = Field(default=DEFAULT_SLICE, gt=0, le=LARGEST_SLICE)
     num_workers: int | None = None
     embeddings_cache: Any = Field(default=None, exclude=True)
 

@@ -48,7 +48,10 @@ def find_weights(source: str | os.PathLike[str], **download: Any) -> list[Path]:
     """
 
     def find(name: str) -> Path | None:
-        found = cached_file(source, name, _raise_exceptions_for_missing_entries=False, **download)
+        try:
+            found = cached_file(source, name, _raise_exceptions_for_missing_entries=False, **download)
+        except OSError as error:
+            raise CheckpointError(f"{name} of {source} cannot be read: {error}") from error
         return None if found is None else Path(found)
 
     if weights := find(WEIGHTS_NAME):

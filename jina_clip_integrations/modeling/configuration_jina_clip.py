@@ -14,13 +14,10 @@ from typing import Any, ClassVar
 from transformers import PretrainedConfig
 
 from ..errors import ConfigurationError
-from .text_settings import TEXT_MODELS, TextSettings
+from .text_settings import COUNTS, TEXT_MODELS, TextSettings, require_count
 
 _SETTING_NAMES = frozenset(f.name for f in fields(TextSettings))
-_SIZES = (
-    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "type_vocab_size",
-    "lora_rank",
-)  # fmt: skip
+_BY_NAME = ("layer_norm_eps", *(name for name in COUNTS if name != "lora_rank"))
 
 
 class JinaClipTextConfig(PretrainedConfig):  # type: ignore[misc]  # transformers is untyped here
@@ -28,11 +25,13 @@ class JinaClipTextConfig(PretrainedConfig):  # type: ignore[misc]  # transformer
 
     `settings` is the outcome. A setting of the tower passed by name (`hidden_size=64`) is the same as that entry in
     `hf_model_config_kwargs`, which is where the published format keeps it.
+
+    Raises:
+        ConfigurationError: the text model is unknown, or a size is not a positive integer.
     """
 
     model_type = "jina_clip_text"
     base_config_key = "text_config"
-    _as_override: ClassVar[tuple[str, ...]] = (*_SIZES[:-1], "layer_norm_eps")
 
     def __init__(
         self,
@@ -47,7 +46,7 @@ class JinaClipTextConfig(PretrainedConfig):  # type: ignore[misc]  # transformer
         proj_bias: bool = False,
         **kwargs: Any,
     ) -> None:
-        named = {key: kwargs.pop(key) for key in self._as_override if key in kwargs}
+        named = {key: kwargs.pop(key) for key in _BY_NAME if key in kwargs}
         self.embed_dim = embed_dim
         self.hf_model_name_or_path = hf_model_name_or_path
         self.hf_model_config_kwargs = {**(hf_model_config_kwargs or {}), **named}
@@ -56,6 +55,7 @@ class JinaClipTextConfig(PretrainedConfig):  # type: ignore[misc]  # transformer
         self.pooler_type = pooler_type
         self.proj_type = proj_type
         self.proj_bias = proj_bias
+        _ = self.settings  # refuses what no tower can have, before the framework's own validation reads it
         super().__init__(**kwargs)
 
     @property
@@ -105,8 +105,6 @@ class JinaClipTextConfig(PretrainedConfig):  # type: ignore[misc]  # transformer
     def check(self) -> None:
         """Raise `ConfigurationError` unless this text tower is one of those implemented."""
         settings, where = self.settings, "text_config.hf_model_config_kwargs"
-        for name in _SIZES:
-            _require_count(f"{where}.{name}", getattr(settings, name))
         table = TEXT_MODELS[self.hf_model_name_or_path]
         _require(f"{where}.position_embedding_type", settings.position_embedding_type, table["position_embedding_type"])
         _require(f"{where}.hidden_act", settings.hidden_act, "gelu")
@@ -198,7 +196,7 @@ class JinaClipVisionConfig(PretrainedConfig):  # type: ignore[misc]  # transform
     def check(self) -> None:
         """Raise `ConfigurationError` unless this vision tower is the one implemented."""
         for name in ("embed_dim", "width", "image_size", "patch_size", "layers", "head_width", "pt_hw_seq_len"):
-            _require_count(f"vision_config.{name}", getattr(self, name))
+            require_count(f"vision_config.{name}", getattr(self, name))
         for name in ("qkv_bias", "rope_embeddings", "naive_swiglu", "subln"):
             _require(f"vision_config.{name}", getattr(self, name), True)
         for name in ("ls_init_value", "proj_type"):
@@ -252,9 +250,11 @@ class JinaClipConfig(PretrainedConfig):  # type: ignore[misc]  # transformers is
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """As in the base class, refusing a model that is not implemented."""
-        model_type = config_dict.get("model_type", cls.model_type)
-        if model_type != cls.model_type:
-            raise ConfigurationError(f"this is a {model_type!r} model; Jina CLIP has model_type {cls.model_type!r}")
+        if "model_type" not in config_dict:  # the framework hands on an empty configuration where there is no file
+            raise ConfigurationError("there is no config.json, or it has no model_type; not a Jina CLIP checkpoint")
+        if config_dict["model_type"] != cls.model_type:
+            found = config_dict["model_type"]
+            raise ConfigurationError(f"this is a {found!r} model; Jina CLIP has model_type {cls.model_type!r}")
         outcome = super().from_dict(config_dict, **kwargs)
         (outcome[0] if isinstance(outcome, tuple) else outcome).check()
         return outcome
@@ -283,11 +283,6 @@ def _sub_config(cls: type, value: Any) -> Any:
 def _require(name: str, value: object, *supported: object) -> None:
     if value not in supported:
         raise ConfigurationError(f"{name}: {value!r} is not implemented, only {' or '.join(map(repr, supported))}")
-
-
-def _require_count(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigurationError(f"{name}: a positive integer expected, not {value!r}")
 
 
 def _require_heads(name: str, width: int, head: int, heads: int, *, even: int) -> None:

@@ -70,11 +70,9 @@ class JinaClipModel(PreTrainedModel):  # type: ignore[misc]  # transformers is u
         download = {name: kwargs.pop(name) for name in DOWNLOAD_OPTIONS if kwargs.get(name) is not None}
         if kwargs.pop("use_safetensors", None) is False:
             raise CheckpointError("use_safetensors=False: pickled weights are not read, because unpickling runs code")
-        if isinstance(config, JinaClipConfig):
-            settings = config
-        else:
-            options = {**download, **kwargs, "return_unused_kwargs": True}
-            settings, kwargs = JinaClipConfig.from_pretrained(config or source, **options)
+        settings: Any = config
+        if not isinstance(config, JinaClipConfig):
+            settings, kwargs = _read_config(config or source, {**download, **kwargs})
         device = _single_device(kwargs.get("device_map"))
         if device is not None:
             kwargs["device_map"] = None
@@ -160,6 +158,17 @@ class JinaClipModel(PreTrainedModel):  # type: ignore[misc]  # transformers is u
             text_model_output=text,
             vision_model_output=image,
         )
+
+
+def _read_config(source: str | os.PathLike[str], options: dict[str, Any]) -> tuple[JinaClipConfig, dict[str, Any]]:
+    """The configuration in a folder, file or Hub id, with the options that it has applied and those left over."""
+    try:
+        config, unused = JinaClipConfig.from_pretrained(source, **options, return_unused_kwargs=True)
+    except OSError as error:
+        raise CheckpointError(
+            f"{source} is neither a checkpoint folder nor a Hub id from which config.json can be read: {error}"
+        ) from error
+    return config, unused
 
 
 def _single_device(device_map: Any) -> torch.device | None:

@@ -9,10 +9,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..errors import ConfigurationError
+
+COUNTS = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "type_vocab_size",
+    "lora_rank",
+)
+"""Settings that are positive integers."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextSettings:
-    """What the text tower needs to know, after the overrides of `hf_model_config_kwargs`."""
+    """What the text tower needs to know, after the overrides of `hf_model_config_kwargs`.
+
+    Raises:
+        ConfigurationError: a size is not a positive integer.
+    """
 
     position_embedding_type: str
     """`"rotary"` (v2: plain MLP, low-rank adapters) or `"alibi"` (v1: gated MLP)."""
@@ -38,6 +55,8 @@ class TextSettings:
     """Task name to the instruction put in front of the text."""
 
     def __post_init__(self) -> None:
+        for name in COUNTS:
+            require_count(f"text_config.hf_model_config_kwargs.{name}", getattr(self, name))
         object.__setattr__(self, "lora_adaptations", tuple(self.lora_adaptations or ()))
         object.__setattr__(self, "task_instructions", dict(self.task_instructions or {}))
 
@@ -88,3 +107,9 @@ TEXT_MODELS: Mapping[str, Mapping[str, Any]] = {
     "jinaai/jina-bert-v2-base-en-flash": JINA_BERT,
 }
 """The text models that the published configurations refer to."""
+
+
+def require_count(name: str, value: object) -> None:
+    """Raise `ConfigurationError`, naming the setting, unless `value` is a positive integer."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"{name}: a positive integer expected, not {value!r}")

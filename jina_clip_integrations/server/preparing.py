@@ -142,11 +142,11 @@ class Preparer:
         picture: EncodedPicture | None = None
         try:
             picture = cast(EncodedPicture, self._reader.item(_as_block(item)))
-            data = picture.read()
+            price, data = self._price(picture.size()), picture.read()
             if not any(data.startswith(magic, offset) for offset, magic in SIGNATURES):
                 raise ImageError(f"not a picture in a format that this server takes ({FORMATS})")
-            return data, self._price(picture.size())
-        except ImageError as error:
+            return data, price
+        except InputError as error:
             code = "INPUT_IMAGE_FETCH_FAILED" if isinstance(item, Linked) else "INPUT_INVALID_IMAGE"
             reason = without_label(error.message, picture.label if picture is not None else "")
             raise bad_item(position, reason, code=code) from error
@@ -167,7 +167,8 @@ def without_label(message: str, label: str) -> str:
 
 def _as_block(item: Linked | Inline) -> dict[str, Any]:
     """The item in the form whose strings never name a file."""
-    return {"image_url": item.url} if isinstance(item, Linked) else {"base64": item.encoded}
+    where = {"url": item.url} if isinstance(item, Linked) else {"base64": item.encoded}
+    return {"type": "image", **where}
 
 
 async def in_order(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from jina_clip_integrations.cli.identity import ModelMark, check_same_model, folder_fingerprint, mark_of
+from jina_clip_integrations.cli.identity import ModelMark, check_same_model, mark_of
 from jina_clip_integrations.errors import ConfigurationError
+from jina_clip_integrations.fingerprint import folder_fingerprint
 
 
 def checkpoint(folder: Path, weights: bytes = b"weights") -> Path:

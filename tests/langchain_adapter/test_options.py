@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import inspect
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +20,7 @@ import pytest
 from langchain_core.load import dumpd, dumps
 from pydantic import SecretStr, ValidationError
 
+import jina_clip_integrations.langchain
 from jina_clip_integrations import ApiBackend, JinaClipEncoder, LocalBackend
 from jina_clip_integrations.errors import ConfigurationError
 from jina_clip_integrations.langchain import ImageEmbeddings, JinaClipEmbeddings
@@ -61,6 +64,18 @@ def test_an_unknown_option_is_refused_with_the_nearest_name(given: str, nearest:
 def test_synonyms_of_other_packages(synonym: str, name: str, value: Any) -> None:
     assert getattr(JinaClipEmbeddings(**{synonym: value}), name) == value
     assert JinaClipEmbeddings(**{synonym: value}) == JinaClipEmbeddings(**{name: value})
+
+
+def test_other_names_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JINA_API_KEY", KEY)
+    embeddings = JinaClipEmbeddings(model="jina-clip-v1")
+    assert (embeddings.model_name, embeddings.jina_api_key) == ("jina-clip-v1", SecretStr(KEY))
+
+
+def test_a_missing_extra_names_the_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=re.escape('pip install "jina-clip-integrations[langchain]"')):
+        importlib.reload(jina_clip_integrations.langchain)
 
 
 def test_two_names_for_one_option_must_agree() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import re
 import subprocess
 import sys
 import time
@@ -18,6 +20,7 @@ from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.embeddings.utils import resolve_embed_model
 from pydantic import ValidationError
 
+import jina_clip_integrations.llama_index
 from jina_clip_integrations.errors import ConfigurationError, ImageError, InputError
 from jina_clip_integrations.llama_index import JinaClipEmbedding
 from tests.expected import assert_same, of_pictures, of_texts
@@ -44,6 +47,12 @@ def test_construction_loads_neither_a_model_nor_the_other_framework() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+def test_a_missing_extra_names_the_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=re.escape('pip install "jina-clip-integrations[llama-index]"')):
+        importlib.reload(jina_clip_integrations.llama_index)
 
 
 def test_the_schema_can_be_asked_for() -> None:

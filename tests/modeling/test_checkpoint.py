@@ -48,7 +48,7 @@ def state_equal(one: Any, other: Any) -> bool:
 def test_missing_tensors(folder: Path) -> None:
     gone = ["logit_scale", "vision_model.blocks.1.attn.v_bias"]
     rewrite(folder, lambda tensors: [tensors.pop(name) for name in gone] and None)
-    with pytest.raises(CheckpointError, match="missing: 2 .*logit_scale, vision_model.blocks.1.attn.v_bias") as caught:
+    with pytest.raises(CheckpointError, match=r"missing: 2 \(logit_scale, vision_model") as caught:
         load(folder)
     assert caught.value.tensors == tuple(gone)
 
@@ -63,9 +63,7 @@ def test_unexpected_tensors(folder: Path) -> None:
 
 def test_misshapen_tensors(folder: Path) -> None:
     rewrite(folder, lambda tensors: tensors.update({"vision_model.norm.weight": torch.zeros(3)}))
-    with pytest.raises(
-        CheckpointError, match=r"misshapen: 1 \(vision_model.norm.weight \[3\], not \[\d+\]\)"
-    ) as caught:
+    with pytest.raises(CheckpointError, match=r"misshapen: 1 \(vision_model.norm.weight \[3\], not") as caught:
         load(folder)
     assert caught.value.tensors == ("vision_model.norm.weight",)
 
@@ -141,12 +139,12 @@ def test_another_kind_of_model(folder: Path) -> None:
 
 def test_no_configuration(folder: Path) -> None:
     (folder / "config.json").unlink()
-    with pytest.raises(CheckpointError, match=r"no config\.json"):
+    with pytest.raises(ConfigurationError, match=r"there is no config\.json"):
         load(folder)
 
 
 def test_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="is not a folder"):
+    with pytest.raises(CheckpointError, match="neither a checkpoint folder"):
         load(tmp_path / "nowhere")
 
 

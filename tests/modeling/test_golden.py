@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812  # the customary name
 from transformers import AutoProcessor
 
 from jina_clip_integrations.modeling import JinaClipImageProcessor, JinaClipModel, JinaClipProcessor

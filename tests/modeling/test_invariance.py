@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812  # the customary name
 
 from jina_clip_integrations.errors import ConfigurationError, InputError
 from jina_clip_integrations.modeling import JinaClipModel, attention

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812  # the customary name
 
 from jina_clip_integrations.modeling import JinaClipConfig, JinaClipModel, attention, text_tower, vision_tower
 

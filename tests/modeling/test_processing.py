@@ -42,12 +42,12 @@ def test_the_longest_text_is_the_models(processor: Any) -> None:
 
 def test_tasks(golden: Any, processor: Any) -> None:
     if golden.folder.name == "v1":
-        with pytest.raises(ConfigurationError, match="unknown task 'retrieval.query'; this model's tasks: none"):
+        with pytest.raises(ConfigurationError, match="this model's tasks: none"):
             processor(text="a", task="retrieval.query")
         return
     query = processor(text=golden.texts[3], task="retrieval.query", padding=False)["input_ids"]
     assert query == golden.ids("retrieval.query")[3]
-    with pytest.raises(ValueError, match="'retrieval.passage'.*'retrieval.query'"):
+    with pytest.raises(ValueError, match=r"'retrieval.passage'.*'retrieval.query'"):
         processor(text="a", task="retrieval.passage")
 
 
@@ -85,7 +85,7 @@ def test_kinds_of_pictures(golden: Any, processor: Any) -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    ["photo.png", b"bytes", None, np.zeros((4, 4, 3)), np.zeros((4, 4, 2), np.uint8), np.zeros((0, 4, 3), np.uint8)],
+    ["photo.png", b"bytes", None, np.zeros((4, 4, 3)), np.zeros((5, 4, 2), np.uint8), np.zeros((0, 4, 3), np.uint8)],
     ids=["path", "bytes", "None", "float", "two channels", "empty"],
 )
 def test_pictures_that_cannot_be_used(processor: Any, bad: object) -> None:

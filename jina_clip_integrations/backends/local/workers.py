@@ -45,7 +45,7 @@ class Workers:
             for choice in choices
         ]
         self.kind = engines[0].device.type
-        self.embed_dim = engines[0].embed_dim
+        self.patches = engines[0].patches
         self._idle: queue.SimpleQueue[Engine] = queue.SimpleQueue()
         for engine in engines:
             self._idle.put(engine)
