@@ -50,7 +50,7 @@ def measure(folder: Path, dtype: str) -> dict[str, float]:
     return {"seconds": seconds, "weights": weights, "peak": max(peak, after) - start, "after": after - start}
 
 
-def run_case(version: str, dtype: str, folder: Path) -> dict[str, float]:
+def run_case(dtype: str, folder: Path) -> dict[str, float]:
     """`measure` in a process of its own."""
     command = [sys.executable, __file__, "--case", str(folder), dtype]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -77,7 +77,7 @@ def report() -> str:
             folder = Path(root, version)
             if not folder.exists():
                 config = write_random_checkpoint(folder, version)
-            r = run_case(version, dtype, folder)
+            r = run_case(dtype, folder)
             sizes = [f"{r[key] / 1e9:.2f} GB" for key in ("weights", "peak", "after")]
             stored = str(config.dtype).removeprefix("torch.")
             lines.append(

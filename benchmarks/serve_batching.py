@@ -152,7 +152,9 @@ def _calls(address: str) -> tuple[float, float]:
     text = connection.getresponse().read().decode()
     found = {
         kind: float(value)
-        for kind, value in re.findall(r'^jina_clip_batch_inputs_(count|sum){modality="text"} (\S+)$', text, re.M)
+        for kind, value in re.findall(
+            r'^jina_clip_batch_inputs_(count|sum){modality="text"} (\S+)$', text, re.MULTILINE
+        )
     }
     return found.get("count", 0.0), found.get("sum", 0.0)
 

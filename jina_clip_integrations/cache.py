@@ -78,12 +78,12 @@ def text_digest(text: str) -> str:
 
 def open_cache(cache: Any) -> EmbeddingCache | None:
     """None, the object itself, or a `DiskCache` for a path. Raises `ConfigurationError`."""
-    if cache is None or isinstance(cache, EmbeddingCache):
+    if cache is None or (isinstance(cache, EmbeddingCache) and not isinstance(cache, type)):
         return cache
     if isinstance(cache, (str, os.PathLike)):
         return DiskCache(cache)
     raise ConfigurationError(
-        f"cache must be None, a path or an object with get_many(keys) and set_many(entries), not {type(cache).__name__}"
+        f"cache must be None, a path or an object with get_many(keys) and set_many(entries), not {cache!r:.60}"
     )
 
 

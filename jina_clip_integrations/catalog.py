@@ -7,8 +7,10 @@ Figures: the published `config.json` files, parameter counts and licences of `ji
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 from .errors import ConfigurationError
 
@@ -44,9 +46,13 @@ class ModelSpec:
     commercial_use: bool | None = None
     """Whether the licence allows commercial use without an agreement; None where it is not known."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return partial(ModelSpec, **values | {"tasks": dict(self.tasks)}), ()  # a mapping proxy cannot be pickled
+
     def check_dimensions(self, dimensions: int | None) -> None:
         """Raise `ConfigurationError` unless vectors of this model may be cut to `dimensions` (None = full width)."""
-        if dimensions is None or dimensions == self.embed_dim and not isinstance(dimensions, bool):
+        if dimensions is None or (dimensions == self.embed_dim and not isinstance(dimensions, bool)):
             return
         if isinstance(dimensions, bool) or not isinstance(dimensions, int):
             raise ConfigurationError(f"dimensions must be an integer, not {type(dimensions).__name__}")

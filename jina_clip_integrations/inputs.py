@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, BinaryIO, TypeAlias
 from urllib.parse import unquote_to_bytes, urlsplit
-from urllib.request import url2pathname
 
 import numpy as np
 
@@ -227,6 +226,8 @@ def _check_array(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _path_of_file_url(url: str) -> str:
+    from urllib.request import url2pathname  # slow to import, and seldom needed
+
     parts = urlsplit(url)
     if parts.netloc not in ("", "localhost"):
         raise ImageError(f"{show_url(url)}: a file:// URL with another host cannot be read")

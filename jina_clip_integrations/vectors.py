@@ -21,7 +21,7 @@ def normalize(vectors: Vectors) -> Vectors:
     if not off.any():
         return vectors
     norms = np.maximum(np.sqrt(squares[off]), NORM_FLOOR)
-    out = vectors.copy()
+    out: Vectors = vectors.copy()
     out[off] = (vectors[off] / norms[:, None]).astype(np.float32)
     return out
 
@@ -37,7 +37,8 @@ def finish(vectors: Vectors, *, dimensions: int | None, unit: bool) -> Vectors:
 def similarity(left: ArrayLike, right: ArrayLike) -> NDArray[np.float32]:
     """Cosine of every row of `left` `(n, d)` with every row of `right` `(m, d)`: `(n, m)` float32."""
     a, b = (normalize(np.atleast_2d(np.asarray(side, dtype=np.float32))) for side in (left, right))
-    return a @ b.T
+    cosines: NDArray[np.float32] = a @ b.T
+    return cosines
 
 
 def pack_bits(vectors: Vectors) -> NDArray[np.uint8]:

@@ -239,7 +239,7 @@ class TestOpening:
             assert isinstance(opened, DiskCache)
             assert opened.path == tmp_path
 
-    @pytest.mark.parametrize("wrong", [True, 3, {}, [], object()])
+    @pytest.mark.parametrize("wrong", [True, 3, {}, [], object(), MemoryCache])
     def test_anything_else(self, wrong: Any) -> None:
         with pytest.raises(ConfigurationError, match="get_many"):
             JinaClipEncoder(backend=BlockingBackend(), cache=wrong)

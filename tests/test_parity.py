@@ -37,7 +37,7 @@ from tests.serving import Serving
 NEAR = 2e-5
 """The golden files' own tolerance: batches of another shape add up in another order."""
 
-WAYS = ["local", "api", "api of an unknown model", "invocations", "jina-onprem"]
+WAYS = ["local", "api", "api of an unknown model", "invocations"]
 every_way = pytest.mark.parametrize("way", WAYS)
 
 
@@ -194,6 +194,14 @@ class TestBadItems:
             assert type(caught.value) is kind
 
 
+@both_faces
+def test_a_server_of_another_dialect(golden: Golden, encoder, face) -> None:
+    """Our server understands the items of Jina's own image too."""
+    items = [{"text": golden.texts[0]}, {"image": golden.pictures[0]}, {"text": golden.texts[3]}]
+    raw = np.stack([golden.rows["none"][0], golden.rows["image"][0], golden.rows["none"][3]])
+    near(face(encoder("jina-onprem")).encode(items), golden.expected(raw))
+
+
 @pytest.mark.parametrize("way", ["local", "api", "invocations"])
 @both_faces
 def test_a_photo_is_turned_upright_once(golden: Golden, encoder, face, way: str) -> None:
@@ -261,3 +269,12 @@ def test_usage_is_what_the_tokenizer_counts(golden: Golden, encoder) -> None:
     asked.encode_image(golden.pictures)
     tiles = golden.backend.spec.tokens_per_tile * len(golden.pictures)
     assert asked.usage.total_tokens - before == tiles  # one tile each, since they were shrunk
+
+
+def test_tokens_are_counted_as_the_golden_files_have_them(golden: Golden, golden_folder: Path) -> None:
+    facts = json.loads((golden_folder / "golden.json").read_text(encoding="utf-8"))
+    for task, ids in facts["token_ids"].items():
+        counts = golden.backend.count_tokens(facts["texts"], task=None if task == "none" else task)
+        limit = facts["default_max_length"]
+        assert [min(count, limit) for count in counts] == [len(row) for row in ids]
+        assert max(counts) > limit

@@ -22,7 +22,9 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="save the outputs into the notebooks")
     parser.add_argument("--timeout", type=int, default=600, help="seconds that one cell may take")
     arguments = parser.parse_args()
-    notebooks = [path for given in arguments.paths for path in (sorted(given.glob("*.ipynb")) if given.is_dir() else [given])]
+    notebooks = [
+        path for given in arguments.paths for path in (sorted(given.glob("*.ipynb")) if given.is_dir() else [given])
+    ]
     failures = sum(not run(path, write=arguments.write, timeout=arguments.timeout) for path in notebooks)
     print(f"{len(notebooks) - failures} passed, {failures} failed")
     return 1 if failures or not notebooks else 0
@@ -33,7 +35,9 @@ def run(path: Path, *, write: bool, timeout: int) -> bool:
     notebook = nbformat.read(path, as_version=4)
     unrun = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.execution_count is None]
     started = time.perf_counter()
-    client = NotebookClient(notebook, timeout=timeout, kernel_name="python3", resources={"metadata": {"path": path.parent}})
+    client = NotebookClient(
+        notebook, timeout=timeout, kernel_name="python3", resources={"metadata": {"path": path.parent}}
+    )
     try:
         client.execute()
     except CellExecutionError as error:

@@ -1,6 +1,6 @@
 """Train the demo model.
 
-    python training/train.py --steps 5300
+    python training/train.py --steps 5000
 
 Seeded, with a budget in steps. A checkpoint is kept every `--save-every` steps in `training/.cache/run`; starting the
 same command again goes on from there. The log is `training/results/train_log.csv`.
@@ -50,7 +50,7 @@ RESULTS = Path(__file__).parent / "results"
 MAX_TOKENS = 32
 PATCHES = (IMAGE_SIZE // PATCH_SIZE) ** 2
 #: Share of the run in which only `KEPT_PATCHES` random patches are computed.
-DROPPING_SHARE = 0.87
+DROPPING_SHARE = 0.92
 KEPT_PATCHES = 22
 #: The averaged weights move this share of the way per step, in one go every few steps.
 EMA_RATE, EMA_EVERY = 0.002, 4

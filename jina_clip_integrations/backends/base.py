@@ -126,7 +126,8 @@ class EmbeddingBackend(Protocol):
 
     Optional attributes that the encoder looks for: `spec` (a `ModelSpec`), `batch_size`, `cache_identity` (a string of
     everything that changes a vector: revision, precision, `max_length`; without it vectors of this backend are cached
-    under its class and model name), `aembed`, `stream`, `astream`, `close`, `aclose`.
+    under its class and model name), `aembed`, `stream`, `astream`, `close`, `aclose`. The server also uses `load()`,
+    `count_tokens(texts, task=...)` (before any cut, special tokens and instruction included) and `max_length`.
     """
 
     model: str

@@ -25,7 +25,7 @@ Pending: TypeAlias = Any
 
 
 class Job:
-    """Keeps as many pieces in flight as the gate is wide, and one more prepared."""
+    """Keeps as many pieces in flight as the gate is wide, and the next ones prepared."""
 
     def __init__(self, supply: Supply, limits: Limits) -> None:
         self.halt = Halt()
@@ -39,13 +39,16 @@ class Job:
         self._give_up_at: float | None = None
 
     def prepare(self) -> None:
-        """Make the next piece ready. Blocks; called by one thread at a time."""
-        try:
-            piece = self._supply.take()
-        except JinaClipError as error:
-            self.fail(error)
-            return
-        if piece is not None:
+        """Make pieces ready: one of pictures, as many of texts as may be in flight. Blocks; one thread at a time."""
+        wanted = 1 if self._supply.order.modality == "image" else self._limits.gate.width
+        while self.failure is None and len(self._ready) < wanted:
+            try:
+                piece = self._supply.take()
+            except JinaClipError as error:
+                self.fail(error)
+                return
+            if piece is None:
+                return
             self._ready.append(piece)
 
     def only_piece(self) -> Piece | None:

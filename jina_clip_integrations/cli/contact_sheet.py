@@ -40,7 +40,7 @@ class Hit:
     name: str
     score: float
     is_right: bool = False
-    """Whether it is the very picture that was meant, where that is known."""
+    """Whether it is what was asked for, where that is known."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 DEFAULT_OUTPUT = "jina-clip-demo.png"
 NOT_THE_WEIGHTS = "Demo model, not Jina's weights"
-LEGEND = "Scores are cosines. A green frame marks the picture that was asked for. Pictures: Noto Emoji, Apache-2.0."
+LEGEND = "Scores are cosines. Green: what was asked for. Pictures: Noto Emoji, Apache-2.0."
 MOST_ON_SHEET = 10
 """Answers per query that the contact sheet shows."""
 
@@ -43,7 +43,7 @@ class Answer:
     picture: GalleryPicture
     score: float
     is_right: bool
-    """Whether it is the picture that was asked for, where that is known."""
+    """Whether it is what was asked for, where that is known."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def ask(
 
 
 def _answer(question: Question, picture: GalleryPicture, score: float) -> Answer:
-    return Answer(picture, score, is_right=picture.emoji == question.meant)
+    return Answer(picture, score, is_right=question.is_answered_by(picture))
 
 
 def measure_quality(encoder: JinaClipEncoder, pictures: Vectors, sizes: Sequence[int], out: Output) -> dict[int, float]:
@@ -182,8 +182,8 @@ def show(out: Output, asked: Sequence[Asked], facts: Facts) -> None:
         out.line()
         out.line(one.question.heading())
         for rank, answer in enumerate(one.answers, 1):
-            mark = "  <- asked for" if answer.is_right else ""
-            out.line(f"{rank:4d}  {answer.score:6.3f}  {answer.picture.emoji} {answer.picture.names['en']}{mark}")
+            mark = "✓" if answer.is_right else " "
+            out.line(f"{rank:4d}  {answer.score:6.3f} {mark} {answer.picture.emoji} {answer.picture.names['en']}")
     out.line()
     if facts.quality:
         out.line(facts.quality_line())
@@ -227,6 +227,13 @@ def as_json(asked: Sequence[Asked], facts: Facts, sheet: Path | None) -> dict[st
 
 def _results(one: Asked) -> list[dict[str, Any]]:
     return [
-        {"rank": rank, "score": a.score, "id": a.picture.id, "emoji": a.picture.emoji, "name": a.picture.names["en"]}
-        for rank, a in enumerate(one.answers, 1)
+        {
+            "rank": rank,
+            "score": answer.score,
+            "id": answer.picture.id,
+            "emoji": answer.picture.emoji,
+            "name": answer.picture.names["en"],
+            "right": answer.is_right,
+        }
+        for rank, answer in enumerate(one.answers, 1)
     ]

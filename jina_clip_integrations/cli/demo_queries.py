@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..demo import GalleryPicture
@@ -35,13 +35,13 @@ LANGUAGES = {
 
 @dataclass(frozen=True)
 class Question:
-    """Words, their language, what they mean in English, and the picture that they name, where that is known."""
+    """Words, their language, what they mean in English, and which pictures they name, where that is known."""
 
     text: str = ""
     language: str = ""
     gloss: str = ""
-    meant: str = ""
-    """The emoji of the picture that is asked for."""
+    right: tuple[str, ...] = ()
+    """The emoji of the pictures that are asked for."""
     image: str | None = None
     """The file, if the question is a picture."""
 
@@ -52,21 +52,28 @@ class Question:
         about = ", ".join(part for part in (LANGUAGES.get(self.language, ""), self.gloss) if part)
         return f"“{self.text}”" + (f" ({about})" if about else "")
 
-    def as_json(self) -> dict[str, str]:
+    def is_answered_by(self, picture: GalleryPicture) -> bool:
+        """Whether the picture is one that is asked for; emoji are compared without their variation selectors."""
+        return _bare(picture.emoji) in map(_bare, self.right)
+
+    def as_json(self) -> dict[str, Any]:
         """The question for machines."""
         if self.image is not None:
             return {"image": self.image}
-        return {"text": self.text, "language": self.language, "gloss": self.gloss, "asked_for": self.meant}
+        return {"text": self.text, "language": self.language, "gloss": self.gloss, "right": list(self.right)}
 
 
 DEFAULT_QUERIES = (
-    Question("a slice of pizza", "en", "", "🍕"),
-    Question("ein Regenbogen", "de", "a rainbow", "🌈"),
-    Question("una taza de café caliente", "es", "a cup of hot coffee", "☕"),
-    Question("चाँद", "hi", "moon"),
-    Question("桜の花", "ja", "cherry blossom", "🌸"),
-    Question("سمكة استوائية", "ar", "tropical fish", "🐠"),
+    Question(
+        "musical instrument", "en", "", ("🎷", "🎸", "🎹", "🎺", "🎻", "🪕", "🥁", "🪘", "🪗", "🪈", "🪇", "🪉", "📯")
+    ),
+    Question("Regenbogen", "de", "rainbow", ("🌈",)),
+    Question("una taza de café caliente", "es", "a cup of hot coffee", ("☕",)),
+    Question("चाँद", "hi", "moon", ("🌑", "🌒", "🌓", "🌔", "🌕", "🌖", "🌗", "🌘", "🌙", "🌚", "🌛", "🌜", "🌝")),
+    Question("雪だるま", "ja", "snowman", ("⛄", "☃")),
+    Question("قطار", "ar", "train", ("🚂", "🚃", "🚄", "🚅", "🚆", "🚇", "🚈", "🚉", "🚊", "🚋", "🚝", "🚞", "🚟")),
 )
+"""Three that ask for one thing and three that ask for a kind of thing."""
 
 
 def question_of(text: str, pictures: Iterable[GalleryPicture]) -> Question:
@@ -76,5 +83,9 @@ def question_of(text: str, pictures: Iterable[GalleryPicture]) -> Question:
         for language, name in picture.names.items():
             if name.casefold() == wanted:
                 english = picture.names.get("en", "")
-                return Question(text, language, "" if language == "en" else english, picture.emoji)
+                return Question(text, language, "" if language == "en" else english, (picture.emoji,))
     return Question(text)
+
+
+def _bare(emoji: str) -> str:
+    return emoji.replace("\ufe0f", "")

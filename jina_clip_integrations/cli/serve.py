@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError, require_extra
@@ -104,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
         address = f"{scheme}://{_shown_host(args.host)}:{listening.getsockname()[1]}/v1"
         out.note(f"serving {args.model} at {address} (stop with Ctrl-C)")
         _log_to_stderr(quiet=args.quiet)
+        warnings.filterwarnings("ignore", message=".*were cut$")  # clients ask for that, and are told in `usage`
         serve(make_server(app, tls=(args.tls_cert, args.tls_key)), listening)
     return OK
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextvars
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -92,7 +93,7 @@ class Workers:
 
 def _submit(pool: ThreadPoolExecutor | None, work: Callable[..., T], *args: Any) -> Future[T]:
     if pool is not None:
-        return pool.submit(work, *args)
+        return pool.submit(contextvars.copy_context().run, work, *args)  # tracers find the caller's span
     try:
         return settled(work(*args))
     except Exception as error:

@@ -171,7 +171,7 @@ class JinaClipEmbedding(EncoderHooks):
 
     def _batch(self, role: Role, values: Sequence[Any], show_progress: bool) -> list[Embedding]:
         rows: list[Any] = [None] * len(values)
-        with _bar(role, len(values), show_progress) as bar:
+        with _bar(role, len(values), show_progress or self.show_progress) as bar:
             for positions, part in self._slices(role, values):
                 with errors_moved(positions, rows):
                     rows[positions.start : positions.stop] = drive(around(self, part))
@@ -181,7 +181,7 @@ class JinaClipEmbedding(EncoderHooks):
     async def _abatch(self, role: Role, values: Sequence[Any], show_progress: bool) -> list[Embedding]:
         rows: list[Any] = [None] * len(values)
         room = asyncio.Semaphore(self.num_workers or SLICES_AT_ONCE)
-        with _bar(role, len(values), show_progress) as bar:
+        with _bar(role, len(values), show_progress or self.show_progress) as bar:
 
             async def embed(positions: range, part: Slice) -> None:
                 async with room:

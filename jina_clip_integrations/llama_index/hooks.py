@@ -55,6 +55,9 @@ class EncoderHooks(EncoderOptions, MultiModalEmbedding):
             options["backend"] = backend_from_words(options["backend"])
         return options
 
+    def _arguments(self) -> dict[str, Any]:
+        return {**super()._arguments(), "show_progress": False}  # one bar for all slices, in the batch methods
+
     # Hooks
 
     def _get_query_embedding(self, query: str) -> Embedding:

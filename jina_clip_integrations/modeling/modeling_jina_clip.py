@@ -70,6 +70,8 @@ class JinaClipModel(PreTrainedModel):  # type: ignore[misc]  # transformers is u
         download = {name: kwargs.pop(name) for name in DOWNLOAD_OPTIONS if kwargs.get(name) is not None}
         if kwargs.pop("use_safetensors", None) is False:
             raise CheckpointError("use_safetensors=False: pickled weights are not read, because unpickling runs code")
+        legacy_dtype = kwargs.pop("torch_dtype", None)
+        wanted = _float_type(legacy_dtype if dtype is None else dtype)
         settings: Any = config
         if not isinstance(config, JinaClipConfig):
             settings, kwargs = _read_config(config or source, {**download, **kwargs})
@@ -77,7 +79,6 @@ class JinaClipModel(PreTrainedModel):  # type: ignore[misc]  # transformers is u
         if device is not None:
             kwargs["device_map"] = None
         with Checkpoint(find_weights(source, **download)) as checkpoint:
-            wanted = _float_type(kwargs.pop("torch_dtype", None) if dtype is None else dtype)
             wanted = wanted or _float_type(settings.dtype) or checkpoint.dtype()
             state = checkpoint.read(settings, wanted)
         model = super().from_pretrained(None, *model_args, config=settings, state_dict=state, dtype=wanted, **kwargs)

@@ -37,24 +37,27 @@ from tests.faulty_server import (
     vectors_of,
 )
 
-pytestmark = pytest.mark.parametrize("face", FACES)
+both = pytest.mark.parametrize("face", FACES)
 
 
 # How many at once
 
 
+@both
 def test_concurrency_starts_low_and_stays_below_its_ceiling(face: str, server: FaultyServer, make: Any) -> None:
-    server.latency_s = 0.01
-    embed(face, make(batch_size=1, max_concurrency=5), numbered(60))
+    server.latency_s = 0.03
+    embed(face, make(batch_size=1, max_concurrency=5), numbered(40))
     assert 3 <= server.most_in_flight <= 5
 
 
+@both
 def test_one_at_a_time(face: str, server: FaultyServer, make: Any) -> None:
     server.latency_s = 0.005
     embed(face, make(batch_size=1, max_concurrency=1), numbered(8))
     assert server.most_in_flight == 1
 
 
+@both
 def test_the_services_own_limit_is_found_and_kept(face: str, server: FaultyServer, make: Any) -> None:
     server.max_concurrency, server.latency_s = 3, 0.01
     backend = make(batch_size=1, max_concurrency=16, max_retries=8)
@@ -63,6 +66,7 @@ def test_the_services_own_limit_is_found_and_kept(face: str, server: FaultyServe
     assert len(server.received) - len(server.requests) <= 6  # refused for being too many
 
 
+@both
 def test_threads_and_tasks_share_one_limit(face: str, server: FaultyServer, make: Any) -> None:
     server.latency_s = 0.01
     backend = make(batch_size=1, max_concurrency=3)
@@ -83,6 +87,7 @@ def test_threads_and_tasks_share_one_limit(face: str, server: FaultyServer, make
     assert server.most_in_flight <= 3
 
 
+@both
 def test_connections_are_reused(face: str, server: FaultyServer, make: Any) -> None:
     seen: Counter[int] = Counter()
     backend = make(batch_size=1, max_concurrency=1)
@@ -97,6 +102,7 @@ def test_connections_are_reused(face: str, server: FaultyServer, make: Any) -> N
     assert len(seen) == 1
 
 
+@both
 def test_the_sync_face_works_inside_a_running_loop(face: str, make: Any) -> None:
     async def cell() -> Any:
         return make().embed(numbered(9)) if face == "sync" else await make().aembed(numbered(9))
@@ -104,6 +110,7 @@ def test_the_sync_face_works_inside_a_running_loop(face: str, make: Any) -> None
     np.testing.assert_array_equal(asyncio.run(cell()).vectors, vectors_of(numbered(9).texts))
 
 
+@both
 def test_one_backend_in_several_loops(face: str, make: Any) -> None:
     backend = make()
 
@@ -114,6 +121,7 @@ def test_one_backend_in_several_loops(face: str, make: Any) -> None:
         np.testing.assert_array_equal(asyncio.run(use()).vectors, vectors_of(numbered(5).texts))
 
 
+@both
 def test_closing_the_iterator_sends_nothing_more(face: str, server: FaultyServer, make: Any) -> None:
     server.latency_s = 0.02
     backend = make(batch_size=1, max_concurrency=2)
@@ -136,9 +144,7 @@ def test_closing_the_iterator_sends_nothing_more(face: str, server: FaultyServer
     assert len(server.received) == sent
 
 
-def test_cancellation_releases_the_connection(face: str, server: FaultyServer, make: Any) -> None:
-    if face == "sync":
-        pytest.skip("a thread cannot be cancelled; see the test of closing the iterator")
+def test_cancellation_releases_the_connection(server: FaultyServer, make: Any) -> None:
     server.faults.append("stall")
 
     async def cancelled() -> Any:
@@ -154,6 +160,7 @@ def test_cancellation_releases_the_connection(face: str, server: FaultyServer, m
     np.testing.assert_array_equal(asyncio.run(cancelled()).vectors, [vector_of("b")])
 
 
+@both
 def test_waiting_requests_end_with_the_job(face: str, server: FaultyServer, make: Any) -> None:
     server.faults.extend([Refuse(503, None, {"Retry-After": "60"}), flat(403, "AUTHZ_INSUFFICIENT_BALANCE", "no")])
     began = time.monotonic()
@@ -162,9 +169,7 @@ def test_waiting_requests_end_with_the_job(face: str, server: FaultyServer, make
     assert time.monotonic() - began < 5.0
 
 
-def test_the_event_loop_goes_on(face: str, server: FaultyServer, make: Any) -> None:
-    if face == "sync":
-        pytest.skip("the blocking face blocks")
+def test_the_event_loop_goes_on(server: FaultyServer, make: Any) -> None:
     ticks = 0
 
     def slow_key() -> str:
@@ -191,6 +196,7 @@ def test_the_event_loop_goes_on(face: str, server: FaultyServer, make: Any) -> N
 
 
 @pytest.mark.parametrize("clone", [copy.deepcopy, copy.copy, lambda backend: pickle.loads(pickle.dumps(backend))])
+@both
 def test_copies_work_with_the_key_of_the_environment(
     face: str, server: FaultyServer, make: Any, clone: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,6 +221,7 @@ def test_copies_work_with_the_key_of_the_environment(
     original._http.client.close()
 
 
+@both
 def test_an_unpickled_backend_of_the_hosted_service_wants_its_key_at_first_use(face: str) -> None:
     backend = pickle.loads(pickle.dumps(ApiBackend("jina-clip-v2", api_key=KEY)))
     with pytest.raises(errors.ConfigurationError, match="JINA_API_KEY"):
@@ -229,6 +236,7 @@ def _in_child(face: str, backend: ApiBackend, pipe: Any) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@both
 def test_a_forked_child_has_connections_and_limits_of_its_own(face: str, server: FaultyServer, make: Any) -> None:
     backend = make(max_concurrency=1)
     embed("sync", backend, numbered(3))
@@ -245,6 +253,7 @@ def test_a_forked_child_has_connections_and_limits_of_its_own(face: str, server:
     np.testing.assert_array_equal(backend.embed(numbered(3)).vectors, vectors_of(numbered(3).texts))
 
 
+@both
 def test_closing_twice_and_using_it_again(face: str, make: Any) -> None:
     backend = make()
     embed(face, backend, texts("a"))
@@ -254,6 +263,7 @@ def test_closing_twice_and_using_it_again(face: str, make: Any) -> None:
     np.testing.assert_array_equal(embed(face, backend, texts("a")).vectors, [vector_of("a")])
 
 
+@both
 def test_no_thread_is_left_behind(face: str, make: Any) -> None:
     def ours() -> list[str]:
         return [thread.name for thread in threading.enumerate() if thread.name.startswith("jina-clip")]

@@ -47,6 +47,15 @@ def test_one_fault_never_costs_a_row(face: str, server: FaultyServer, make: Any,
     np.testing.assert_array_equal(result.vectors, vectors_of(numbered(12).texts))
 
 
+def test_a_kept_connection_that_turns_out_closed_costs_no_attempt(face: str, server: FaultyServer, make: Any) -> None:
+    server.faults.extend([None, "close"])
+    result = embed(face, make(max_retries=0, batch_size=1, max_concurrency=1), texts("a", "b"))
+    np.testing.assert_array_equal(result.vectors, vectors_of("ab"))
+    server.faults.append("close")
+    _, error = stream(face, make(max_retries=0), texts("a"))  # a new connection is no stale one
+    assert type(error) is errors.ApiConnectionError
+
+
 @pytest.mark.parametrize("fault", ROW_FAULTS)
 def test_a_fault_that_stays_is_an_error(face: str, server: FaultyServer, make: Any, fault: str) -> None:
     server.faults.extend([fault] * 9)
@@ -94,7 +103,7 @@ TRANSIENT = [
 ]  # fmt: skip
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_any_faults_that_finally_clear_give_exactly_the_right_rows(face: str, data: st.DataObject) -> None:
     count = data.draw(st.integers(2, 14))

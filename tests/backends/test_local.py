@@ -274,7 +274,8 @@ class TestSettings:
             LocalBackend(golden.folder, device="cuda:1").load()
 
     @pytest.mark.parametrize(
-        "options", [{"batch_size": 0}, {"batch_size": "big"}, {"num_workers": -1}, {"max_length": 2}, {"max_length": 9000}]
+        "options",
+        [{"batch_size": 0}, {"batch_size": "big"}, {"num_workers": -1}, {"max_length": 2}, {"max_length": 9000}],
     )
     def test_impossible_numbers_are_refused(self, options: dict) -> None:
         with pytest.raises(ConfigurationError, match=next(iter(options))):

@@ -210,7 +210,7 @@ def test_ordinary_words_stay() -> None:
     assert scrub(said, ["A" * 100_000, "the weather today"], [KEY]) == said
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text() | st.integers(), lambda inner: (
     st.lists(inner) | st.dictionaries(
         st.sampled_from(["detail", "error", "errors", "message", "code", "loc", "field", "msg", "request_id", "data"]),
@@ -222,7 +222,7 @@ def test_no_body_raises(document: Any) -> None:
         refusal_of(status, document, sent=["abc"]).error("example.org")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.binary(max_size=300))
 def test_no_bytes_raise(body: bytes) -> None:
     refusal_of(500, body).error("example.org")

@@ -49,16 +49,20 @@ def test_ways_to_give_a_key(given: Any, face: str, make: Any, server: FaultyServ
 
 @pytest.mark.parametrize("missing", [None, "", "  ", "Bearer", "Bearer ", "*", "**********", " *** ", Secret("")])
 @pytest.mark.parametrize("name", KEY_VARIABLES)
+def test_the_environment_is_asked_in_order(missing: Any, name: str) -> None:
+    place = KEY_VARIABLES.index(name)
+    environ = dict.fromkeys(KEY_VARIABLES[:place], "****") | {name: f" {KEY}\n"}
+    environ |= dict.fromkeys(KEY_VARIABLES[place + 1 :], "jina_" + "z" * 60)
+    assert find_key(missing, environment=True, environ=environ).reveal() == KEY
+    assert find_key(missing, environment=False, environ=environ).reveal() is None
+
+
 @pytest.mark.parametrize("face", FACES)
-def test_the_environment_is_asked_in_order(
-    missing: Any, name: str, face: str, make: Any, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+def test_a_key_of_the_environment_is_sent(
+    face: str, make: Any, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for earlier in KEY_VARIABLES[: KEY_VARIABLES.index(name)]:
-        monkeypatch.setenv(earlier, "****")
-    monkeypatch.setenv(name, KEY)
-    for later in KEY_VARIABLES[KEY_VARIABLES.index(name) + 1 :]:
-        monkeypatch.setenv(later, "jina_" + "z" * 60)
-    embed(face, make(api_key=missing), texts("a"))
+    monkeypatch.setenv("JINAAI_API_KEY", KEY)
+    embed(face, make(api_key=None), texts("a"))
     assert server.received[0]["authorization"] == f"Bearer {KEY}"
 
 

@@ -223,6 +223,11 @@ async def test_progress_is_shown_when_asked(
     assert ("Generating image embeddings" if kind == "image" else "Generating embeddings") in shown.err
     assert "3/3" in shown.err
     assert shown.out == ""
+    embedding.show_progress = True
+    await call(embedding, f"get_{kind}_embedding_batch", values)
+    assert {line.partition(":")[0].strip() for line in re.split("[\r\n]", capsys.readouterr().err) if line.strip()} == {
+        "Generating image embeddings" if kind == "image" else "Generating embeddings"
+    }
 
 
 # Errors

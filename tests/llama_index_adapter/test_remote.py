@@ -6,10 +6,15 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
+from llama_index.core.indices import MultiModalVectorStoreIndex
+from llama_index.core.schema import ImageNode
 
 from jina_clip_integrations.errors import ConfigurationError
 from jina_clip_integrations.llama_index import JinaClipEmbedding
+from tests.faulty_server import KEY as SERVER_KEY
+from tests.faulty_server import FaultyServer, vectors_of
 from tests.remote import Service
 
 KEY = "jina_0123456789abcdef"
@@ -56,10 +61,27 @@ async def test_a_missing_key_is_named_on_first_use(call: Callable[..., Any], pic
             await call(JinaClipEmbedding(), method, argument)
 
 
-def test_clients_of_ones_own_loop_do_not_outlive_it(service: Service) -> None:
-    """Every `asyncio.run` is a new loop, as under `use_async=True`."""
-    embedding = JinaClipEmbedding(api_key=KEY, dimensions=64, http_client=service.client)
-    embedding.async_http_client = service.async_client
-    for _ in range(2):
-        assert len(asyncio.run(embedding.aget_text_embedding("a"))) == 64
-    assert embedding.get_text_embedding("a") == asyncio.run(embedding.aget_text_embedding("a"))
+def test_one_object_serves_one_loop_after_another(pictures: list[str]) -> None:
+    """Every `asyncio.run`, and every use of `use_async=True`, is a new loop; connections must not outlive theirs."""
+    with FaultyServer() as server:
+        embedding = JinaClipEmbedding(api_key=SERVER_KEY, base_url=server.url, dimensions=64)
+        rounds = [asyncio.run(embedding.aget_text_embedding_batch(["a", "b"])) for _ in range(3)]
+        assert rounds[0] == rounds[1] == rounds[2] == embedding.get_text_embedding_batch(["a", "b"])
+        nodes = [ImageNode(image_path=path, metadata={"file_path": path}) for path in pictures]
+        index = MultiModalVectorStoreIndex(nodes, embed_model=embedding, image_embed_model=embedding, use_async=True)
+        [hit] = index.as_retriever(image_similarity_top_k=1).image_to_image_retrieve(pictures[1])
+        assert hit.node.image_path == pictures[1]
+        embedding.close()
+
+
+async def test_many_calls_at_once_in_one_loop(pictures: list[str]) -> None:
+    with FaultyServer() as server:
+        embedding = JinaClipEmbedding(api_key=SERVER_KEY, base_url=server.url, dimensions=64, embed_batch_size=2)
+        texts = [str(n) for n in range(20)]
+        found, images = await asyncio.gather(
+            embedding.aget_text_embedding_batch(texts), embedding.aget_image_embedding_batch(pictures * 3)
+        )
+        np.testing.assert_allclose(found, vectors_of(texts, dimensions=64), atol=1e-6)
+        assert images[:3] == images[3:6] == images[6:]
+        assert len({tuple(vector) for vector in images}) == 3
+        await embedding.aclose()

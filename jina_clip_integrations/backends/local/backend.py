@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ...catalog import ModelSpec
-from ...errors import ConfigurationError, JinaClipError, require_extra
+from ...errors import ConfigurationError, require_extra
 from ...settings import Device, LocalSettings
 from ..base import Batch, BatchResult, collect
 from .batching import by_token_budget
@@ -56,7 +56,7 @@ class LocalBackend:
         num_workers: Threads that decode and resize pictures while the model computes; `auto` = the processors there.
         attn_implementation: `sdpa` (fused kernels) or `eager`.
         compile: Compile the towers with `torch.compile`; the first batches then take minutes.
-        revision: Branch, tag or commit of a Hub id; it, `cache_dir`, `local_files_only` and `token` go to the Hub client.
+        revision: Branch, tag or commit of a Hub id.
         cache_dir: Where Hub files are kept.
         local_files_only: Never fetch weights.
         token: Hub token; never shown, never pickled.
@@ -184,7 +184,7 @@ class LocalBackend:
             if step is None or step.done():
                 results.close()
             else:  # cancelled while a thread is inside the generator: close it when the thread has left
-                step.add_done_callback(lambda done: (done.cancelled() or done.exception(), results.close()))
+                step.add_done_callback(partial(_close_after, results))
 
     def _text_works(self, workers: Workers, batch: Batch) -> Generator[Work, None, None]:
         from .workers import Work
@@ -300,6 +300,12 @@ class LocalBackend:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
+
+
+def _close_after(results: Generator[Any, None, None], step: asyncio.Future[Any]) -> None:
+    if not step.cancelled():
+        step.exception()  # looked at, so that asyncio does not report it as lost
+    results.close()
 
 
 def _embed_ids(rows: list[list[int]], engine: Engine) -> Any:

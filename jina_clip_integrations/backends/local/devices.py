@@ -104,7 +104,7 @@ def _resolve_dtype(name: str, device: torch.device) -> tuple[str, str]:
 def _cuda_has_bfloat16() -> bool:
     import torch
 
-    return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 @functools.cache

@@ -27,7 +27,7 @@ class Engine:
         self.model = model.to(self.device).eval()
         text = model.config.text_config.settings
         self.embed_dim, self._pad_id = text.hidden_size, text.pad_token_id
-        self.patches = model.config.vision_config.grid_size ** 2 + 1  # of one picture, with CLS
+        self.patches = model.config.vision_config.grid_size**2 + 1  # of one picture, with CLS
         if compile:
             self.model.text_model = torch.compile(self.model.text_model, dynamic=True)
             self.model.vision_model = torch.compile(self.model.vision_model)

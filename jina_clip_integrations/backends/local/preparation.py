@@ -1,8 +1,8 @@
-"""From texts to token ids and from pictures to pixels, as the checkpoint's own files say. Runs on the CPU, in threads."""
+"""From texts to token ids and from pictures to pixels, as the checkpoint's own files say. Runs in threads."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +22,7 @@ class Tokens:
     ids: list[list[int]]
     cut: int = 0
     """How many texts were longer than the limit."""
-    errors: dict[int, JinaClipError] = field(default_factory=dict)
+    errors: Mapping[int, JinaClipError] = field(default_factory=dict)
     """Position to what is wrong with the text."""
 
 
@@ -36,7 +36,7 @@ class Prepared:
 
 
 class Preparation:
-    """Tokenizer and picture geometry of one checkpoint. Safe to share between threads: nothing changes after loading."""
+    """Tokenizer and picture geometry of one checkpoint. Nothing changes after loading, so threads may share it."""
 
     def __init__(self, folder: Path, *, max_length: int) -> None:
         self._processor = JinaClipProcessor.from_pretrained(folder)

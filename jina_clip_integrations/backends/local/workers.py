@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import queue
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +53,7 @@ class Workers:
         self._computing = ThreadPoolExecutor(len(engines), thread_name_prefix="jina-clip-device")
         self._decoding = ThreadPoolExecutor(_decoders(settings.num_workers), thread_name_prefix="jina-clip-decode")
 
-    def run(self, works: Iterator[Work]) -> Iterator[BatchResult]:
+    def run(self, works: Iterator[Work]) -> Generator[BatchResult, None, None]:
         """Compute every piece of work and yield its rows, in the order of the work.
 
         When `works` itself fails, what was already handed out is still computed and yielded before the error goes on.
@@ -89,7 +89,7 @@ class Workers:
         usage = Usage(total_tokens=work.tokens, requests=int(work.compute is not None), items=len(work.positions))
         return BatchResult(vectors, positions=work.positions, errors=work.errors, usage=usage)
 
-    def prepare_pictures(self, pictures: Sequence[Picture], *, ahead: int) -> Iterator[Prepared]:
+    def prepare_pictures(self, pictures: Sequence[Picture], *, ahead: int) -> Generator[Prepared, None, None]:
         """Pictures decoded and resized in threads, in order, at most `ahead` of them waiting."""
         pending: deque[Future[Prepared]] = deque()
         try:

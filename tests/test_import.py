@@ -1,0 +1,127 @@
+"""What importing loads, in a fresh interpreter, and what the package exports."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import jina_clip_integrations
+
+HEAVY = {
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "huggingface_hub",
+    "llama_index",
+    "langchain_core",
+    "pydantic",
+    "fastapi",
+    "starlette",
+    "uvicorn",
+    "qdrant_client",
+    "pyarrow",
+    "boto3",
+    "tqdm",
+    "PIL",
+    "httpx",
+    "numpy",
+}
+
+PUBLIC = {
+    "ApiBackend",
+    "ApiConnectionError",
+    "ApiError",
+    "ApiTimeoutError",
+    "AuthenticationError",
+    "BackendError",
+    "Batch",
+    "BatchResult",
+    "BudgetExceededError",
+    "CheckpointError",
+    "ConfigurationError",
+    "Dialect",
+    "EmbeddingBackend",
+    "ImageError",
+    "InputError",
+    "InsufficientBalanceError",
+    "InvalidRequestError",
+    "InvalidResponseError",
+    "JinaClipEncoder",
+    "JinaClipError",
+    "LocalBackend",
+    "ModelSpec",
+    "Picture",
+    "RateLimitError",
+    "SageMakerBackend",
+    "ServerError",
+    "SourcePolicy",
+    "TokenEstimate",
+    "Usage",
+    "__version__",
+    "estimate_tokens",
+}
+
+
+def loaded_by(program: str) -> set[str]:
+    """Top-level packages that are loaded after `program` ran in a fresh interpreter."""
+    program += "\nimport json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(json.loads(answer.stdout))
+
+
+@pytest.mark.parametrize(
+    ("program", "never"),
+    [
+        ("import jina_clip_integrations", HEAVY | {"asyncio", "sqlite3"}),
+        ("import jina_clip_integrations; dir(jina_clip_integrations)", HEAVY),
+        ("from jina_clip_integrations import errors, ConfigurationError, ImageError", HEAVY),
+        ("from jina_clip_integrations import JinaClipEncoder, estimate_tokens, SourcePolicy", HEAVY - {"numpy"}),
+        ("from jina_clip_integrations import Batch, BatchResult, EmbeddingBackend, Usage", HEAVY - {"numpy"}),
+        ("from jina_clip_integrations.cache import DiskCache, MemoryCache", HEAVY - {"numpy"}),
+        ("from jina_clip_integrations import ApiBackend", HEAVY - {"numpy", "httpx"}),
+    ],
+)
+def test_what_is_not_loaded(program: str, never: set[str]) -> None:
+    assert loaded_by(program) & never == set()
+
+
+def test_using_an_encoder_of_ones_own_needs_neither_network_nor_pillow() -> None:
+    program = (
+        "import numpy as np\n"
+        "from jina_clip_integrations import BatchResult, JinaClipEncoder\n"
+        "class Mine:\n"
+        "    model, dimensions = 'mine', 4\n"
+        "    def embed(self, batch):\n"
+        "        return BatchResult(np.ones((len(batch), 4)))\n"
+        "JinaClipEncoder(backend=Mine()).encode_text(['a', 'b'])\n"
+    )
+    assert loaded_by(program) & (HEAVY - {"numpy"}) == set()
+
+
+def test_exported_names() -> None:
+    assert sorted(jina_clip_integrations.__all__) == sorted(PUBLIC)
+    assert set(dir(jina_clip_integrations)) >= PUBLIC
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_every_name_resolves(name: str) -> None:
+    assert getattr(jina_clip_integrations, name) is getattr(jina_clip_integrations, name)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="'JinaClipEncoderr'"):
+        jina_clip_integrations.JinaClipEncoderr  # noqa: B018
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    tree = ast.parse(Path(jina_clip_integrations.__file__).read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {alias.asname for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert seen == PUBLIC - {"__version__"}
+    assert (Path(jina_clip_integrations.__file__).parent / "py.typed").is_file()
