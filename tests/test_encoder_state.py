@@ -64,6 +64,10 @@ class TestChoosing:
         with pytest.raises(ConfigurationError, match="embed"):
             JinaClipEncoder(backend=wrong)
 
+    def test_an_object_without_a_model_name(self) -> None:
+        with pytest.raises(ConfigurationError, match="has no `model`"):
+            JinaClipEncoder(backend=BlockingBackend(model=None))
+
     def test_an_object_takes_no_options(self) -> None:
         with pytest.raises(ConfigurationError, match="'batch_size'"):
             JinaClipEncoder(backend=BlockingBackend(), batch_size=3)

@@ -164,6 +164,7 @@ class _Run:
     def attempt(self) -> Generator[Step, Reply, Outcome | float]:
         """One exchange within the limits: an outcome, or the seconds to wait before the next."""
         limits, turn, booking = self.service.limits, self.service.limits.gate.enter(), None
+        at_risk = 0
         try:
             if not turn.done():
                 yield Wait(turn)
@@ -173,13 +174,14 @@ class _Run:
             sent_at = self.clock.now()
             self.began = sent_at if self.began is None else self.began
             self.attempts += 1
+            at_risk = self.piece.tokens  # whoever stops listening now may have to pay all the same
             reply = yield Send(self.piece.body, self.service.max_response_bytes)
             self.account(reply, booking, self.clock.now() - sent_at)
             return self.judge(reply, turn)
         finally:
             limits.gate.leave(turn)
             if booking is not None:
-                limits.settle(booking, spent=0)
+                limits.settle(booking, spent=at_risk)
 
     def account(self, reply: Reply, booking: Booking, seconds: float) -> None:
         """Count what the exchange cost and tell whoever listens."""
@@ -213,7 +215,9 @@ class _Run:
         sent = [_plain(parcel.json) for parcel in self.piece.parcels]
         refusal = read_refusal(reply, items=len(self.piece.parcels), sent=sent, secrets=self.service.secrets())
         if refusal.kind == "concurrency":
-            self.service.limits.gate.overloaded(turn, refusal.concurrency)
+            self.service.limits.gate.overloaded(turn, refusal.quota)
+        elif refusal.quota is not None:
+            self.service.limits.slow_down(**{f"{refusal.kind}_per_minute": refusal.quota})
         return self.refused(refusal, waits.read_retry_after(reply.headers, self.clock.wall()))
 
     def lost(self, reply: Lost | None) -> float:

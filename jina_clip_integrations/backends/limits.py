@@ -261,6 +261,14 @@ class Limits:
         with self._lock:
             return self._held_until
 
+    def slow_down(self, *, requests_per_minute: int | None = None, tokens_per_minute: int | None = None) -> None:
+        """Keep to a pace that the service named, unless a slower one is kept already."""
+        with self._lock:
+            if requests_per_minute and (self._requests is None or requests_per_minute < self._requests.limit):
+                self._requests = SlidingMinute(requests_per_minute)
+            if tokens_per_minute and (self._tokens is None or tokens_per_minute < self._tokens.limit):
+                self._tokens = SlidingMinute(tokens_per_minute)
+
     def cap_items(self, cap: int) -> None:
         """Remember that the service takes at most `cap` items per request."""
         with self._lock:

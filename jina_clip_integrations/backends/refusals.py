@@ -99,7 +99,7 @@ _CAP = re.compile(
     r"(?!\s*(?:characters|tokens|bytes|dimensions|pixels|px|mb|kb))",
     re.IGNORECASE,
 )
-_QUOTA = re.compile(r"([\d,]+)\s*/\s*([\d,]+)\s+concurrent", re.IGNORECASE)
+_QUOTA = re.compile(r"[\d,]+\s*/\s*([\d,]+)\s+(concurrent|requests|tokens)\b", re.IGNORECASE)
 _ITEMS = ("input", "data", "inputs", "texts")
 
 
@@ -118,8 +118,8 @@ class Refusal:
     """Whether it names a field that is not the items."""
     item_cap: int | None = None
     """N of "at most N items"."""
-    concurrency: int | None = None
-    """N of "M/N concurrent requests"."""
+    quota: int | None = None
+    """N of "M/N concurrent requests", of "M/N requests per minute" or of "M/N tokens per minute", as `kind` says."""
 
     @property
     def passes(self) -> bool:
@@ -171,11 +171,11 @@ def read_refusal(answer: Answer, *, items: int = 0, sent: Sequence[str] = (), se
     said = _read(answer)
     named = [_item_of(path) for path in said.fields]
     cap = _first_number(_CAP, said.message)
-    quota = _QUOTA.search(said.message)
+    kind = _kind(answer.status, said)
     request_id = said.request_id or answer.headers.get("x-request-id") or None
     hidden = tuple(secrets)
     return Refusal(
-        kind=_kind(answer.status, said),
+        kind=kind,
         status=answer.status,
         code=said.code and scrub(said.code, sent, hidden)[:80],
         message=_short(scrub(said.message, sent, hidden)),
@@ -183,7 +183,7 @@ def read_refusal(answer: Answer, *, items: int = 0, sent: Sequence[str] = (), se
         items=tuple(sorted({place for place in named if isinstance(place, int) and 0 <= place < items})),
         names_setting=any(place is None for place in named),
         item_cap=cap if cap is not None and 1 <= cap < items else None,
-        concurrency=_number(quota.group(2)) if quota else None,
+        quota=_quota(kind, said.message),
     )
 
 
@@ -333,6 +333,14 @@ def _describe(answer: Answer) -> str:
     if text.lstrip()[:1] in ("{", "["):
         return "broken JSON" if answer.document is NOT_JSON else "JSON that says nothing"
     return text
+
+
+def _quota(kind: Kind, message: str) -> int | None:
+    """The limit that a message about `kind` names."""
+    found = _QUOTA.search(message)
+    named = {"concurrent": "concurrency"}.get(found.group(2).lower(), found.group(2).lower()) if found else None
+    limit = _number(found.group(1)) if found and named == kind else None
+    return limit or None
 
 
 def _first_number(pattern: re.Pattern[str], text: str) -> int | None:

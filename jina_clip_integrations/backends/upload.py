@@ -81,7 +81,19 @@ class Packing:
         data = picture.read()
         if not data:
             raise ImageError(f"{picture.label}: no bytes")
-        return data, picture.size()
+        return data, _size_of(data, picture)
+
+
+def _size_of(data: bytes, picture: Picture) -> tuple[int, int]:
+    """Width and height by the bytes at hand, so that nothing is fetched twice. Raises `ImageError`."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            size: tuple[int, int] = image.size
+            return size
+    except Exception:  # the picture knows better what is wrong with it
+        return picture.size()
 
 
 def shrink(image: Image.Image, size: int, mode: bool | str) -> Image.Image:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidResponseError
 from ..vectors import pack_bits
-from .base import Usage
 
 OFFSET = 128
 """The service's `binary` is its `ubinary` minus this; it is no two's-complement view of the same byte."""
@@ -105,11 +104,6 @@ def read_tokens(answer: Answer) -> int:
     if whole or not answer.has_rows:
         return whole
     return sum(_tokens(row) for row in answer.document["data"] if isinstance(row, dict))
-
-
-def read_usage(answer: Answer) -> Usage:
-    """What an answer cost."""
-    return Usage(total_tokens=read_tokens(answer), requests=1)
 
 
 def bits_of(rows: NDArray[np.uint8], dimensions: int) -> NDArray[np.uint8]:

@@ -29,6 +29,9 @@ DEFAULT_PORT = 8080
 BACKLOG = 2048
 """Connections that the system keeps until they are accepted."""
 
+KEEP_ALIVE_S = 75
+"""How long an idle connection stays open, in seconds; clients that pool connections expect about a minute."""
+
 LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
@@ -192,6 +195,7 @@ def make_server(app: FastAPI, *, tls: tuple[str | None, str | None] = (None, Non
             access_log=False,
             log_config=None,
             server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=max(1, round(service.settings.drain_timeout_s)),
             ssl_certfile=tls[0],
             ssl_keyfile=tls[1],

@@ -137,6 +137,8 @@ class ChosenBackend:
             raise ConfigurationError(
                 f"backend must be 'api', 'local' or an object with one of the methods {', '.join(BACKEND_METHODS)}"
             )
+        if not isinstance(getattr(chosen, "model", None), str):
+            raise ConfigurationError(f"backend {type(chosen).__name__} has no `model`, the name of what it computes")
         if self._options:
             names = ", ".join(map(repr, self._options))
             raise ConfigurationError(f"{names}: a backend object has its options already; give them to its class")

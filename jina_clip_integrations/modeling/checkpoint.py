@@ -105,6 +105,8 @@ class Checkpoint:
             if name.endswith(DERIVED):
                 continue
             alias = EXTRA_LEVEL.sub("text_model.transformer.", name)
+            if alias in self._handles:
+                raise CheckpointError(f"{name} is stored twice, the second time in {file}", tensors=(name,))
             self._handles[alias], self._aliases[alias] = handle, name
 
     def __enter__(self) -> Checkpoint:
@@ -137,7 +139,7 @@ class Checkpoint:
             for part in parameter.parts:
                 expected |= part.stored(0 if self._is_merged(part) else adapters, settings.lora_rank)
         missing = [name for name in expected if name not in self]
-        unexpected = [name for name in self._handles if name not in expected]
+        unexpected = [self._aliases[name] for name in self._handles if name not in expected]
         misshapen = {
             f"{name} {list(self.shape(name))}, not {list(shape)}": name
             for name, shape in expected.items()

@@ -82,7 +82,6 @@ class Routes:
                 lambda: embeddings_body(rows, model=wanted.model, embedding_type=wanted.embedding_type, spent=spent),
             )
 
-        check_is_json(request)
         return await self._serve(request, answer)
 
     async def invocations(self, request: HttpRequest) -> Response:
@@ -97,19 +96,22 @@ class Routes:
             )
 
         if not is_csv:
-            check_is_json(request)
-        return await self._serve(request, answer)
+            return await self._serve(request, answer)
 
     async def _invocation(self, body: bytes, *, is_csv: bool) -> Invocation:
         if not is_csv:
             return read_invocation(await parse_json(body), self.service.schema)
         return read_csv(body.decode("utf-8", "replace"), self.service.schema)
 
-    async def _serve(self, request: HttpRequest, answer: Callable[[bytes], Coroutine[Any, Any, bytes]]) -> Response:
+    async def _serve(
+        self, request: HttpRequest, answer: Callable[[bytes], Coroutine[Any, Any, bytes]], *, is_csv: bool = False
+    ) -> Response:
         """One embedding request from its door to its answer: key, place, body, work, all within the time allowed."""
         service, settings = self.service, self.service.settings
         service.doorkeeper.check(request.headers.get("authorization"))
         service.check_open()
+        if not is_csv:
+            check_is_json(request)
 
         async def work() -> Response:
             with service.places.request(), service.places.buffer() as book:
@@ -141,8 +143,9 @@ class Routes:
         return JSONResponse({"object": "list", "data": [entry]})
 
     async def live(self) -> Response:
-        """The process answers."""
-        return JSONResponse({"status": "ok"})
+        """The process answers, and a restart would not help."""
+        failed = self.service.state == "failed"
+        return JSONResponse({"status": "failed" if failed else "ok"}, 503 if failed else 200)
 
     async def ready(self) -> Response:
         """Whether requests are served."""

@@ -158,6 +158,16 @@ def _png(item: Any) -> bytes:
     return bytes(content)
 
 
+def test_a_url_that_the_server_cannot_fetch_is_fetched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    linked = photo(40, 30, url=LINK)
+    monkeypatch.setattr(linked, "size", None)
+    server = Server(DIALECTS["openai"])
+    backend = backend_of(server, "openai", resize_images=False)
+    backend.embed(pictures(linked))
+    assert content_of(server.bodies[0]["input"][0]) == linked.read()
+    assert not backend.sends_urls
+
+
 @pytest.mark.parametrize("face", FACES)
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("helpful", [True, False])

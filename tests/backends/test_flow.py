@@ -382,6 +382,15 @@ def test_pace_is_kept() -> None:
     assert stage.waits == [pytest.approx(59.5)]
 
 
+def test_a_pace_that_the_service_names_is_kept() -> None:
+    stage = Stage()
+    slower = refusal(429, "RATE_REQUEST_LIMIT_EXCEEDED", "Request rate limit exceeded: 3/2 requests per minute")
+    stage.play(piece("a"), [slower, "good"])
+    stage.play(piece("a"), ["good"])
+    stage.play(piece("a"), ["good"])
+    assert stage.waits == [2.0, pytest.approx(59.5)]
+
+
 def test_remaining_headers_are_heeded() -> None:
     stage = Stage()
     stage.play(piece("a"), [good({"input": [{"text": "a"}]}, **{REQUESTS_LEFT: "0"})])
@@ -402,6 +411,14 @@ def test_turns_are_given_back_however_it_ends() -> None:
     waiting.close()
     abandoned.close()
     assert gate.enter().done()
+
+
+def test_what_is_abandoned_on_the_wire_counts_against_the_budget() -> None:
+    stage = Stage(token_budget=100)
+    flow = request_flow(piece("a", "b"), stage.service)
+    assert isinstance(next(flow), Send)
+    flow.close()
+    assert stage.service.limits.tokens_spent == 10
 
 
 def test_records_hold_figures_only() -> None:

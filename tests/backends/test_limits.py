@@ -161,6 +161,14 @@ def test_a_single_request_above_the_limit_waits_for_an_empty_minute_and_goes() -
     assert paced.book(0.0, 5000).starts_at == 60.0
 
 
+def test_a_pace_that_the_service_names_is_kept_from_then_on() -> None:
+    told = limits(requests_per_minute=50)
+    told.slow_down(requests_per_minute=2, tokens_per_minute=100)
+    told.slow_down(requests_per_minute=3)
+    assert [told.book(0.0, 10).starts_at for _ in range(3)] == [0.0, 0.0, 60.0]
+    assert told.book(60.0, 95).starts_at == 120.0
+
+
 def test_hold() -> None:
     held = limits()
     held.hold(5.0)

@@ -164,9 +164,22 @@ def test_item_cap(message: str, cap: int | None) -> None:
     assert refusal_of(422, {"detail": message}).item_cap == cap
 
 
-def test_concurrency_limit_is_read_from_the_message() -> None:
-    refusal = refusal_of(429, {"detail": "Concurrency limit exceeded: 6/1,000 concurrent requests"})
-    assert (refusal.kind, refusal.concurrency) == ("concurrency", 1000)
+@pytest.mark.parametrize(
+    ("code", "message", "kind", "quota"),
+    [
+        ("RATE_CONCURRENCY_LIMIT_EXCEEDED", "exceeded: 6/1,000 concurrent requests", "concurrency", 1000),
+        (None, "Concurrency limit exceeded: 6/2 concurrent requests", "concurrency", 2),
+        ("RATE_REQUEST_LIMIT_EXCEEDED", "exceeded: 101/100 requests per minute", "requests", 100),
+        ("RATE_TOKEN_LIMIT_EXCEEDED", "exceeded: 1,000,500 / 1,000,000 tokens per minute", "tokens", 1_000_000),
+        ("RATE_TOKEN_LIMIT_EXCEEDED", "exceeded: 5/4 requests per minute", "tokens", None),
+        ("RATE_REQUEST_LIMIT_EXCEEDED", "exceeded: 5/0 requests per minute", "requests", None),
+        ("RATE_IP_LIMIT_EXCEEDED", "IP rate limit exceeded", "requests", None),
+        ("INTERNAL_ERROR", "6/2 tokens", "server", None),
+    ],
+)
+def test_the_limit_is_read_from_the_message(code: str | None, message: str, kind: str, quota: int | None) -> None:
+    refusal = refusal_of(429, {"detail": message, "code": code})
+    assert (refusal.kind, refusal.quota) == (kind, quota)
 
 
 def test_balance_without_a_code() -> None:

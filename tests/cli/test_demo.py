@@ -17,6 +17,7 @@ from jina_clip_integrations.cli import demo
 from jina_clip_integrations.cli.demo import Facts, ask, sheet_path
 from jina_clip_integrations.cli.demo_queries import DEFAULT_QUERIES, LANGUAGES, Question, question_of
 from jina_clip_integrations.cli.main import main
+from jina_clip_integrations.demo import gallery
 from jina_clip_integrations.errors import InputError
 
 EYE = np.eye(3, dtype=np.float32)
@@ -130,11 +131,16 @@ def test_the_sheet_is_a_picture_of_the_answers(toured: Any) -> None:
     assert toured.json["sheet"] == str(toured.sheet)
 
 
-def test_own_words_and_a_picture(run: Any, tmp_path: Path) -> None:
-    from jina_clip_integrations.demo import gallery
+@pytest.fixture
+def small_gallery(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Every sixteenth picture of the gallery and a few that the tests ask for."""
+    some = [p for number, p in enumerate(gallery()) if number % 16 == 0 or p.emoji in "🔥🚀🌈🐟🌙"]
+    monkeypatch.setattr("jina_clip_integrations.demo.gallery", lambda: some)
+    return some
 
-    rocket = next(picture for picture in gallery() if picture.emoji == "🚀")
-    (tmp_path / "rocket.png").write_bytes(b"")
+
+def test_own_words_and_a_picture(run: Any, small_gallery: Any, tmp_path: Path) -> None:
+    rocket = next(picture for picture in small_gallery if picture.emoji == "🚀")
     rocket.image().save(tmp_path / "rocket.png")
     ran = run("demo", "Rakete", "--image", tmp_path / "rocket.png", "--top", 3, "--output", tmp_path / "s.png")
     assert ran.code == 0, ran.err
@@ -146,6 +152,7 @@ def test_own_words_and_a_picture(run: Any, tmp_path: Path) -> None:
     assert (tmp_path / "s.png").stat().st_size > 10_000
 
 
+@pytest.mark.usefixtures("small_gallery")
 def test_no_sheet_and_one_document(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     ran = run("demo", "fire", "--no-sheet", "--json", "--quiet")
@@ -171,6 +178,7 @@ def test_bad_requests_are_one_line(run: Any, arguments: list[str], said: str) ->
     assert "Traceback" not in ran.err
 
 
+@pytest.mark.usefixtures("small_gallery")
 def test_evaluate_measures_the_gallery_by_default(run: Any) -> None:
     ran = run("evaluate", "--languages", "en,ja", "--at", 64, "--json")
     assert ran.code == 0, ran.err
@@ -188,8 +196,6 @@ def test_evaluate_knows_the_languages_of_the_gallery(run: Any) -> None:
 
 
 def test_a_folder_is_indexed_and_searched_with_the_demo_model(run: Any, tmp_path: Path) -> None:
-    from jina_clip_integrations.demo import gallery
-
     folder = tmp_path / "mine"
     folder.mkdir()
     for wanted in gallery():

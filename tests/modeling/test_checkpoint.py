@@ -204,6 +204,10 @@ def test_one_more_level_in_the_names_of_v1(golden: Any, model: Any, folder: Path
 
     rewrite(folder, rename)
     assert state_equal(load(folder), model)
+    extra = "text_model.transformer.pooler.dense.bias"
+    rewrite(folder, lambda tensors: tensors.update({extra: torch.zeros(1)}))
+    with pytest.raises(CheckpointError, match=extra):
+        load(folder)
 
 
 def test_float16_files_are_read_exactly(golden: Any, folder: Path) -> None:
@@ -226,6 +230,9 @@ def test_shards(model: Any, folder: Path) -> None:
     assert state_equal(load(folder), model)
     (folder / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(CheckpointError, match="model-00002-of-00002"):
+        load(folder)
+    save_file({"logit_scale": torch.zeros(())}, folder / "model-00002-of-00002.safetensors")
+    with pytest.raises(CheckpointError, match="logit_scale is stored twice"):
         load(folder)
     index.write_text(json.dumps({"weight_map": {"a": "../elsewhere.safetensors"}}), encoding="utf-8")
     with pytest.raises(CheckpointError, match="outside its folder"):

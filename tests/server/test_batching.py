@@ -166,6 +166,19 @@ class TestGivingUp:
         await settle()
         assert sum(calls.sizes) <= 5
 
+    async def test_the_wait_of_a_cancelled_request_is_forgotten(self) -> None:
+        calls = Calls()
+        batch = batcher(calls, wait_s=0.2)
+        gone = start(batch.embed(TEXT, [1]))
+        await settle()
+        gone.cancel()
+        await asyncio.sleep(0.25)
+        tasks = [start(batch.embed(TEXT, [2]))]
+        await asyncio.sleep(0.02)
+        tasks.append(start(batch.embed(TEXT, [3])))
+        await asyncio.gather(*tasks)
+        assert calls.sizes == [2]
+
     async def test_a_request_cancelled_in_its_call_does_not_disturb_the_others_in_it(self) -> None:
         calls = Calls()
         calls.gate.clear()

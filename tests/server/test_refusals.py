@@ -10,6 +10,7 @@ import re
 
 import pytest
 
+from jina_clip_integrations import SourcePolicy
 from jina_clip_integrations.catalog import JINA_CLIP_V1
 from jina_clip_integrations.errors import CheckpointError, ConfigurationError, RateLimitError
 from jina_clip_integrations.server import ServerSettings, create_app
@@ -388,7 +389,7 @@ class TestFailures:
             live = await client.get("/live")
         assert (ready.status_code, ready.json()) == (503, {"status": "failed"})
         assert (answer.status_code, answer.json()["detail"]["code"]) == (503, "SERVICE_UNAVAILABLE")
-        assert live.status_code == 200
+        assert (live.status_code, live.json()) == (503, {"status": "failed"})
         assert "3 tensors are missing" in caplog.text
 
 
@@ -455,3 +456,15 @@ class TestSettings:
     def test_settings_that_cannot_work(self, backend, changes, message) -> None:
         with pytest.raises(ConfigurationError, match=message):
             create_app(backend, **changes)
+
+    def test_no_policy_lets_requests_name_files(self, tmp_path) -> None:
+        for policy in (SourcePolicy.trusted(), SourcePolicy.agent(roots=tmp_path), SourcePolicy.agent()):
+            allowed = ServerSettings(sources=policy, max_image_bytes=1000, max_image_pixels=500).source_policy
+            assert (allowed.paths, allowed.roots) == (False, None)
+            assert (allowed.max_bytes, allowed.max_pixels) == (1000, 500)
+            assert (allowed.schemes, allowed.public_only) == (policy.schemes, policy.public_only)
+
+    def test_private_addresses_are_allowed_on_request_only(self) -> None:
+        assert ServerSettings().source_policy.public_only
+        assert ServerSettings().source_policy.schemes == ("https",)
+        assert not ServerSettings(allow_private_addresses=True).source_policy.public_only

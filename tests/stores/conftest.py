@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
+import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +18,33 @@ from PIL import Image
 from tests.colours import AXES
 
 ROOT = Path(__file__).parent.parent.parent
+PATIENCE_S = 300
+"""For the second process, which imports every store; it takes seconds on an idle machine."""
 
 
-@pytest.fixture
-def pictures(tmp_path: Path) -> list[str]:
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Paths of three pictures of equal size and different colour."""
-    paths = []
+    folder = tmp_path_factory.mktemp("pictures")
     for name, colour in AXES.items():
-        path = tmp_path / f"{name}.png"
-        Image.new("RGB", (12, 10), colour).save(path)
-        paths.append(str(path))
-    return paths
+        Image.new("RGB", (12, 10), colour).save(folder / f"{name}.png")
+    return [str(folder / f"{name}.png") for name in AXES]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def texts() -> list[str]:
     return ["a green meadow", "a blue lake"]
 
 
 @pytest.fixture
-def reopened() -> Callable[..., dict[str, list[str]]]:
-    """`reopened(framework, store, place, picture)`: what another process finds there."""
+def reopened() -> Callable[..., dict[str, Any]]:
+    """`reopened(framework, picture, {store: place})`: what another process finds in each of the stores."""
 
-    def ask(*arguments: str) -> dict[str, list[str]]:
-        command = [sys.executable, "-m", "tests.stores.reopened", *arguments]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    def ask(framework: str, picture: str, places: dict[str, str]) -> dict[str, Any]:
+        command = [sys.executable, "-m", "tests.stores.reopened", framework, picture, json.dumps(places)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
-        found: dict[str, list[str]] = json.loads(done.stdout.splitlines()[-1])
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return found
 
     return ask
@@ -59,12 +61,22 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     server.cleanup()
 
 
-@pytest.fixture
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where the store under test keeps its data: a folder, or the address of a new database."""
-    if request.getfixturevalue("kind") != "postgres":
-        return str(tmp_path / "store")
-    server = request.getfixturevalue("postgres_server")
-    name = f"t{abs(hash(str(tmp_path))):x}"
-    server.psql(f"CREATE DATABASE {name};")
-    return str(server.get_uri(database=name))
+@pytest.fixture(scope="module")
+def new_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Where a store may keep its data: a folder, or the address of a new database."""
+
+    def make(kind: str) -> str:
+        folder = tmp_path_factory.mktemp(kind)
+        if kind != "postgres":
+            return str(folder / "store")
+        server = request.getfixturevalue("postgres_server")
+        name = f"t{uuid.uuid4().hex}"
+        server.psql(f"CREATE DATABASE {name};")
+        return str(server.get_uri(database=name))
+
+    return make
+
+
+def stores_here(stores: Mapping[str, Any]) -> list[str]:
+    """Names of the stores that can run: PostgreSQL comes with a package that has no wheel for the newest Pythons."""
+    return [name for name in sorted(stores) if name != "postgres" or importlib.util.find_spec("pgserver")]

@@ -88,6 +88,8 @@ def milvus(place: str, embeddings: Any) -> Iterator[VectorStore]:
     with closing(MilvusClient(uri)) as client:
         if client.has_collection(NAME):
             ours.check(client.describe_collection(NAME)["properties"], where=f"collection {NAME!r}")
+        # langchain-milvus 0.3.3 expects pymilvus to have registered its connection, which shares the client's alias
+        connections.connect(alias=client._using, uri=uri)
         store = Milvus(
             embeddings,
             collection_name=NAME,
@@ -96,9 +98,8 @@ def milvus(place: str, embeddings: Any) -> Iterator[VectorStore]:
             collection_properties={key: str(value) for key, value in ours.to_metadata().items()},
             auto_id=True,
         )
-        connections.connect(alias=store.alias, uri=uri)  # langchain-milvus 0.3.3 expects pymilvus to have done it
         yield store
-        connections.disconnect(store.alias)
+        connections.disconnect(client._using)
         store.client.close()
 
 

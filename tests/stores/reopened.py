@@ -1,6 +1,6 @@
-"""Ask a store that another process has filled: `python -m tests.stores.reopened FRAMEWORK STORE PLACE PICTURE`.
+"""Ask stores that another process has filled: `python -m tests.stores.reopened FRAMEWORK PICTURE PLACES`.
 
-Prints the answers as the last line, in JSON.
+`PLACES` is a JSON object of store and place. Prints the answers of each store as the last line, in JSON.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from tests.colours import ColourBackend
 
 
-def ask(framework: str, store: str, place: str, picture: str) -> dict[str, list[str]]:
+def ask(framework: str, picture: str, places: str) -> dict[str, dict[str, list[str]]]:
     embedding: Any
     stores: Any
     if framework == "langchain":
@@ -25,9 +25,11 @@ def ask(framework: str, store: str, place: str, picture: str) -> dict[str, list[
         from tests.stores import llama_index_stores as stores
 
         embedding = JinaClipEmbedding(backend=ColourBackend())
-    with stores.STORES[store](place, embedding) as opened:
-        answers: dict[str, list[str]] = stores.answers(opened, embedding, picture)
-        return answers
+    found: dict[str, dict[str, list[str]]] = {}
+    for store, place in json.loads(places).items():
+        with stores.STORES[store](place, embedding) as opened:
+            found[store] = stores.answers(opened, embedding, picture)
+    return found
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from jina_clip_integrations.errors import ConfigurationError
 from jina_clip_integrations.langchain import JinaClipEmbeddings
 from tests.colours import ColourBackend
+from tests.stores.conftest import stores_here
 from tests.stores.langchain_stores import STORES, answers, fill
 
 pytestmark = [
@@ -20,24 +22,44 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(params=sorted(STORES))
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+EXPECTED = {"text": ["a green meadow", "green"], "image": ["blue"]}
+"""What `answers` finds: green things by words, and the blue picture by itself."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def embeddings() -> JinaClipEmbeddings:
     return JinaClipEmbeddings(backend=ColourBackend())
 
 
-def test_texts_and_pictures_survive_a_new_process(
-    kind: str, place: str, embeddings: Any, texts: list[str], pictures: list[str], reopened: Callable[..., Any]
+@pytest.fixture(scope="module")
+def filled(new_place: Any, embeddings: Any, texts: list[str], pictures: list[str]) -> Callable[[str], str]:
+    """The place of a store with texts and pictures in it; each is filled once."""
+
+    @functools.cache
+    def fill_once(kind: str) -> str:
+        place: str = new_place(kind)
+        fill(STORES[kind], place, embeddings, texts, pictures)
+        return place
+
+    return fill_once
+
+
+@pytest.mark.parametrize("kind", sorted(STORES))
+def test_words_and_pictures_find_texts_and_pictures(
+    kind: str, filled: Callable[[str], str], embeddings: Any, pictures: list[str]
 ) -> None:
-    fill(STORES[kind], place, embeddings, texts, pictures)
-    expected = {"text": ["a green meadow", "green"], "image": ["blue"]}
-    with STORES[kind](place, embeddings) as store:
-        assert answers(store, embeddings, pictures[2]) == expected
-    assert reopened("langchain", kind, place, pictures[2]) == expected
+    with STORES[kind](filled(kind), embeddings) as opened:
+        assert answers(opened, embeddings, pictures[2]) == EXPECTED
+
+
+@pytest.mark.parametrize("kind", sorted(STORES))
+def test_a_store_of_another_model_or_width_is_refused(kind: str, filled: Callable[[str], str]) -> None:
     for other in (ColourBackend(dimensions=4), ColourBackend(model="other", spec=None)):
-        with pytest.raises(ConfigurationError, match="cannot be compared"):
-            STORES[kind](place, JinaClipEmbeddings(backend=other)).__enter__()
+        refused = STORES[kind](filled(kind), JinaClipEmbeddings(backend=other))
+        with pytest.raises(ConfigurationError, match=r"fake, 8 dimensions.*cannot be compared"):
+            refused.__enter__()
+
+
+def test_a_new_process_finds_the_same(filled: Any, pictures: list[str], reopened: Callable[..., Any]) -> None:
+    places = {kind: filled(kind) for kind in stores_here(STORES)}
+    assert reopened("langchain", pictures[2], places) == dict.fromkeys(places, EXPECTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from jina_clip_integrations.errors import ConfigurationError
 from jina_clip_integrations.llama_index import JinaClipEmbedding
 from tests.colours import ColourBackend
+from tests.stores.conftest import stores_here
 from tests.stores.llama_index_stores import STORES, answers, fill
 
 pytestmark = [
@@ -20,24 +22,44 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(params=sorted(STORES))
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+EXPECTED = {"text": ["a green meadow", "green"], "image": ["blue"]}
+"""What `answers` finds: green things by words, and the blue picture by itself."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def embedding() -> JinaClipEmbedding:
     return JinaClipEmbedding(backend=ColourBackend())
 
 
-def test_texts_and_pictures_survive_a_new_process(
-    kind: str, place: str, embedding: Any, texts: list[str], pictures: list[str], reopened: Callable[..., Any]
+@pytest.fixture(scope="module")
+def filled(new_place: Any, embedding: Any, texts: list[str], pictures: list[str]) -> Callable[[str], str]:
+    """The place of a store with texts and pictures in it; each is filled once."""
+
+    @functools.cache
+    def fill_once(kind: str) -> str:
+        place: str = new_place(kind)
+        fill(STORES[kind], place, embedding, texts, pictures)
+        return place
+
+    return fill_once
+
+
+@pytest.mark.parametrize("kind", sorted(STORES))
+def test_words_and_pictures_find_texts_and_pictures(
+    kind: str, filled: Callable[[str], str], embedding: Any, pictures: list[str]
 ) -> None:
-    fill(STORES[kind], place, embedding, texts, pictures)
-    expected = {"text": ["a green meadow", "green"], "image": ["blue"]}
-    with STORES[kind](place, embedding) as opened:
-        assert answers(opened, embedding, pictures[2]) == expected
-    assert reopened("llama_index", kind, place, pictures[2]) == expected
+    with STORES[kind](filled(kind), embedding) as opened:
+        assert answers(opened, embedding, pictures[2]) == EXPECTED
+
+
+@pytest.mark.parametrize("kind", sorted(STORES))
+def test_a_store_of_another_model_or_width_is_refused(kind: str, filled: Callable[[str], str]) -> None:
     for other in (ColourBackend(dimensions=4), ColourBackend(model="other", spec=None)):
-        with pytest.raises(ConfigurationError, match="cannot be compared"):
-            STORES[kind](place, JinaClipEmbedding(backend=other)).__enter__()
+        refused = STORES[kind](filled(kind), JinaClipEmbedding(backend=other))
+        with pytest.raises(ConfigurationError, match=r"fake, 8 dimensions.*cannot be compared"):
+            refused.__enter__()
+
+
+def test_a_new_process_finds_the_same(filled: Any, pictures: list[str], reopened: Callable[..., Any]) -> None:
+    places = {kind: filled(kind) for kind in stores_here(STORES)}
+    assert reopened("llama_index", pictures[2], places) == dict.fromkeys(places, EXPECTED)

@@ -1,0 +1,46 @@
+"""The image methods of LangChain's Chroma class, which call `embed_image(uris=...)`."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import chromadb
+import pytest
+from langchain_chroma import Chroma
+
+from jina_clip_integrations.langchain import JinaClipEmbeddings
+from tests.colours import ColourBackend
+
+
+@pytest.fixture
+def store(tmp_path: Path, pictures: list[str]) -> Chroma:
+    settings = chromadb.Settings(anonymized_telemetry=False)
+    client = chromadb.PersistentClient(str(tmp_path / "chroma"), settings=settings)
+    opened = Chroma(
+        "pictures",
+        JinaClipEmbeddings(backend=ColourBackend()),
+        client=client,
+        collection_metadata={"hnsw:space": "cosine"},
+    )
+    opened.add_images(pictures, metadatas=[{"uri": path} for path in pictures])
+    return opened
+
+
+def uris(found: list[Any]) -> list[str]:
+    return [Path(document.metadata["uri"]).stem for document in found]
+
+
+@pytest.mark.parametrize("colour", ["red", "green", "blue"])
+def test_words_and_pictures_find_pictures(store: Chroma, pictures: list[str], colour: str) -> None:
+    path = next(path for path in pictures if Path(path).stem == colour)
+    assert uris(store.similarity_search(f"something {colour}", k=1)) == [colour]
+    [found] = store.similarity_search_by_image(path, k=1)
+    assert uris([found]) == [colour]
+    assert base64.b64decode(found.page_content) == Path(path).read_bytes()
+
+
+def test_without_metadata_too(store: Chroma, pictures: list[str]) -> None:
+    assert len(store.add_images(pictures[:2])) == 2
+    assert len(store.get()["ids"]) == 5
