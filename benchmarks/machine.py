@@ -13,13 +13,14 @@ PACKAGES = ("torch", "transformers", "safetensors")
 
 
 def describe() -> str:
-    """Processor, memory and versions, in one line."""
+    """Date, processor, memory, how busy the machine was at the start, and versions, in one line."""
     cpu = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     memory = re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text(encoding="utf-8"))
+    gib = int(memory[1]) / 2**20 if memory else 0
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return (
         f"{date.today()}, {cpu[1] if cpu else platform.processor()}, {len(os.sched_getaffinity(0))} processors, "
-        f"{int(memory[1]) / 2**20 if memory else 0:.0f} GiB, Python {platform.python_version()}, {packages}"
+        f"{gib:.0f} GiB, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}, {packages}"
     )
 
 

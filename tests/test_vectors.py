@@ -6,16 +6,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from jina_clip_integrations.vectors import finish, normalize, pack_bits, similarity
 
 numbers = st.floats(-1e3, 1e3, width=32, allow_subnormal=False)
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no error
 rows = arrays(np.float32, st.tuples(st.integers(0, 6), st.integers(1, 12)), elements=numbers)
 
 
+@unhurried
 @given(rows)
 def test_unit_length(vectors: Any) -> None:
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
@@ -24,6 +26,7 @@ def test_unit_length(vectors: Any) -> None:
     assert normalize(vectors).dtype == np.float32
 
 
+@unhurried
 @given(rows)
 def test_a_second_time_changes_no_bit(vectors: Any) -> None:
     once = normalize(vectors)
@@ -32,6 +35,7 @@ def test_a_second_time_changes_no_bit(vectors: Any) -> None:
     np.testing.assert_array_equal(again[long_enough], once[long_enough])
 
 
+@unhurried
 @given(rows, st.integers(1, 12))
 def test_cutting_comes_first(vectors: Any, dimensions: int) -> None:
     cut = vectors[:, :dimensions].astype(np.float64)

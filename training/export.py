@@ -74,9 +74,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, default=CACHE / "run")
     parser.add_argument("--folder", type=Path, default=DEMO_DATA / "model")
-    parser.add_argument("--raw", action="store_true", help="the last weights instead of the averaged ones")
+    parser.add_argument("--average", action="store_true", help="the averaged weights, better before the run has ended")
     args = parser.parse_args()
-    export(trained_model(args.run, not args.raw), args.folder)
+    export(trained_model(args.run, args.average), args.folder)
     for path in sorted(args.folder.iterdir()):
         print(f"{path.stat().st_size:>9,} {path.name}")
 

@@ -23,7 +23,7 @@ EXTRAS = {
     "llama-index": ("llama-index-core",),
     "qdrant": ("qdrant-client",),
     "parquet": ("pyarrow",),
-    "serve": ("fastapi", "uvicorn"),
+    "serve": ("fastapi", "uvicorn", "prometheus-client"),
     "aws": ("boto3",),
 }
 """Extra to the distributions that it brings, as in pyproject.toml."""
