@@ -3,7 +3,7 @@
     python benchmarks/load.py [--write benchmarks/results/load.md]
 
 Each case runs in a process of its own, on a checkpoint of the published size with random weights (seed 0). Private
-memory is what the process alone occupies (`Anonymous` in /proc/self/smaps_rollup), so the file's own pages, which the
+memory is what the process alone occupies (`RssAnon` in /proc/self/status), so the file's own pages, which the
 system shares and takes back at will, do not count. Linux only.
 """
 

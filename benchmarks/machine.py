@@ -25,7 +25,11 @@ def describe() -> str:
 
 
 def private_bytes() -> int:
-    """Memory that this process alone occupies: anonymous pages, as opposed to pages of files."""
-    rollup = Path("/proc/self/smaps_rollup").read_text(encoding="ascii")
-    found = re.search(r"^Anonymous:\s*(\d+) kB", rollup, re.MULTILINE)
+    """Memory that this process alone occupies: anonymous pages, as opposed to pages of files.
+
+    `RssAnon` in /proc/self/status is a counter that costs nothing to read; `Anonymous` in /proc/self/smaps_rollup is
+    the same figure counted page by page, which would slow down what is measured.
+    """
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    found = re.search(r"^RssAnon:\s*(\d+) kB", status, re.MULTILINE)
     return int(found[1]) * 1024 if found else 0

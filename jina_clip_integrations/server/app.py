@@ -95,8 +95,7 @@ class Routes:
                 rows, lambda: invocations_body(rows, ids=wanted.ids, spent=spent, parameters=wanted.parameters)
             )
 
-        if not is_csv:
-            return await self._serve(request, answer)
+        return await self._serve(request, answer, is_csv=is_csv)
 
     async def _invocation(self, body: bytes, *, is_csv: bool) -> Invocation:
         if not is_csv:

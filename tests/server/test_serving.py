@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import functools
 import http.server
@@ -145,6 +146,15 @@ class TestDraining:
             assert [answer.result().status_code for answer in answers] == [200] * 4
         serving.thread.join(timeout=10)
         assert not serving.thread.is_alive()
+
+    async def test_stopping_waits_for_what_was_taken_in(self, client_of, backend, until) -> None:
+        async with client_of(backend, batch_wait_s=60) as client:
+            service = client.app.state.service
+            pending = [asyncio.ensure_future(client.post("/v1/embeddings", json=ask(f"text {n}"))) for n in range(3)]
+            await until(lambda: service.batcher.waiting == 3)
+            await asyncio.wait_for(service.stop(), 5)
+            assert [(await one).status_code for one in pending] == [200] * 3
+            assert (await client.post("/v1/embeddings", json=ask("late"))).status_code == 503
 
     def test_new_requests_on_open_connections_are_turned_away(self, serve, backend) -> None:
         serving = serve(backend)

@@ -41,6 +41,7 @@ def reopened() -> Callable[..., dict[str, Any]]:
     """`reopened(framework, picture, {store: place})`: what another process finds in each of the stores."""
 
     def ask(framework: str, picture: str, places: dict[str, str]) -> dict[str, Any]:
+        release_milvus()
         command = [sys.executable, "-m", "tests.stores.reopened", framework, picture, json.dumps(places)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
@@ -48,6 +49,13 @@ def reopened() -> Callable[..., dict[str, Any]]:
         return found
 
     return ask
+
+
+def release_milvus() -> None:
+    """Let another process open what Milvus Lite holds here: closing the client does not unlock its file."""
+    from milvus_lite.server_manager import server_manager_instance
+
+    server_manager_instance.release_all()
 
 
 @pytest.fixture(scope="session")
