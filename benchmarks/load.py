@@ -71,6 +71,7 @@ def report() -> str:
         "",
         "Random weights of the published size and type, files in the page cache. Memory is private memory beyond what",
         "the process had with PyTorch and transformers imported; the ratio is peak to weights.",
+        "Where the load exceeds the number of processors, the times are upper bounds; memory does not depend on it.",
         "",
         "| model | file | in memory | weights | time | processor time | peak | afterwards | ratio |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",

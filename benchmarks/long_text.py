@@ -72,6 +72,7 @@ def report() -> str:
         "",
         "Full-size text towers with random weights. Memory is the peak of private memory above the loaded model's.",
         "All heads' scores at once would take 3.2 GB (v1) or 4.3 GB (v2) of float32 per layer.",
+        "Where the load exceeds the number of processors, the times are upper bounds; memory does not depend on it.",
         "",
         "| model | type | time | processor time | memory above the weights |",
         "| --- | --- | ---: | ---: | ---: |",

@@ -177,7 +177,7 @@ def measure_quality(encoder: JinaClipEncoder, pictures: Vectors, sizes: Sequence
 
 def show(out: Output, asked: Sequence[Asked], facts: Facts) -> None:
     """The answers for people."""
-    out.line(f"{NOT_THE_WEIGHTS}: {facts.size_line()}, embedded in {facts.embedding_s:.1f} s.")
+    out.line(f"{NOT_THE_WEIGHTS}: {facts.size_line()}.")
     for one in asked:
         out.line()
         out.line(one.question.heading())

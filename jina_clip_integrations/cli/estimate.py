@@ -142,7 +142,9 @@ def saving(total: Share, pictures: int, usd_per_million: float) -> str:
 
 def dollars(amount: float) -> str:
     """A price with as many digits as it needs to be read: `$12.40`, `$0.0004`."""
-    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.2g}"
+    if amount >= 1 or amount == 0:
+        return f"${amount:,.2f}"
+    return f"${amount:.2g}" if amount >= 0.0001 else "<$0.0001"
 
 
 def price(text: str) -> float:

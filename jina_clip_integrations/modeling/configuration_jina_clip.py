@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from transformers import PretrainedConfig
 
 from ..errors import ConfigurationError
-from .text_settings import COUNTS, TEXT_MODELS, TextSettings, require_count
+from .text_settings import COUNTS, TEXT_MODELS, TextSettings, require_count, require_number
 
 _SETTING_NAMES = frozenset(f.name for f in fields(TextSettings))
 _BY_NAME = ("layer_norm_eps", *(name for name in COUNTS if name != "lora_rank"))
@@ -46,6 +46,8 @@ class JinaClipTextConfig(PretrainedConfig):  # type: ignore[misc]  # transformer
         proj_bias: bool = False,
         **kwargs: Any,
     ) -> None:
+        if not isinstance(hf_model_config_kwargs, Mapping | None):
+            raise ConfigurationError(f"hf_model_config_kwargs: a mapping expected, not {hf_model_config_kwargs!r}")
         named = {key: kwargs.pop(key) for key in _BY_NAME if key in kwargs}
         self.embed_dim = embed_dim
         self.hf_model_name_or_path = hf_model_name_or_path
@@ -197,6 +199,7 @@ class JinaClipVisionConfig(PretrainedConfig):  # type: ignore[misc]  # transform
         """Raise `ConfigurationError` unless this vision tower is the one implemented."""
         for name in ("embed_dim", "width", "image_size", "patch_size", "layers", "head_width", "pt_hw_seq_len"):
             require_count(f"vision_config.{name}", getattr(self, name))
+        require_number("vision_config.mlp_ratio", self.mlp_ratio)
         for name in ("qkv_bias", "rope_embeddings", "naive_swiglu", "subln"):
             _require(f"vision_config.{name}", getattr(self, name), True)
         for name in ("ls_init_value", "proj_type"):

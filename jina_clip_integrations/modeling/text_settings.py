@@ -28,7 +28,7 @@ class TextSettings:
     """What the text tower needs to know, after the overrides of `hf_model_config_kwargs`.
 
     Raises:
-        ConfigurationError: a size is not a positive integer.
+        ConfigurationError: a size is not a positive integer, or a factor not a positive number.
     """
 
     position_embedding_type: str
@@ -57,6 +57,8 @@ class TextSettings:
     def __post_init__(self) -> None:
         for name in COUNTS:
             require_count(f"text_config.hf_model_config_kwargs.{name}", getattr(self, name))
+        for name in ("layer_norm_eps", "rotary_emb_base", "lora_alpha"):
+            require_number(f"text_config.hf_model_config_kwargs.{name}", getattr(self, name))
         object.__setattr__(self, "lora_adaptations", tuple(self.lora_adaptations or ()))
         object.__setattr__(self, "task_instructions", dict(self.task_instructions or {}))
 
@@ -113,3 +115,9 @@ def require_count(name: str, value: object) -> None:
     """Raise `ConfigurationError`, naming the setting, unless `value` is a positive integer."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigurationError(f"{name}: a positive integer expected, not {value!r}")
+
+
+def require_number(name: str, value: object) -> None:
+    """Raise `ConfigurationError`, naming the setting, unless `value` is a positive number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise ConfigurationError(f"{name}: a positive number expected, not {value!r}")
