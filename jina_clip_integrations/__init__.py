@@ -41,7 +41,7 @@ _ROOMS = {
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 
-__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604  # names of the table above
+__all__ = ["__version__", *sorted(_HOME)]
 
 if TYPE_CHECKING:
     from .backends.api import ApiBackend as ApiBackend

@@ -1,4 +1,4 @@
-"""Fixtures that every test room shares. The network is blocked except for loopback (see `addopts` in pyproject.toml)."""
+"""Fixtures that every test room shares. The network is blocked but for loopback (`addopts` in pyproject.toml)."""
 
 from __future__ import annotations
 

@@ -47,7 +47,9 @@ class JinaClipTextConfig(PretrainedConfig):  # type: ignore[misc]  # transformer
         **kwargs: Any,
     ) -> None:
         if not isinstance(hf_model_config_kwargs, Mapping | None):
-            raise ConfigurationError(f"hf_model_config_kwargs: a mapping expected, not {hf_model_config_kwargs!r}")
+            raise ConfigurationError(
+                f"text_config.hf_model_config_kwargs: a mapping expected, not {hf_model_config_kwargs!r}"
+            )
         named = {key: kwargs.pop(key) for key in _BY_NAME if key in kwargs}
         self.embed_dim = embed_dim
         self.hf_model_name_or_path = hf_model_name_or_path

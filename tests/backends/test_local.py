@@ -11,6 +11,7 @@ import pickle
 import shutil
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ class TestVectors:
     @pytest.mark.filterwarnings("ignore:.*were cut:UserWarning")
     def test_a_task_puts_its_instruction_in_front(self, golden: Golden, face: str) -> None:
         if "retrieval.query" not in golden.facts["tasks"]:
-            with pytest.raises(ConfigurationError, match="unknown task 'retrieval.query'"):
+            with pytest.raises(ConfigurationError, match=r"unknown task 'retrieval\.query'"):
                 run(golden.backend, golden.texts(task="retrieval.query"), face)
             return
         result = run(golden.backend, golden.texts(task="retrieval.query"), face)
@@ -134,9 +135,11 @@ class TestBatching:
         np.testing.assert_allclose(_unit(pictures.vectors), golden.arrays["images.normalized"], atol=2e-5, rtol=0)
 
     def test_one_warning_counts_the_cut_texts(self, golden: Golden) -> None:
-        with LocalBackend(golden.folder, dtype="float32", device="cpu", max_length=8) as backend:
-            with pytest.warns(UserWarning) as caught:
-                backend.embed(Batch(modality="text", texts=["word " * 50, "a", "word " * 60]))
+        texts = Batch(modality="text", texts=["word " * 50, "a", "word " * 60])
+        backend = LocalBackend(golden.folder, dtype="float32", device="cpu", max_length=8)
+        with backend, warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            backend.embed(texts)
         assert [str(w.message) for w in caught] == ["2 of 3 texts were longer than max_length=8 tokens and were cut"]
 
     def test_several_workers_keep_the_order(self, golden: Golden) -> None:
@@ -155,9 +158,8 @@ class TestBadInput:
 
     def test_a_bad_picture_is_named_and_those_before_it_are_kept(self, golden: Golden, with_a_bad_one: Batch) -> None:
         finished: list[int] = []
-        with pytest.raises(ImageError, match="broken.png") as caught:
-            for result in golden.backend.stream(with_a_bad_one):
-                finished += result.positions or []
+        with pytest.raises(ImageError, match=r"broken\.png") as caught:
+            finished.extend(p for result in golden.backend.stream(with_a_bad_one) for p in result.positions or [])
         assert caught.value.index == 3
         assert finished == [0, 1, 2]
 
@@ -299,7 +301,7 @@ class TestCheckpoints:
 
     def test_another_kind_of_model(self, tmp_path: Path) -> None:
         (tmp_path / "config.json").write_text('{"model_type": "clip"}')
-        with pytest.raises(CheckpointError, match="not a Jina CLIP checkpoint.*'clip'"):
+        with pytest.raises(CheckpointError, match=r"not a Jina CLIP checkpoint.*'clip'"):
             LocalBackend(tmp_path)
 
     def test_a_config_that_is_no_json(self, tmp_path: Path) -> None:

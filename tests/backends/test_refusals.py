@@ -71,9 +71,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("status", "code", "cls", "retried"), CODES)
-def test_code_and_status(
-    shape: str, status: int, code: str | None, cls: type[errors.ApiError], retried: bool
-) -> None:
+def test_code_and_status(shape: str, status: int, code: str | None, cls: type[errors.ApiError], retried: bool) -> None:
     refusal = refusal_of(status, SHAPES[shape](code))
     error = refusal.error("example.org", 3.0)
     assert type(error) is cls
