@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .errors import ImageError
 from .locks import SharedLock
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 ORIENTATION_TAG = 0x0112
 """The EXIF tag that says how the camera was held."""
+
+REFUSED_FORMATS = frozenset({"EPS"})
+"""What Pillow decodes by starting another program (PostScript, through Ghostscript): never for a picture of a user."""
 
 _UPRIGHT = {
     2: "FLIP_LEFT_RIGHT",
@@ -47,6 +50,15 @@ def as_rgb(image: PIL.Image.Image, *, upright: bool, borrowed: bool = False) -> 
         image = image.copy() if borrowed else image
         del image.info["transparency"]
     return image.convert("RGB")
+
+
+def open_header(stream: BinaryIO) -> PIL.Image.Image:
+    """Open a file without decoding it. Raises what Pillow raises; PostScript counts as no picture."""
+    import PIL.Image
+
+    with quiet_pillow():
+        PIL.Image.init()  # all formats, those of plug-ins too
+        return PIL.Image.open(stream, formats=[name for name in PIL.Image.ID if name not in REFUSED_FORMATS])
 
 
 def upright_size(image: PIL.Image.Image, *, upright: bool) -> tuple[int, int]:
@@ -81,6 +93,8 @@ def what_it_is(head: bytes) -> str:
         return "an empty file"
     if start.startswith((b"<!", b"<html", b"<?xml", b"<svg")):
         return "HTML, XML or SVG, not a picture made of pixels"
+    if start.startswith(b"%!ps") or head.startswith(b"\xc5\xd0\xd3\xc6"):
+        return "PostScript, which would need another program to run; convert it to PNG"
     if head[4:8] == b"ftyp":
         return "HEIF, AVIF or video, which this Pillow does not read; convert it to JPEG or PNG"
     if head.startswith(b"version https://git-lfs"):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from .decoding import as_rgb, quiet_pillow, reason, upright_size, what_it_is
+from .decoding import as_rgb, open_header, reason, upright_size, what_it_is
 from .errors import ImageError
 
 if TYPE_CHECKING:
@@ -211,11 +211,10 @@ class EncodedPicture(InputPicture):
 
     @contextmanager
     def _header(self, stream: BinaryIO) -> Iterator[PIL.Image.Image]:
-        import PIL.Image
+        import PIL
 
         try:
-            with quiet_pillow():
-                image = PIL.Image.open(stream)
+            image = open_header(stream)
         except PIL.UnidentifiedImageError as error:
             stream.seek(0)
             raise ImageError(f"{self.label}: {what_it_is(stream.read(64))}") from error

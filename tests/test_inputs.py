@@ -442,3 +442,11 @@ def test_broken_exif_does_not_make_a_broken_picture() -> None:
 def test_kinds_of_pictures() -> None:
     assert isinstance(Reader().picture(PIXELS), PixelPicture)
     assert isinstance(Reader().picture(PNG), EncodedPicture)
+
+
+def test_postscript_is_never_handed_to_another_program(tmp_path: Path) -> None:
+    picture = tmp_path / "drawing.eps"
+    Image.new("RGB", (8, 8)).save(picture, "EPS")
+    parsed = Reader(sources=SourcePolicy.trusted(), upright=True).picture(picture)
+    with pytest.raises(ImageError, match=r"drawing\.eps: PostScript, which would need another program"):
+        parsed.open()

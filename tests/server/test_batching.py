@@ -255,5 +255,5 @@ async def settle_until(condition: object) -> None:
     for _ in range(10_000):
         if condition():  # type: ignore[operator]
             return
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.001)
     raise AssertionError("waited in vain")

@@ -119,6 +119,7 @@ def milvus(place: str, embedding: JinaClipEmbedding) -> Iterator[Opened]:
         if is_new:
             facts = {key: str(value) for key, value in ours.to_metadata().items()}
             client.alter_collection_properties(NAME, properties=facts)
+        store.client.load_collection(NAME)  # a collection that was opened again is not searched before it is loaded
         yield over(store, embedding)
         store.client.close()
 
