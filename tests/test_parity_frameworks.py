@@ -1,0 +1,159 @@
+"""Same model, same vectors, through both frameworks' classes: on this machine and over the API from our own server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from jina_clip_integrations import ImageError, LocalBackend
+from jina_clip_integrations.langchain import JinaClipEmbeddings
+from jina_clip_integrations.llama_index import JinaClipEmbedding
+from jina_clip_integrations.server import create_app
+from jina_clip_integrations.vectors import finish
+from tests.faces import both_faces
+from tests.serving import Serving
+
+NEAR = 2e-5
+"""The golden files' own tolerance: batches of another shape add up in another order."""
+
+FOLDER = Path(__file__).parent / "golden" / "v2"
+QUERY_TASK = "retrieval.query"
+
+
+@dataclass(frozen=True)
+class Framework:
+    """A class and what it calls its methods."""
+
+    make: Callable[..., Any]
+    texts: str
+    query: str
+    images: str
+    image: str
+
+
+FRAMEWORKS = {
+    "langchain": Framework(JinaClipEmbeddings, "embed_documents", "embed_query", "embed_images", "embed_image"),
+    "llama_index": Framework(
+        JinaClipEmbedding,
+        "get_text_embedding_batch",
+        "get_query_embedding",
+        "get_image_embedding_batch",
+        "get_image_embedding",
+    ),
+}
+WAYS = ["local", "api"]
+
+
+@dataclass(frozen=True)
+class Golden:
+    """The tiny v2 checkpoint, what it must give, and a server of it."""
+
+    backend: LocalBackend
+    texts: list[str]
+    pictures: list[str]
+    rows: dict[str, np.ndarray]
+    serving: Serving
+
+    def expected(self, kind: str, dimensions: int | None) -> np.ndarray:
+        return finish(self.rows[kind], dimensions=dimensions, unit=True)
+
+
+@pytest.fixture(scope="module")
+def golden() -> Iterator[Golden]:
+    assert (FOLDER / "golden.safetensors").is_file(), f"golden fixtures are missing: {FOLDER}"
+    facts = json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))
+    arrays = load_file(FOLDER / "golden.safetensors")
+    photos = [n for n, row in enumerate(facts["images"]) if "exif" not in row["file"]]  # golden rows ignore EXIF
+    with LocalBackend(FOLDER, dtype="float32", device="cpu", max_length=512) as backend:
+        lengths = backend.count_tokens(facts["texts"], task=QUERY_TASK)
+        short = [n for n, length in enumerate(lengths) if length <= backend.max_length]
+        rows = {task: arrays[f"text.{task}.raw"][short] for task in ("none", QUERY_TASK)}
+        rows["image"] = arrays["images.raw"][photos]
+        pictures = [str(FOLDER / facts["images"][n]["file"]) for n in photos]
+        serving = Serving(create_app(backend))
+        serving.start()
+        yield Golden(backend, [facts["texts"][n] for n in short], pictures, rows, serving)
+        serving.stop()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One object of a framework's class, called by what its methods do, in one face."""
+
+    model: Any
+    framework: Framework
+    face: Callable[[Any], Any]
+
+    def __call__(self, what: str, argument: Any) -> Any:
+        return getattr(self.face(self.model), getattr(self.framework, what))(argument)
+
+
+@pytest.fixture(params=list(FRAMEWORKS))
+def ask(
+    request: pytest.FixtureRequest, golden: Golden, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Any]]:
+    """`ask(way, face, 16)("texts", […])`: the class of one framework, with its model here or behind the server."""
+    framework = FRAMEWORKS[request.param]
+    monkeypatch.setattr("jina_clip_integrations.backends.api.find_model", lambda name: golden.backend.spec)
+    places: dict[str, dict[str, Any]] = {
+        "local": {"model": str(FOLDER), "device": "cpu", "dtype": "float32", "max_length": 512},
+        "api": {"model": "v2", "base_url": f"{golden.serving.url}/v1", "batch_size": 5, "max_retries": 0},
+    }
+    opened: list[Any] = []
+
+    def make(way: str, face: Callable[[Any], Any], dimensions: int | None = None) -> Asked:
+        opened.append(framework.make(backend=way, dimensions=dimensions, **places[way]))
+        return Asked(opened[-1], framework, face)
+
+    yield make
+    for one in opened:
+        one.close()
+
+
+def near(vectors: Any, expected: np.ndarray) -> None:
+    rows = np.asarray(vectors)
+    assert rows.shape == expected.shape
+    np.testing.assert_allclose(rows, expected, atol=NEAR, rtol=0)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("dimensions", [None, 16])
+@both_faces
+class TestVectors:
+    """Every way gives the golden rows, and so both give the same."""
+
+    def test_of_texts(self, golden: Golden, ask, face, way: str, dimensions: int | None) -> None:
+        near(ask(way, face, dimensions)("texts", golden.texts), golden.expected("none", dimensions))
+
+    def test_of_queries(self, golden: Golden, ask, face, way: str, dimensions: int | None) -> None:
+        """With the model's query instruction, which either way knows of by itself."""
+        asked = ask(way, face, dimensions)
+        near([asked("query", text) for text in golden.texts[:4]], golden.expected(QUERY_TASK, dimensions)[:4])
+
+    def test_of_pictures(self, golden: Golden, ask, face, way: str, dimensions: int | None) -> None:
+        asked = ask(way, face, dimensions)
+        expected = golden.expected("image", dimensions)
+        near(asked("images", golden.pictures), expected)
+        near(asked("image", golden.pictures[1]), expected[1])
+
+    def test_in_the_order_of_the_caller(self, golden: Golden, ask, face, way: str, dimensions: int | None) -> None:
+        asked = ask(way, face, dimensions)
+        for what, kind, inputs in (("texts", "none", golden.texts), ("images", "image", golden.pictures)):
+            order = np.random.default_rng(5).permutation([*range(len(inputs)), *range(4)])
+            vectors = asked(what, [inputs[n] for n in order])
+            near(vectors, golden.expected(kind, dimensions)[order])
+
+
+@pytest.mark.parametrize("way", WAYS)
+@both_faces
+def test_a_bad_picture_is_named_by_its_place(golden: Golden, ask, face, way: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        ask(way, face)("images", [golden.pictures[0], golden.pictures[1], b"no picture", golden.pictures[2]])
+    assert caught.value.index == 2
