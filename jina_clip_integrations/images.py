@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,6 @@ from .errors import ConfigurationError, ImageError
 
 if TYPE_CHECKING:
     from PIL import Image
-
-ResizeMode: TypeAlias = Literal["shortest", "longest", "squash"]
-"""How a picture becomes a square: crop the centre (as published), pad to the full picture, or distort."""
 
 IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)
 IMAGE_STD = (0.26862954, 0.26130258, 0.27577711)

@@ -11,9 +11,6 @@ from ..errors import ConfigurationError, require_extra
 from ..settings import ApiSettings, LocalSettings, option_names, reject_unknown
 from .base import EmbeddingBackend
 
-BACKEND_NAMES = ("api", "local")
-"""Backends that can be chosen by name."""
-
 
 def create_backend(backend: str, model: str, options: Mapping[str, Any]) -> EmbeddingBackend:
     """The backend called `backend` (`api` or `local`) for `model`; `options` are its keyword arguments.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..ranking import reciprocal_rank_fusion
 from ..types import Modality, Vectors
 from .identity import ModelMark, check_same_model, mark_of
 from .index import add_store_options
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from ..encoder import JinaClipEncoder
 
 SNIPPET_CHARACTERS = 100
-FUSION_OFFSET = 60
-"""Reciprocal rank fusion adds 1 / (60 + rank); 60 is the constant of the paper that proposed it (Cormack, 2009)."""
 
 KINDS: dict[str, Modality] = {"pictures": "image", "texts": "text"}
 
@@ -90,8 +89,7 @@ def query_vector(encoder: JinaClipEncoder, query: str | None, image: str | None)
 
 def fuse(lists: Sequence[Sequence[Found]], *, top: int) -> list[Found]:
     """One list out of several by reciprocal rank, since the scores of different modalities do not compare."""
-    ranked = [(1 / (FUSION_OFFSET + rank), found) for answers in lists for rank, found in enumerate(answers, 1)]
-    return [found for _, found in sorted(ranked, key=lambda pair: -pair[0])][:top]
+    return [fused.id for fused in reciprocal_rank_fusion(lists)][:top]
 
 
 def show(out: Output, lists: dict[str, list[Found]], args: argparse.Namespace) -> None:

@@ -13,8 +13,6 @@ from ..catalog import ModelSpec
 from .items import Item, read_items
 from .refusals import BadFieldsError, FieldError, RefusalError, bad_field, field_path, shown
 
-ENCODINGS = ("float", "base64", "binary", "ubinary")
-
 ALIASES = {
     "encoding_type": "embedding_type",
     "encoding_format": "embedding_type",
