@@ -1,6 +1,6 @@
 """How many vectors a second come out of the caches, alone and through the encoder.
 
-    python benchmarks/cache.py [--rows 50000] [--write benchmarks/results/cache.md]
+    python benchmarks/cache.py [--rows 50000] [--write]
 
 Full-width v2 rows (1,024 float32), keys of SHA-256 digests, read in random order (seed 0), best of three after one
 warm-up, one process. The encoder adds fingerprints, the cut to 512 dimensions, unit length and the caller's order.
@@ -8,14 +8,12 @@ warm-up, one process. The encoder adds fingerprints, the cut to 512 dimensions, 
 
 from __future__ import annotations
 
-import argparse
 import tempfile
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
-from machine import describe
+from reporting import Option, heading, run, table
+from timing import best_of, seconds
 
 from jina_clip_integrations import Batch, BatchResult, JinaClipEncoder
 from jina_clip_integrations.cache import DiskCache, EmbeddingCache, MemoryCache, text_digest, vector_key
@@ -35,23 +33,19 @@ class RandomBackend:
 
 def per_second(rows: int, work: Callable[[], object]) -> float:
     """Rows a second, best of three after one warm-up."""
-    work()
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return rows / min(times)
+    return rows / best_of(work)
 
 
 def store(cache: EmbeddingCache, rows: int) -> tuple[float, float]:
     """Rows a second written and read."""
     vectors = np.random.default_rng(0).standard_normal((ROWS_PER_CALL, WIDTH), dtype=np.float32)
     keys = [_key(f"text {number}") for number in range(rows)]
-    start = time.perf_counter()
-    for first in range(0, rows, ROWS_PER_CALL):
-        cache.set_many(dict(zip(keys[first : first + ROWS_PER_CALL], vectors, strict=False)))
-    written = rows / (time.perf_counter() - start)
+
+    def write() -> None:
+        for first in range(0, rows, ROWS_PER_CALL):
+            cache.set_many(dict(zip(keys[first : first + ROWS_PER_CALL], vectors, strict=False)))
+
+    written = rows / seconds(write)
     shuffled = [keys[number] for number in np.random.default_rng(0).permutation(rows)]
     return written, per_second(rows, lambda: cache.get_many(shuffled))
 
@@ -69,32 +63,16 @@ def through_the_encoder(cache: EmbeddingCache | None, rows: int) -> float:
 
 def report(rows: int) -> str:
     """The table, with the machine on top."""
-    lines = [
-        f"# Caches\n\n{describe()}. {rows:,} rows of {WIDTH} float32.\n",
-        "| cache | written / s | read / s | texts / s of `encode_text`, all hits |",
-        "| --- | ---: | ---: | ---: |",
-    ]
+    lines = []
     with tempfile.TemporaryDirectory() as folder:
         for cache in (MemoryCache(max_items=3 * rows), DiskCache(folder)):
-            written, read = store(cache, rows)
-            hits = through_the_encoder(cache, rows)
-            lines.append(f"| {type(cache).__name__} | {written:,.0f} | {read:,.0f} | {hits:,.0f} |")
+            figures = (*store(cache, rows), through_the_encoder(cache, rows))
+            lines.append((type(cache).__name__, *(f"{figure:,.0f}" for figure in figures)))
             cache.close()
-    lines.append(f"| none | | | {through_the_encoder(None, rows):,.0f} (random vectors made anew) |")
-    return "\n".join(lines) + "\n"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=50_000, help="vectors to write and read")
-    parser.add_argument("--write", type=Path, help="write the table there too")
-    options = parser.parse_args()
-    table = report(options.rows)
-    print(table)
-    if options.write is not None:
-        options.write.parent.mkdir(parents=True, exist_ok=True)
-        options.write.write_text(table, encoding="utf-8")
+    lines.append(("none", "", "", f"{through_the_encoder(None, rows):,.0f} (random vectors made anew)"))
+    columns = ("cache", ">written / s", ">read / s", ">texts / s of `encode_text`, all hits")
+    return f"{heading('Caches', __file__)}\n{rows:,} rows of {WIDTH} float32.\n\n{table(columns, lines)}"
 
 
 if __name__ == "__main__":
-    main()
+    run(report, doc=__doc__, rows=Option(50_000, "vectors to write and read"))

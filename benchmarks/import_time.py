@@ -1,6 +1,6 @@
 """How long importing takes, in fresh interpreters, and which packages it loads.
 
-    python benchmarks/import_time.py [--runs 15] [--write benchmarks/results/import_time.md]
+    python benchmarks/import_time.py [--runs 15] [--write]
 
 Every number is the median of `--runs` interpreters, measured inside each from before to after the statement, with a
 warm disk cache. The ratio is that to an interpreter which starts and imports nothing, so that two machines, or one
@@ -9,15 +9,13 @@ under load, can be compared. The promise is that the first line stays under 200 
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import subprocess
 import sys
-import time
-from pathlib import Path
 
-from machine import describe
+from reporting import Option, heading, run, table
+from timing import seconds
 
 STATEMENTS = (
     "import jina_clip_integrations",
@@ -46,40 +44,21 @@ def measure(statement: str, runs: int) -> tuple[float, list[str]]:
 
 def start_of_an_interpreter(runs: int) -> float:
     """Median seconds to start Python and end it again."""
-    times = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", "pass"], check=True)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    command = [sys.executable, "-c", "pass"]
+    return statistics.median(seconds(lambda: subprocess.run(command, check=True)) for _ in range(runs))
 
 
 def report(runs: int) -> str:
     """The table, with the machine on top."""
     bare = start_of_an_interpreter(runs)
-    rows = [(statement, *measure(statement, runs)) for statement in STATEMENTS]
-    lines = [
-        f"# Import time\n\n{describe()}. An interpreter that imports nothing: {bare * 1000:.0f} ms.\n",
-        "| statement | ms | ratio | loads |",
-        "| --- | ---: | ---: | --- |",
+    figures = [(statement, *measure(statement, runs)) for statement in STATEMENTS]
+    rows = [
+        (f"`{name}`", f"{took * 1000:.0f}", f"{took / bare:.2f}", ", ".join(loaded) or "-")
+        for name, took, loaded in figures
     ]
-    lines += [
-        f"| `{name}` | {s * 1000:.0f} | {s / bare:.2f} | {', '.join(loaded) or '-'} |" for name, s, loaded in rows
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=15, help="interpreters per statement")
-    parser.add_argument("--write", type=Path, help="write the table there too")
-    options = parser.parse_args()
-    table = report(options.runs)
-    print(table)
-    if options.write is not None:
-        options.write.parent.mkdir(parents=True, exist_ok=True)
-        options.write.write_text(table, encoding="utf-8")
+    note = f"An interpreter that imports nothing: {bare * 1000:.0f} ms."
+    return f"{heading('Import time', __file__)}\n{note}\n\n{table(('statement', '>ms', '>ratio', 'loads'), rows)}"
 
 
 if __name__ == "__main__":
-    main()
+    run(report, doc=__doc__, runs=Option(15, "interpreters per statement"))

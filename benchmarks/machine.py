@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import re
+import threading
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+from types import TracebackType
 
 PACKAGES = ("torch", "transformers", "safetensors")
 
@@ -33,3 +35,26 @@ def private_bytes() -> int:
     status = Path("/proc/self/status").read_text(encoding="ascii")
     found = re.search(r"^RssAnon:\s*(\d+) kB", status, re.MULTILINE)
     return int(found[1]) * 1024 if found else 0
+
+
+class PeakMemory:
+    """Private memory while a block runs, sampled every 2 ms: `start`, `peak` and `end` in bytes."""
+
+    def __enter__(self) -> PeakMemory:
+        self.start = self.peak = self.end = private_bytes()
+        self._done = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.002):
+            self.peak = max(self.peak, private_bytes())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        self._watcher.join()
+        self.end = private_bytes()
+        self.peak = max(self.peak, self.end)

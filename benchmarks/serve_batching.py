@@ -1,6 +1,6 @@
 """What dynamic batching brings: 32 clients that each ask for one text at a time, one after the other.
 
-    python benchmarks/serve_batching.py [--model FOLDER] [--seconds 5] [--write benchmarks/results/serve_batching.md]
+    python benchmarks/serve_batching.py [--model FOLDER] [--seconds 5] [--write]
 
 `jina-clip serve` runs in a process of its own, once as it is and once with `--max-batch 1 --max-running 1`, which
 answers request by request. The model is simulated: a call costs 20 ms and 0.2 ms per text, about what an accelerator
@@ -10,7 +10,6 @@ measured as well, on whatever device there is.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import http.client
 import json
@@ -27,11 +26,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
-from machine import describe
+from reporting import Option, heading, run, table
 
 from jina_clip_integrations.backends.base import Batch, BatchResult
 from jina_clip_integrations.catalog import JINA_CLIP_V2
@@ -40,6 +38,7 @@ CALL_S = 0.020
 INPUT_S = 0.0002
 CLIENTS = 32
 ONE_BY_ONE = ("--max-batch", "1", "--max-running", "1")
+COLUMNS = ("model", ">clients", "server", ">requests/s", ">median", ">95 %", ">inputs per call")
 
 
 class SimulatedModel:
@@ -68,6 +67,11 @@ class Figures:
     median_ms: float
     p95_ms: float
     inputs_per_call: float
+
+    def shown(self) -> tuple[str, ...]:
+        """As the report shows them."""
+        latencies = (f"{self.median_ms:.0f} ms", f"{self.p95_ms:.0f} ms")
+        return f"{self.requests_per_s:.0f}", *latencies, f"{self.inputs_per_call:.1f}"
 
 
 @contextmanager
@@ -160,23 +164,13 @@ def _calls(address: str) -> tuple[float, float]:
 
 
 def report(model: str | None, seconds: float) -> str:
-    """The whole table."""
-    lines = [
-        "# Dynamic batching of the server",
-        "",
-        f"`python benchmarks/serve_batching.py`, {describe()}.",
-        "",
-        f"One text per request, base64 answers, {seconds:g} s each. The simulated model takes {1000 * CALL_S:g} ms per",
-        f"call and {1000 * INPUT_S:g} ms per text. Clients and server share this machine's processors.",
-        "",
-        "| model | clients | server | requests/s | median | 95 % | inputs per call |",
-        "| --- | ---: | --- | ---: | ---: | ---: | ---: |",
-    ]
+    """The table, with the machine on top, and what batching brings."""
     cases: list[tuple[str, str, tuple[str, ...]]] = [
         ("simulated", JINA_CLIP_V2.name, ("--backend", "serve_batching:SimulatedModel"))
     ]
     if model:
         cases.append((Path(model).name, Path(model).name, ("--model", model)))
+    rows: list[tuple[object, ...]] = []
     ratios: list[str] = []
     for shown, name, options in cases:
         rates: dict[str, float] = {}
@@ -186,26 +180,21 @@ def report(model: str | None, seconds: float) -> str:
                     measure(address, model=name, clients=clients, seconds=min(1.0, seconds))  # to warm up
                     figures = measure(address, model=name, clients=clients, seconds=seconds)
                     rates[kind] = figures.requests_per_s
-                    lines.append(
-                        f"| {shown} | {clients} | {kind} | {figures.requests_per_s:.0f} | {figures.median_ms:.0f} ms "
-                        f"| {figures.p95_ms:.0f} ms | {figures.inputs_per_call:.1f} |"
-                    )
+                    rows.append((shown, clients, kind, *figures.shown()))
         ratio = rates["batching"] / rates["request by request"]
         ratios.append(f"{shown}: {CLIENTS} clients are served {ratio:.1f} times as fast with batching as without.")
-    return "\n".join([*lines, "", *ratios]) + "\n"
-
-
-def main(argv: Any = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="measure this checkpoint folder too")
-    parser.add_argument("--seconds", type=float, default=5.0, help="length of each measurement (default: 5)")
-    parser.add_argument("--write", type=Path, help="also write the report here")
-    args = parser.parse_args(argv)
-    text = report(args.model, args.seconds)
-    print(text)
-    if args.write:
-        args.write.write_text(text, encoding="utf-8")
+    notes = (
+        f"One text per request, base64 answers, {seconds:g} s each. The simulated model takes {1000 * CALL_S:g} ms\n"
+        f"per call and {1000 * INPUT_S:g} ms per text. Clients and server share this machine's processors.\n"
+    )
+    title = heading("Dynamic batching of the server", __file__)
+    return "\n".join([title, notes, table(COLUMNS, rows), *ratios])
 
 
 if __name__ == "__main__":
-    main()
+    run(
+        report,
+        doc=__doc__,
+        model=Option(None, "measure this checkpoint folder too"),
+        seconds=Option(5.0, "length of each measurement"),
+    )

@@ -1,0 +1,31 @@
+"""Seconds of a piece of work, and of two pieces in turns, so that what disturbs the machine disturbs both."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Seconds of one call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def best_of(work: Callable[[], object], *, runs: int = 3) -> float:
+    """Seconds of the fastest of some calls after one warm-up."""
+    work()
+    return min(seconds(work) for _ in range(runs))
+
+
+def in_turns(works: Mapping[str, Callable[[], object]], *, rounds: int = 5) -> dict[str, float]:
+    """Median seconds of several pieces of work that run one after the other, round by round, after one warm-up."""
+    for work in works.values():
+        work()
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(rounds):
+        for name, work in works.items():
+            times[name].append(seconds(work))
+    return {name: statistics.median(taken) for name, taken in times.items()}
