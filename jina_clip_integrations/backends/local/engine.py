@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,11 +21,29 @@ class Engine:
     """A loaded model in evaluation mode. One thread at a time computes on it."""
 
     def __init__(self, folder: Path, choice: DeviceChoice, *, attn_implementation: str, compile: bool) -> None:
+        dtype: torch.dtype = getattr(torch, choice.dtype)
+        with _no_progress_bar():
+            model = JinaClipModel.from_pretrained(folder, dtype=dtype, attn_implementation=attn_implementation)
+        self._take(model, choice, compile=compile)
+
+    @classmethod
+    def around(cls, model: JinaClipModel, choice: DeviceChoice, *, compile: bool = False) -> Engine:
+        """An engine that computes with a model in hand, which it moves to the device and type of `choice`."""
+        engine = cls.__new__(cls)
+        engine._take(model, choice, compile=compile)
+        return engine
+
+    def twin(self) -> Engine:
+        """A second engine with the same weights on the same device, for another thread.
+
+        The weights are only ever read, so they are shared. What an engine changes while it computes must not be.
+        """
+        return copy.copy(self)
+
+    def _take(self, model: JinaClipModel, choice: DeviceChoice, *, compile: bool) -> None:
         self.device = torch.device(choice.device)
         self.dtype: torch.dtype = getattr(torch, choice.dtype)
-        with _no_progress_bar():
-            model = JinaClipModel.from_pretrained(folder, dtype=self.dtype, attn_implementation=attn_implementation)
-        self.model = model.to(self.device).eval()
+        self.model = model.to(self.device, self.dtype).eval()
         text = model.config.text_config.settings
         self.embed_dim, self._pad_id = text.hidden_size, text.pad_token_id
         self.patches = model.config.vision_config.grid_size**2 + 1  # of one picture, with CLS
