@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 from machine import describe
 from numpy.typing import NDArray
-from random_checkpoint import CONFIGS
 from safetensors.numpy import load_file
 
 from jina_clip_integrations import JinaClipEncoder
 from jina_clip_integrations.modeling import JinaClipConfig, JinaClipImageProcessor, expected_tensors
+from jina_clip_integrations.modeling.published import PUBLISHED
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests" / "golden"
@@ -109,7 +109,7 @@ def manifest(version: str) -> bool:
         name: tuple(shape)
         for name, shape in json.loads((GOLDEN / f"tensors-{version}.json").read_text(encoding="utf-8")).items()
     }
-    expected = expected_tensors(JinaClipConfig(**CONFIGS[version]))
+    expected = expected_tensors(JinaClipConfig(**PUBLISHED[f"jina-clip-{version}"]))
     elements = sum(math.prod(shape) for shape in expected.values())
     fine = expected == published and elements == ELEMENTS[version]
     print(

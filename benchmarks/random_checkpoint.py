@@ -11,67 +11,18 @@ from typing import Any
 import torch
 
 from jina_clip_integrations.modeling import JinaClipConfig, expected_tensors
+from jina_clip_integrations.modeling.published import PUBLISHED
 
 TYPES = {"float32": ("F32", torch.float32), "bfloat16": ("BF16", torch.bfloat16)}
-
-CONFIGS: dict[str, dict[str, Any]] = {
-    "v1": {
-        "model_type": "jina_clip",
-        "architectures": ["JinaCLIPModel"],
-        "logit_scale_init_value": 2.6592,
-        "projection_dim": 768,
-        "torch_dtype": "float32",
-        "text_config": {
-            "embed_dim": 768,
-            "hf_model_config_kwargs": {"use_flash_attn": False},
-            "hf_model_name_or_path": "jinaai/jina-bert-flash-implementation",
-            "model_type": "jina_clip_text",
-            "pooler_type": "mean_pooler",
-        },
-        "vision_config": {
-            "embed_dim": 768, "head_width": 64, "image_size": 224, "intp_freq": False, "layers": 12,
-            "mlp_ratio": 2.6667, "model_type": "jina_clip_vision", "naive_swiglu": True, "patch_size": 16,
-            "pt_hw_seq_len": 14, "qkv_bias": True, "rope_embeddings": True, "subln": True, "width": 768,
-        },
-    },
-    "v2": {
-        "model_type": "jina_clip",
-        "architectures": ["JinaCLIPModel"],
-        "logit_scale_init_value": 2.6592,
-        "matryoshka_dimensions": [32, 64, 128, 256, 512, 768, 1024],
-        "projection_dim": 1024,
-        "torch_dtype": "bfloat16",
-        "text_config": {
-            "default_lora_task": "retrieval.query",
-            "embed_dim": 1024,
-            "hf_model_config_kwargs": {
-                "lora_adaptations": ["retrieval.query"],
-                "lora_alpha": 4,
-                "lora_rank": 4,
-                "task_instructions": {
-                    "retrieval.query": "Represent the query for retrieving evidence documents: "
-                },
-            },
-            "hf_model_name_or_path": "jinaai/jina-embeddings-v3",
-            "model_type": "jina_clip_text",
-            "pooler_type": "mean_pooler",
-        },
-        "vision_config": {
-            "embed_dim": 1024, "head_width": 64, "image_size": 512, "intp_freq": True, "layers": 24,
-            "mlp_ratio": 2.6667, "model_type": "jina_clip_vision", "naive_swiglu": True, "patch_size": 14,
-            "pt_hw_seq_len": 16, "qkv_bias": True, "rope_embeddings": True, "subln": True, "width": 1024,
-        },
-    },
-}  # fmt: skip
-"""The parts of the published `config.json` files that the models read."""
 
 
 def write_random_checkpoint(folder: Path, version: str, *, seed: int = 0) -> JinaClipConfig:
     """Write `config.json` and `model.safetensors` of `"v1"` (float32) or `"v2"` (bfloat16) with random weights."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(CONFIGS[version], indent=2), encoding="utf-8")
+    published = PUBLISHED[f"jina-clip-{version}"]
+    (folder / "config.json").write_text(json.dumps(published, indent=2), encoding="utf-8")
     config = JinaClipConfig.from_pretrained(folder)
-    code, dtype = TYPES[CONFIGS[version]["torch_dtype"]]
+    code, dtype = TYPES[published["torch_dtype"]]
     shapes = expected_tensors(config)
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
