@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 import warnings
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from contextlib import closing
@@ -17,6 +16,7 @@ import numpy as np
 
 from ...catalog import ModelSpec
 from ...errors import ConfigurationError, require_extra
+from ...locks import SharedLock
 from ...settings import Device, LocalSettings
 from ..base import Batch, BatchResult, collect
 from .batching import by_token_budget
@@ -49,8 +49,10 @@ class LocalBackend:
 
     Args:
         model: `jina-clip-v1`, `jina-clip-v2`, `demo`, a checkpoint folder, or a Hub id.
-        device: `auto` (cuda, mps, cpu), a torch device name, or a list of them (one worker each, order kept).
-        dtype: `auto` (bfloat16 where the hardware has it, else float32), `bfloat16`, `float16` or `float32`.
+        device: `auto` (cuda, mps, cpu), a torch device name, or a list of them (one worker each, order kept); what
+            transformers calls `device_map`. Workers on one device share its weights, CPU workers its processors.
+        dtype: `auto` (bfloat16 where every device has it natively, else float32), `bfloat16`, `float16`, `float32`;
+            the same on all devices.
         batch_size: Pictures per forward pass, and most texts per forward pass; `auto` fits the device.
         max_length: Longest text in tokens, special tokens included (at most 8192); longer texts are cut with a warning.
         num_workers: Threads that decode and resize pictures while the model computes; `auto` = the processors there.
@@ -100,7 +102,7 @@ class LocalBackend:
             token=token,
         )
         self._known_spec = local_spec(self.model)
-        self._lock = threading.Lock()
+        self._lock = SharedLock()
         self._workers: Workers | None = None
         self._pid = os.getpid()
 

@@ -35,13 +35,18 @@ class DeviceChoice:
 def choose_devices(device: str | list[str], dtype: str) -> list[DeviceChoice]:
     """One choice per worker for the settings `device` and `dtype`.
 
+    All workers get the same precision, so that a row does not depend on which of them computes it: `auto` is bfloat16
+    only if every device multiplies it natively, else float32 on all of them.
+
     Raises:
         ConfigurationError: a device this machine does not have, an unknown dtype, or float16 on a CPU.
     """
-    names = [device] if isinstance(device, str) else list(device)
+    names = list(device) if isinstance(device, (list, tuple)) else [device]
     if not names:
         raise ConfigurationError('device=[] names no device; use device="auto"')
-    return [_choose(str(name), str(dtype)) for name in names]
+    found = [_resolve_device(str(name)) for name in names]
+    precision, why_dtype = _resolve_dtype(str(dtype), [device for device, _ in found])
+    return [DeviceChoice(device=str(device), dtype=precision, reason=f"{why}; {why_dtype}") for device, why in found]
 
 
 def describe_device(device: str | list[str] = "auto", dtype: str = "auto") -> dict[str, str]:
@@ -52,12 +57,6 @@ def describe_device(device: str | list[str] = "auto", dtype: str = "auto") -> di
         "dtype": choices[0].dtype,
         "reason": choices[0].reason,
     }
-
-
-def _choose(device: str, dtype: str) -> DeviceChoice:
-    found, why_device = _resolve_device(device)
-    precision, why_dtype = _resolve_dtype(dtype, found)
-    return DeviceChoice(device=str(found), dtype=precision, reason=f"{why_device}; {why_dtype}")
 
 
 def _resolve_device(name: str) -> tuple[torch.device, str]:
@@ -78,27 +77,53 @@ def _resolve_device(name: str) -> tuple[torch.device, str]:
         raise ConfigurationError(f'device={name!r}: torch sees {have} CUDA devices here; use device="auto"')
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ConfigurationError('device="mps": torch sees no Apple GPU here; use device="auto"')
+    if device.type not in ("cpu", "cuda", "mps"):
+        _check_works(device)
     return device, "asked for"
 
 
-def _resolve_dtype(name: str, device: torch.device) -> tuple[str, str]:
+def _check_works(device: torch.device) -> None:
+    """Raise `ConfigurationError` for a kind of device that this torch can name but not compute on."""
+    import torch
+
+    try:
+        torch.ones(1, device=device).item()
+    except Exception as error:  # torch's kinds of device raise whatever they like
+        raise ConfigurationError(
+            f'device={str(device)!r}: torch cannot compute there ({type(error).__name__}); use device="auto"'
+        ) from error
+
+
+def _resolve_dtype(name: str, devices: list[torch.device]) -> tuple[str, str]:
+    """The precision of all workers, and why."""
     if name != "auto":
         precision = next((key for key, names in DTYPES.items() if name in names), None)
         if precision is None:
             raise ConfigurationError(f'dtype={name!r} is not known; use "auto", "bfloat16", "float16" or "float32"')
-        if precision == "float16" and device.type == "cpu":
+        if precision == "float16" and any(device.type == "cpu" for device in devices):
             raise ConfigurationError(
                 'dtype="float16" on a CPU is emulated and several times slower than float32; '
                 'use dtype="auto", which takes bfloat16 where the processor has it'
             )
         return precision, f"{precision} asked for"
+    reasons = [_bfloat16_on(device) for device in devices]
+    for native, reason in reasons:
+        if not native:
+            return "float32", reason
+    return "bfloat16", reasons[0][1]
+
+
+def _bfloat16_on(device: torch.device) -> tuple[bool, str]:
+    """Whether `device` multiplies bfloat16 natively, in words too."""
     if device.type == "cpu":
         if cpu_has_native_bfloat16():
-            return "bfloat16", "the processor multiplies bfloat16 natively"
-        return "float32", "the processor has no native bfloat16 arithmetic"
+            return True, "the processor multiplies bfloat16 natively"
+        return False, "the processor has no native bfloat16 arithmetic"
     if device.type == "cuda" and not _cuda_has_bfloat16():
-        return "float32", "this GPU has no bfloat16 arithmetic"
-    return "bfloat16", "GPUs multiply bfloat16 natively"
+        return False, "this GPU has no bfloat16 arithmetic"
+    if device.type == "mps" and not _mps_has_bfloat16():
+        return False, "this macOS has no bfloat16 on its GPU"
+    return True, "GPUs multiply bfloat16 natively"
 
 
 def _cuda_has_bfloat16() -> bool:
@@ -108,9 +133,29 @@ def _cuda_has_bfloat16() -> bool:
 
 
 @functools.cache
+def _mps_has_bfloat16() -> bool:
+    """Whether Apple's GPU takes a bfloat16 product: from macOS 14 on. Not tried on such a machine yet."""
+    import torch
+
+    try:
+        one = torch.ones(1, 1, dtype=torch.bfloat16, device="mps")
+        return bool((one @ one).item() == 1.0)
+    except (RuntimeError, TypeError):
+        return False
+
+
+@functools.cache
 def cpu_has_native_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 matrices in hardware (AVX512-BF16, AMX, Arm BF16)."""
     return bool(_NATIVE_BF16_FLAGS & _cpu_flags())
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch or numpy raised this because memory is full. Apple's GPU and the CPU have no class of their own."""
+    import torch
+
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(word in str(error) for word in words)
 
 
 def _cpu_flags() -> set[str]:

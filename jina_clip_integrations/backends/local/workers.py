@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-import os
 import queue
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
-from ...errors import JinaClipError
+import torch
+
+from ...errors import BackendError, JinaClipError
 from ...settings import LocalSettings
 from ...types import Vectors
 from ..base import BatchResult, Picture, Usage
-from .devices import DeviceChoice
+from .devices import DeviceChoice, is_out_of_memory
 from .engine import Engine
 from .preparation import Preparation, Prepared
+from .processors import compute_with, processors, shares, threads_are_given
+
+T = TypeVar("T")
+
+KINDS = ("cpu", "mps", "cuda")
+"""Kinds of device in the order of what they take at a time; any other kind is taken for the middle one."""
 
 BATCHES_AHEAD = 2
 """Batches that wait for each device, so that it never idles and memory stays bounded."""
 
 MOST_DECODERS = 16
 """Threads that decode pictures where `num_workers="auto"`, at most."""
+
+CLOSED = "the backend was closed while it was computing; keep it open until the call has returned"
 
 
 @dataclass(frozen=True)
@@ -40,17 +51,19 @@ class Workers:
 
     def __init__(self, folder: Path, choices: list[DeviceChoice], settings: LocalSettings) -> None:
         self.preparation = Preparation(folder, max_length=settings.max_length)
-        engines = [
-            Engine(folder, choice, attn_implementation=settings.attn_implementation, compile=settings.compile)
-            for choice in choices
-        ]
-        self.kind = engines[0].device.type
+        engines = load_engines(folder, choices, settings)
+        kinds = [engine.device.type if engine.device.type in KINDS else KINDS[1] for engine in engines]
+        self.kind = min(kinds, key=KINDS.index)  # one size of batch for all devices: what the smallest takes
         self.patches = engines[0].patches
-        self._idle: queue.SimpleQueue[Engine] = queue.SimpleQueue()
-        for engine in engines:
-            self._idle.put(engine)
         self._ahead = BATCHES_AHEAD * len(engines)
-        self._computing = ThreadPoolExecutor(len(engines), thread_name_prefix="jina-clip-device")
+        self._own = threading.local()
+        unclaimed: queue.SimpleQueue[tuple[Engine, int | None]] = queue.SimpleQueue()
+        for claim in zip(engines, threads_of([engine.device for engine in engines]), strict=True):
+            unclaimed.put(claim)
+        # No method of this object: a running thread must not keep alive what would end it when it is dropped.
+        self._computing = ThreadPoolExecutor(
+            len(engines), "jina-clip-device", initializer=_adopt, initargs=(self._own, unclaimed)
+        )
         self._decoding = ThreadPoolExecutor(_decoders(settings.num_workers), thread_name_prefix="jina-clip-decode")
 
     def run(self, works: Iterator[Work]) -> Generator[BatchResult, None, None]:
@@ -58,7 +71,7 @@ class Workers:
 
         When `works` itself fails, what was already handed out is still computed and yielded before the error goes on.
         """
-        pending: deque[tuple[Work, Future[BatchResult]]] = deque()
+        pending: deque[Future[BatchResult]] = deque()
         failure: JinaClipError | None = None
         try:
             while failure is None:
@@ -69,23 +82,28 @@ class Workers:
                     break
                 if work is None:
                     break
-                pending.append((work, self._computing.submit(self._compute, work)))
+                pending.append(_submit(self._computing, self._compute, work))
                 while len(pending) > self._ahead:
-                    yield pending.popleft()[1].result()
+                    yield _outcome(pending.popleft())
             while pending:
-                yield pending.popleft()[1].result()
+                yield _outcome(pending.popleft())
         finally:
-            for _, future in pending:
+            for future in pending:
                 future.cancel()
         if failure is not None:
             raise failure
 
     def _compute(self, work: Work) -> BatchResult:
-        engine = self._idle.get()
+        engine: Engine = self._own.engine
         try:
             vectors = engine.no_rows() if work.compute is None else work.compute(engine)
-        finally:
-            self._idle.put(engine)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise BackendError(
+                f"{engine.device} has not enough memory for {len(work.positions)} inputs at a time; "
+                "set a smaller batch_size, or a smaller max_length for texts"
+            ) from error
         usage = Usage(total_tokens=work.tokens, requests=int(work.compute is not None), items=len(work.positions))
         return BatchResult(vectors, positions=work.positions, errors=work.errors, usage=usage)
 
@@ -94,11 +112,11 @@ class Workers:
         pending: deque[Future[Prepared]] = deque()
         try:
             for position, picture in enumerate(pictures):
-                pending.append(self._decoding.submit(self.preparation.prepare, position, picture))
+                pending.append(_submit(self._decoding, self.preparation.prepare, position, picture))
                 if len(pending) >= ahead:
-                    yield pending.popleft().result()
+                    yield _outcome(pending.popleft())
             while pending:
-                yield pending.popleft().result()
+                yield _outcome(pending.popleft())
         finally:
             for future in pending:
                 future.cancel()
@@ -109,8 +127,55 @@ class Workers:
         self._computing.shutdown(cancel_futures=True)
 
 
+def load_engines(folder: Path, choices: list[DeviceChoice], settings: LocalSettings) -> list[Engine]:
+    """An engine for each choice. Those on one device share its weights, which are read once."""
+    engines: list[Engine] = []
+    on_device: dict[str, Engine] = {}
+    for choice in choices:
+        first = on_device.get(choice.device)
+        if first is None:
+            first = on_device[choice.device] = Engine(
+                folder, choice, attn_implementation=settings.attn_implementation, compile=settings.compile
+            )
+            engines.append(first)
+        else:
+            engines.append(first.twin())
+    return engines
+
+
+def threads_of(devices: Sequence[torch.device]) -> list[int | None]:
+    """Threads that each worker computes with: its share of the processors on a CPU, None where torch decides.
+
+    Torch decides for a GPU's worker, and wherever the user has set a number of threads in the environment. What the
+    calling thread has set with `torch.set_num_threads` is what there is to share.
+    """
+    on_cpu = [device.type == "cpu" for device in devices]
+    if threads_are_given() or not any(on_cpu):
+        return [None] * len(devices)
+    each = iter(shares(min(torch.get_num_threads(), processors()), sum(on_cpu)))
+    return [next(each) if here else None for here in on_cpu]
+
+
+def _adopt(own: threading.local, unclaimed: queue.SimpleQueue[tuple[Engine, int | None]]) -> None:
+    """A computing thread takes an engine for good, and as many processors as are its share."""
+    own.engine, threads = unclaimed.get_nowait()
+    if threads is not None:
+        compute_with(threads)
+
+
+def _submit(pool: ThreadPoolExecutor, call: Callable[..., T], *arguments: object) -> Future[T]:
+    try:
+        return pool.submit(call, *arguments)
+    except RuntimeError as error:
+        raise BackendError(CLOSED) from error
+
+
+def _outcome(future: Future[T]) -> T:
+    try:
+        return future.result()
+    except CancelledError as error:
+        raise BackendError(CLOSED) from error
+
+
 def _decoders(num_workers: int | str) -> int:
-    if isinstance(num_workers, int):
-        return num_workers
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(count, MOST_DECODERS)
+    return num_workers if isinstance(num_workers, int) else min(processors(), MOST_DECODERS)
