@@ -155,7 +155,7 @@ class ApiSettings:
     tokens_per_minute: int | None = None
     """Pace in tokens per 60 s, estimated beforehand and corrected by what the service counts."""
     token_budget: int | None = None
-    """Tokens that this backend may spend in its life; a request that could overspend is not sent."""
+    """Tokens that this object may spend in this process; what could overspend is not sent, texts at their most."""
     headers: Mapping[str, str] | None = None
     """Headers of your own for every request, such as a gateway's credentials."""
     http_client: httpx.Client | None = None

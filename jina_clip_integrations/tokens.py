@@ -8,6 +8,7 @@ the service's own count is in `usage` afterwards.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -115,6 +116,16 @@ def text_tokens(text: str, spec: ModelSpec) -> int:
         if tokens >= spec.max_length:
             return spec.max_length
     return tokens
+
+
+def most_text_tokens(text: str, spec: ModelSpec) -> int:
+    """More tokens than this `text` cannot have, special tokens included; for bounds, where an estimate may be too low.
+
+    A token of either vocabulary stands for a character at least, of a text whose composed characters were taken apart,
+    besides one that may mark where the text begins. A text that is cut still counts as long as the model reads.
+    """
+    characters = len(text) if text.isascii() else len(unicodedata.normalize("NFKD", text))
+    return min(characters + 1, spec.max_length) + SPECIAL_TOKENS
 
 
 def image_tokens(size: tuple[int, int], spec: ModelSpec) -> int:

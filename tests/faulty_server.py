@@ -72,6 +72,9 @@ class FaultyServer:
         self.max_concurrency: int | None = None
         self.requests_per_minute: int | None = None
         self.balance = 10**12
+        self.tokens_factor = 1
+        """How many tokens it counts for what is one by the usual estimate."""
+        self.tokens_counted = 0
         self.latency_s = 0.0
         self.headers: dict[str, str] = {}
         """Added to every answer, lies included."""
@@ -193,8 +196,10 @@ class FaultyServer:
     def embed(self, body: dict[str, Any]) -> dict[str, Any]:
         rows = [self.vector(item, body) for item in body["input"]]
         kind = body.get("embedding_type", "float")
-        tokens = sum(4000 if "image" in item else len(item["text"].split()) + 2 for item in body["input"])
-        self.balance -= tokens
+        tokens = self.tokens_factor * sum(map(tokens_of, body["input"]))
+        with self.lock:
+            self.balance -= tokens
+            self.tokens_counted += tokens
         data = [{"object": "embedding", "index": at, "embedding": encode(row, kind)} for at, row in enumerate(rows)]
         usage = {"total_tokens": tokens, "prompt_tokens": tokens}
         return {"model": body["model"], "object": "list", "usage": usage, "data": data}
@@ -203,6 +208,13 @@ class FaultyServer:
         content: Any = item["text"] if "text" in item else picture_content(item["image"])
         row = vector_of(content, task=body.get("task"), width=WIDTHS[body["model"]], dimensions=body.get("dimensions"))
         return row if body.get("normalized", True) else row * np.float32(7.0)
+
+
+def tokens_of(item: dict[str, str]) -> int:
+    """What an item costs: a token for every word and two around them; four tiles for a picture that is fetched."""
+    if "text" in item:
+        return len(item["text"].split()) + 2
+    return 16_000 if item["image"].startswith("http") else 4000
 
 
 def picture_content(value: str) -> bytes:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from PIL import Image
+from tokenizers import Tokenizer
 
 from jina_clip_integrations import ConfigurationError, ImageError, InputError, SourcePolicy, estimate_tokens
 from jina_clip_integrations.catalog import JINA_CLIP_V1, JINA_CLIP_V2
-from jina_clip_integrations.tokens import image_tokens, text_tokens
+from jina_clip_integrations.tokens import image_tokens, most_text_tokens, text_tokens
 
 
 def picture(width: int, height: int) -> bytes:
@@ -112,6 +116,29 @@ class TestTexts:
 
     def test_capped_at_what_the_model_reads(self) -> None:
         assert text_tokens("word " * 100_000, JINA_CLIP_V2) == 8192
+
+
+class TestTheMostThatATextCanCost:
+    """The bound that a budget counts with, against both models' own ways of cutting a text into tokens."""
+
+    @pytest.fixture
+    def count(self, golden_folder: Path) -> Callable[[str], int]:
+        tokenizer = Tokenizer.from_file(str(golden_folder / "tokenizer.json"))
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        return lambda text: len(tokenizer.encode(text).ids)
+
+    @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+    @given(text=st.text(max_size=60))
+    @example("xqzjkvwpq " * 5)
+    @example("aaaa")  # "▁" and every letter for themselves
+    @example("½ ㍿ ﷺ 한국어 각 İ")  # characters that a tokenizer takes apart
+    def test_no_text_costs_more(self, count: Callable[[str], int], text: str) -> None:
+        assert count(text) <= most_text_tokens(text, JINA_CLIP_V2)
+        assert text_tokens(text, JINA_CLIP_V1) <= most_text_tokens(text, JINA_CLIP_V1)
+
+    def test_the_model_reads_only_so_much(self) -> None:
+        assert most_text_tokens("x" * 10**6, JINA_CLIP_V2) == 8194
 
 
 class TestEstimate:

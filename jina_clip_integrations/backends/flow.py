@@ -20,6 +20,7 @@ from ..errors import (
     ApiConnectionError,
     ApiError,
     ApiTimeoutError,
+    BudgetExceededError,
     ImageError,
     InputError,
     InvalidResponseError,
@@ -163,25 +164,42 @@ class _Run:
 
     def attempt(self) -> Generator[Step, Reply, Outcome | float]:
         """One exchange within the limits: an outcome, or the seconds to wait before the next."""
-        limits, turn, booking = self.service.limits, self.service.limits.gate.enter(), None
+        limits, turn = self.service.limits, self.service.limits.gate.enter()
+        booking: Booking | Outcome | None = None
         at_risk = 0
         try:
             if not turn.done():
                 yield Wait(turn)
-            booking = limits.book(self.clock.now(), self.piece.tokens)
+            booking = yield from self.book()
+            if isinstance(booking, Outcome):
+                return booking
             while (wait_s := max(booking.starts_at, limits.held_until()) - self.clock.now()) > 0:
                 yield Wait(Future(), wait_s)
             sent_at = self.clock.now()
             self.began = sent_at if self.began is None else self.began
             self.attempts += 1
-            at_risk = self.piece.tokens  # whoever stops listening now may have to pay all the same
+            at_risk = sum(self.piece.costs)  # whoever stops listening now may have to pay all the same
             reply = yield Send(self.piece.body, self.service.max_response_bytes)
             self.account(reply, booking, self.clock.now() - sent_at)
             return self.judge(reply, turn)
         finally:
             limits.gate.leave(turn)
-            if booking is not None:
+            if isinstance(booking, Booking):
                 limits.settle(booking, spent=at_risk)
+
+    def book(self) -> Generator[Step, Reply, Booking | Outcome]:
+        """A share of the limits; or smaller pieces, where the budget has room for some of the items only."""
+        limits, piece = self.service.limits, self.piece
+        while True:
+            try:
+                booking = limits.book(self.clock.now(), piece.tokens, sum(piece.costs))
+            except BudgetExceededError:
+                if not (count := limits.affordable(piece.costs)):
+                    raise
+                return self.pieces(piece.split(count))
+            if isinstance(booking, Booking):
+                return booking
+            yield Wait(booking)
 
     def account(self, reply: Reply, booking: Booking, seconds: float) -> None:
         """Count what the exchange cost and tell whoever listens."""
@@ -192,7 +210,7 @@ class _Run:
                 counted = read_tokens(reply)
                 spent = counted or (self.piece.tokens if reply.has_rows else 0)
         elif reply is not None and reply.sent:
-            spent = self.piece.tokens  # the answer was lost, but it may have been computed
+            spent = sum(self.piece.costs)  # the answer was lost, but it may have been computed
         self.service.limits.settle(booking, spent=spent)
         self.usage += Usage(total_tokens=counted, requests=1)
         record = _record(self.service.name, self.piece, reply, attempt=self.attempts, seconds=seconds, tokens=counted)

@@ -4,7 +4,7 @@ One `Limits` belongs to one backend and is shared by all threads and tasks that 
 
 - `Gate`: requests in flight. Starts with few, grows while the service is content, shrinks when it objects.
 - `Pace`: requests and tokens per minute, from settings, from the service's remaining-headers, from its refusals.
-- `Budget`: tokens that may be spent at all, counting estimates for requests that are still under way.
+- `Budget`: tokens that may be spent at all, counting the most that requests still under way may cost.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import accumulate
 
 from ..errors import BudgetExceededError
 
@@ -173,33 +174,61 @@ class Booking:
 
     starts_at: float
     """When it may be sent, on the clock that was handed in."""
-    tokens: int
-    """Estimated tokens."""
+    reserved: int
+    """Tokens set aside in the budget."""
     token_entry: list[float] | None = None
     open: bool = True
 
 
 class Budget:
-    """Tokens that may be spent in all; None = no bound."""
+    """Tokens that may be spent in all; None = no bound. What is set aside for a request is the most it can cost."""
 
     def __init__(self, total: int | None) -> None:
         self.total = total
         self.spent = 0
         self.pending = 0
+        self._excess = 1.0
+        """How many times the most that was thought possible the service once counted."""
+        self._waiting: list[Future[None]] = []
 
-    def reserve(self, tokens: int) -> None:
-        """Set aside. Raises `BudgetExceededError` if that could overspend."""
-        if self.total is not None and self.spent + self.pending + tokens > self.total:
+    def reserve(self, tokens: int) -> int | None:
+        """Set aside what a request of at most `tokens` may cost; None if what is under way has to be known first.
+
+        Raises `BudgetExceededError` if it could overspend even if nothing under way cost anything.
+        """
+        needed = math.ceil(tokens * self._excess)
+        if self.total is not None and self.spent + self.pending + needed > self.total:
+            if self.pending and self.spent + needed <= self.total:
+                return None
             raise BudgetExceededError(
                 f"token_budget={self.total:,}: {self.spent:,} tokens are spent, {self.pending:,} under way, and the "
-                f"next request needs about {tokens:,}; raise token_budget or send less. Nothing more was sent"
+                f"next request may need {needed:,}; raise token_budget or send less. Nothing more was sent"
             )
-        self.pending += tokens
+        self.pending += needed
+        return needed
+
+    def affordable(self, costs: Iterable[int]) -> int:
+        """How many of these costs, from the first on, could be met if nothing under way cost anything."""
+        if self.total is None:
+            return len(list(costs))
+        left = self.total - self.spent
+        return sum(math.ceil(cost * self._excess) <= left for cost in accumulate(costs))
+
+    def settled(self) -> Future[None]:
+        """Done as soon as something under way was settled."""
+        self._waiting.append(Future())
+        return self._waiting[-1]
 
     def settle(self, reserved: int, spent: int) -> None:
         """Replace what was set aside by what was spent."""
         self.pending -= reserved
         self.spent += spent
+        if reserved and spent > reserved:
+            self._excess *= spent / reserved
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if future.set_running_or_notify_cancel():
+                future.set_result(None)
 
 
 class Limits:
@@ -224,24 +253,30 @@ class Limits:
         self._held_until = -math.inf
         self._lock = threading.Lock()
 
-    def book(self, now: float, tokens: int) -> Booking:
-        """Reserve a start time and the estimated tokens. Raises `BudgetExceededError`, and then reserves nothing."""
+    def book(self, now: float, tokens: int, most: int | None = None) -> Booking | Future[None]:
+        """Reserve a start time for `tokens` by estimate, and a share of the budget for the `most` it may cost.
+
+        A future, and nothing reserved, if what is under way decides whether the budget has room: try again when it is
+        done. Raises `BudgetExceededError`, and then reserves nothing either.
+        """
         with self._lock:
-            self._budget.reserve(tokens)
+            reserved = self._budget.reserve(tokens if most is None else most)
+            if reserved is None:
+                return self._budget.settled()
             start = self._earliest(now, tokens)
             if self._requests:
                 self._requests.take(start, 1)
             entry = self._tokens.take(start, tokens) if self._tokens else None
             self._requests_left.take(start, 1)
             self._tokens_left.take(start, tokens)
-            return Booking(start, tokens, entry)
+            return Booking(start, reserved, entry)
 
     def settle(self, booking: Booking, *, spent: int) -> None:
         """Close a booking with the tokens that the service counted, 0 for a request that failed. Once only."""
         with self._lock:
             if booking.open:
                 booking.open = False
-                self._budget.settle(booking.tokens, spent)
+                self._budget.settle(booking.reserved, spent)
                 if booking.token_entry is not None:
                     booking.token_entry[1] = float(spent)
 
@@ -273,6 +308,11 @@ class Limits:
         """Remember that the service takes at most `cap` items per request."""
         with self._lock:
             self.item_cap = cap if self.item_cap is None else min(self.item_cap, cap)
+
+    def affordable(self, costs: Iterable[int]) -> int:
+        """How many items that may cost as much, from the first on, the budget has room for."""
+        with self._lock:
+            return self._budget.affordable(costs)
 
     @property
     def tokens_spent(self) -> int:

@@ -30,6 +30,8 @@ class Parcel:
     """Whether it is a text of nothing but whitespace."""
     long: bool = False
     """Whether it is a text that the model, by estimate, reads only the beginning of."""
+    most: int = 0
+    """The most that it may cost, where that is more than the estimate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,11 @@ class Piece:
         return sum(parcel.tokens for parcel in self.parcels)
 
     @property
+    def costs(self) -> list[int]:
+        """The most that each item may cost."""
+        return [max(parcel.tokens, parcel.most) for parcel in self.parcels]
+
+    @property
     def positions(self) -> tuple[int, ...]:
         """Positions in the caller's batch."""
         return tuple(parcel.position for parcel in self.parcels)
@@ -97,6 +104,11 @@ class Piece:
         """The same items in pieces of at most `size`."""
         parts = (self.parcels[at : at + size] for at in range(0, len(self.parcels), size))
         return tuple(Piece(self.order, part, recut or self.recut) for part in parts)
+
+    def split(self, size: int) -> tuple[Piece, ...]:
+        """The first `size` items, and the rest."""
+        parts = (self.parcels[:size], self.parcels[size:])
+        return tuple(Piece(self.order, part, self.recut) for part in parts if part)
 
     def without(self, places: Sequence[int]) -> tuple[Piece, ...]:
         """The piece without the items at these places of it; nothing if none is left."""

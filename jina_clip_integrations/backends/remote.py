@@ -78,6 +78,7 @@ class RemoteBackend:
             spec=spec,
             resize_images=settings.resize_images,
             max_image_bytes=settings.max_image_bytes,
+            measure_urls=settings.token_budget is not None,
         )
 
     def _new_service(self) -> Service:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..catalog import JINA_CLIP_V2, ModelSpec
 from ..errors import ImageError, InputError
 from ..images import resize_and_crop
-from ..tokens import image_tokens, text_tokens
+from ..tokens import image_tokens, most_text_tokens, text_tokens
 from .base import Picture
 from .dialects import Dialect
 from .pieces import Parcel
@@ -41,6 +41,8 @@ class Packing:
     spec: ModelSpec | None
     resize_images: bool | str
     max_image_bytes: int
+    measure_urls: bool = False
+    """Whether to fetch a picture that the service will fetch, to know beforehand what it costs."""
 
     @property
     def ruler(self) -> ModelSpec:
@@ -55,14 +57,22 @@ class Packing:
             raise InputError("the text holds an unpaired surrogate and is no valid Unicode; decode it again") from error
         instruction = self.ruler.tasks.get(task, "") if task is not None else ""
         tokens = text_tokens(instruction + text, self.ruler)
-        return Parcel(position, item, tokens, blank=not text.strip(), long=tokens >= self.ruler.max_length)
+        return Parcel(
+            position,
+            item,
+            tokens,
+            blank=not text.strip(),
+            long=tokens >= self.ruler.max_length,
+            most=most_text_tokens(instruction + text, self.ruler),
+        )
 
     def picture(self, position: int, picture: Picture) -> Parcel:
         """A picture, by URL or as base64. Raises `ImageError`."""
         if not self.resize_images and picture.url is not None:
             item = self.dialect.url_item(picture.url)
             if item is not None:
-                return Parcel(position, item.encode(), self.ruler.tokens_per_tile)  # its size is not known here
+                size = picture.size() if self.measure_urls else (1, 1)
+                return Parcel(position, item.encode(), image_tokens(size, self.ruler))
         data, size = self._file(picture)
         encoded = base64.b64encode(data).decode("ascii")
         if len(encoded) > self.max_image_bytes:

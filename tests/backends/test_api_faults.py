@@ -18,6 +18,8 @@ from tests.backends.faces import (
     FAST,
     embed,
     numbered,
+    photo,
+    pictures,
     positions,
     stream,
     texts,
@@ -174,13 +176,39 @@ def test_a_wrong_key_is_not_tried_twice(face: str, server: FaultyServer, make: A
     assert len(server.received) <= 2  # what was on the wire already
 
 
-def test_the_budget_ends_the_job_before_it_is_overspent(face: str, server: FaultyServer, make: Any) -> None:
-    backend = make(token_budget=45, batch_size=4)
-    results, error = stream(face, backend, numbered(40))
+@pytest.mark.parametrize("counts", [1, 3])
+@pytest.mark.parametrize("max_concurrency", [1, 8])
+def test_the_budget_ends_the_job_before_it_is_overspent(
+    face: str, server: FaultyServer, make: Any, counts: int, max_concurrency: int
+) -> None:
+    """Whether the service counts as estimated, or more: a text may have a token for every letter."""
+    server.tokens_factor = counts
+    backend = make(token_budget=400, batch_size=4, max_concurrency=max_concurrency)
+    with pytest.raises(errors.BudgetExceededError) as caught:
+        embed(face, backend, numbered(100))
+    assert 300 < server.tokens_counted == backend.tokens_spent <= 400
+    finished = ~np.isnan(caught.value.partial).any(axis=1)
+    assert finished.sum() * 5 * counts == server.tokens_counted
+    np.testing.assert_array_equal(caught.value.partial[finished], vectors_of(numbered(100).texts)[finished])
+
+
+def test_a_budget_that_is_too_small_for_the_first_request_sends_nothing(
+    face: str, server: FaultyServer, make: Any
+) -> None:
+    with pytest.raises(errors.BudgetExceededError, match="Nothing more was sent"):
+        embed(face, make(token_budget=3999), pictures(photo(9, 9), photo(8, 9)))
+    assert server.received == []
+
+
+def test_a_budget_knows_the_price_of_pictures_that_the_service_fetches(
+    face: str, server: FaultyServer, make: Any
+) -> None:
+    linked = [photo(600, 600, seed, url=f"https://example.org/{seed}.png") for seed in range(3)]  # 4 tiles each
+    backend = make(token_budget=40_000, resize_images=False, batch_size=1, max_concurrency=1)
+    results, error = stream(face, backend, pictures(*linked))
     assert type(error) is errors.BudgetExceededError
-    assert sorted(positions(results)) == list(range(8))
-    assert backend.tokens_spent == 40
-    assert len(server.received) == 2
+    assert positions(results) == [0, 1]
+    assert [body["input"] for body in server.requests] == [[{"image": picture.url}] for picture in linked[:2]]
 
 
 def test_at_most_n_items_is_learnt_for_the_rest_of_the_job(face: str, server: FaultyServer, make: Any) -> None:

@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 
 from jina_clip_integrations import errors
-from jina_clip_integrations.backends.flow import CallRecord, Clock, Lost, Outcome, Reply, Send, Service, request_flow
+from jina_clip_integrations.backends.flow import (
+    CallRecord,
+    Clock,
+    Lost,
+    Outcome,
+    Reply,
+    Send,
+    Service,
+    Wait,
+    request_flow,
+)
 from jina_clip_integrations.backends.limits import REQUESTS_LEFT, Limits
 from jina_clip_integrations.backends.pieces import Order, Parcel, Piece
 from jina_clip_integrations.backends.wire import Answer, Expected
@@ -359,9 +369,28 @@ def test_budget_stops_before_sending() -> None:
     stage = Stage(token_budget=12)
     stage.play(piece("a", "b"), ["good"])
     assert stage.service.limits.tokens_spent == 6  # what the service counted, not the estimate of 10
-    error = stage.fails(piece("a", "b"), ["good"])
+    [first, rest] = stage.play(piece("a", "b"), []).pieces  # there is room for one of them
+    assert (first.positions, rest.positions) == ((10,), (11,))
+    stage.play(first, ["good"])
+    error = stage.fails(rest, ["good"])
     assert type(error) is errors.BudgetExceededError
-    assert len(stage.bodies) == 1
+    assert len(stage.bodies) == 2
+
+
+def test_a_budget_waits_for_what_is_under_way() -> None:
+    service = Stage(token_budget=12).service
+    first, second = (request_flow(piece("a", "b"), service) for _ in range(2))
+    sent = next(first)
+    waiting = next(second)
+    assert isinstance(sent, Send)
+    assert isinstance(waiting, Wait)
+    assert not waiting.until.done()
+    with pytest.raises(StopIteration):
+        first.send(good(json.loads(sent.body())))
+    assert waiting.until.done()
+    with pytest.raises(StopIteration) as split:  # 6 of 12 are spent and 10 may be needed
+        second.send(None)
+    assert [part.positions for part in split.value.value.pieces] == [(10,), (11,)]
 
 
 @pytest.mark.parametrize(

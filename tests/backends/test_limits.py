@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import Future
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from jina_clip_integrations.backends.limits import (
     REQUESTS_LEFT,
     TOKENS_LEFT,
+    Booking,
     Budget,
     Gate,
     Limits,
@@ -228,16 +230,61 @@ def test_item_cap_only_shrinks() -> None:
 
 def test_budget_counts_what_is_under_way() -> None:
     bound = limits(token_budget=100)
-    first = bound.book(0.0, 60)
+    first = booked(bound, 60)
     with pytest.raises(BudgetExceededError, match="60 under way"):
-        bound.book(0.0, 60)
+        bound.book(0.0, 101)
+    waiting = bound.book(0.0, 60)  # fits if the first costs less than it may
+    assert isinstance(waiting, Future)
+    assert not waiting.done()
     bound.settle(first, spent=20)
+    assert waiting.done()
     bound.settle(first, spent=999)  # once only
-    second = bound.book(0.0, 80)
+    second = booked(bound, 80)
     bound.settle(second, spent=0)  # failed requests cost nothing
     assert bound.tokens_spent == 20
     with pytest.raises(BudgetExceededError, match="20 tokens are spent"):
         bound.book(0.0, 81)
+
+
+def booked(bound: Limits, tokens: int) -> Booking:
+    booking = bound.book(0.0, tokens)
+    assert isinstance(booking, Booking)
+    return booking
+
+
+def test_a_budget_counts_the_most_and_a_pace_the_estimate() -> None:
+    bound = limits(token_budget=100, tokens_per_minute=20)
+    assert bound.book(0.0, 10, 80).starts_at == 0.0
+    assert isinstance(bound.book(0.0, 10, 30), Future)
+    assert bound.book(0.0, 10, 20).starts_at == 0.0
+
+
+def test_a_service_that_counts_more_than_was_thought_possible_is_believed_from_then_on() -> None:
+    bound = limits(token_budget=1000)
+    bound.settle(booked(bound, 100), spent=250)
+    assert bound.affordable([100] * 9) == 3  # 750 are left
+    with pytest.raises(BudgetExceededError, match="may need 1,000"):
+        bound.book(0.0, 400)
+
+
+def test_how_many_items_a_budget_has_room_for() -> None:
+    assert limits().affordable([10] * 7) == 7
+    bound = limits(token_budget=35)
+    booked(bound, 30)
+    assert bound.affordable([10, 20, 10]) == 2  # what is under way may turn out to cost nothing
+    assert bound.affordable([36, 1]) == 0
+    assert bound.affordable([]) == 0
+
+
+def test_who_stops_waiting_for_the_budget_disturbs_nobody() -> None:
+    bound = limits(token_budget=10)
+    first = booked(bound, 10)
+    gone, waiting = bound.book(0.0, 10), bound.book(0.0, 10)
+    assert isinstance(gone, Future)
+    assert isinstance(waiting, Future)
+    gone.cancel()
+    bound.settle(first, spent=0)
+    assert waiting.done()
 
 
 def test_a_refused_booking_reserves_nothing() -> None:
@@ -254,7 +301,7 @@ def test_a_budget_is_never_overspent_by_honest_estimates(steps: list[tuple[int, 
     budget = Budget(total)
     for estimate, spent in steps:
         try:
-            budget.reserve(estimate)
+            assert budget.reserve(estimate) == estimate
         except BudgetExceededError:
             continue
         budget.settle(estimate, min(spent, estimate))
