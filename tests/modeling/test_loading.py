@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoProcessor, AutoTokenizer
+from transformers.utils import is_accelerate_available
 
 from jina_clip_integrations.errors import ConfigurationError
 from jina_clip_integrations.modeling import (
@@ -104,6 +105,13 @@ def test_a_wrong_dtype(golden: Any, dtype: Any) -> None:
 def test_one_device(golden: Any, device_map: Any) -> None:
     model = JinaClipModel.from_pretrained(golden.folder, device_map=device_map)
     assert {parameter.device.type for parameter in model.parameters()} == {"cpu"}
+
+
+@pytest.mark.skipif(is_accelerate_available(), reason="accelerate is here, so the framework splits the model itself")
+@pytest.mark.parametrize("device_map", ["auto", {"text_model": "cpu", "vision_model": "cpu", "logit_scale": "cpu"}])
+def test_a_split_over_devices_says_what_it_needs(golden: Any, device_map: Any) -> None:
+    with pytest.raises((ImportError, ValueError), match="pip install accelerate"):
+        JinaClipModel.from_pretrained(golden.folder, device_map=device_map)
 
 
 def test_the_model_is_ready_to_use(golden: Any, model: Any) -> None:
