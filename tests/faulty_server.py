@@ -68,6 +68,8 @@ class FaultyServer:
         self.strict = True
         self.errors = "nested"
         """Shape of handler errors: `nested` (E2), `flat` (E1) or `legacy` (E4, E5)."""
+        self.encodings: str | None = None
+        """How it refuses to be asked for an encoding: naming the `field`, or in `words`. None: it knows them all."""
         self.item_cap: int | None = None
         self.max_concurrency: int | None = None
         self.requests_per_minute: int | None = None
@@ -166,6 +168,12 @@ class FaultyServer:
             return self.invalid(f"body -> {model} -> dimensions", "Input should be in range", "less_than_equal")
         if isinstance(body.get("embedding_type"), list):
             return Refuse(500, {"detail": {"message": "An unexpected error occurred", "code": "INTERNAL_ERROR"}})
+        if self.encodings is not None and "embedding_type" in body:
+            if self.encodings == "words":
+                return Refuse(400, {"error": {"message": "embedding_type is not supported by this model"}})
+            return self.invalid(
+                f"body -> {model} -> embedding_type", "Extra inputs are not permitted", "extra_forbidden"
+            )
         items = body.get("input")
         if not isinstance(items, list) or not items:
             return self.invalid(f"body -> {model} -> input", "List should have at least 1 item", "too_short")

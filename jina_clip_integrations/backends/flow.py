@@ -37,9 +37,6 @@ from .wire import Answer, Rows, read_rows, read_tokens
 
 logger = logging.getLogger("jina_clip_integrations")
 
-INVALID_ANSWERS = 2
-"""How often an answer that is not one good vector per item is asked for again: every one of them is billed."""
-
 
 @dataclass(frozen=True)
 class Send:
@@ -127,6 +124,8 @@ class Service:
     """Told of every good answer, to learn from."""
     hints: Mapping[Kind, str] = field(default_factory=dict)
     """What to do next, where that is not the same as everywhere."""
+    floats_only: bool = False
+    """Whether it turned out to know no encoding, so that none is asked for any more."""
 
 
 def request_flow(piece: Piece, service: Service) -> Generator[Step, Reply, Outcome]:
@@ -144,14 +143,13 @@ class _Run:
     """The state of one piece on its way."""
 
     def __init__(self, piece: Piece, service: Service) -> None:
-        self.piece = piece
+        self.piece = replace(piece, order=piece.order.plain) if service.floats_only else piece
         self.service = service
         self.clock = service.clock
         self.attempts = 0
         self.usage = piece.prior
         self.began: float | None = None
         self.gateway_timeouts = 0
-        self.invalid = 0
         self.stale = False
 
     def steps(self) -> Generator[Step, Reply, Outcome]:
@@ -267,7 +265,6 @@ class _Run:
 
     def flawed(self, answer: Answer, flaw: InvalidResponseError) -> Outcome | float:
         """An answer that is not one good vector per item: asked for again, then isolated or raised."""
-        self.invalid += 1
         places = flaw.positions
         at_fault = tuple(self.piece.positions[place] for place in places)
         error = InvalidResponseError(f"{self.service.name}: {flaw.message}", status_code=answer.status)
@@ -275,11 +272,13 @@ class _Run:
         if self.piece.order.isolate_errors and places and len(self.piece.parcels) > 1:
             alone = tuple(replace(self.piece, parcels=(self.piece.parcels[place],)) for place in places)
             return self.pieces(self.piece.without(places) + alone)
-        if self.invalid <= INVALID_ANSWERS and self.attempts <= self.service.max_retries:
-            return self.again(error, "answer", None)
-        if self.piece.order.isolate_errors and len(self.piece.parcels) == 1:
+        if (
+            self.piece.order.isolate_errors
+            and len(self.piece.parcels) == 1
+            and self.attempts > self.service.max_retries
+        ):
             return self.isolated({self.piece.positions[0]: error})
-        self.give_up(error)
+        return self.again(error, "answer", None)
 
     def refused(self, refusal: Refusal, retry_after_s: float | None) -> Outcome | float:
         """A refusal: wait, cut, isolate, or raise."""
@@ -290,6 +289,8 @@ class _Run:
             if self.gateway_timeouts >= 2 and len(piece.parcels) > 1:
                 return self.pieces(piece.cut(-(-len(piece.parcels) // 2)))
             return self.again(error, refusal.kind, retry_after_s)
+        if (encoding := piece.order.encoding_field) and encoding in piece.order.head and refusal.is_about(encoding):
+            return self.without_encoding()
         if refusal.item_cap and not piece.recut and refusal.kind in ("request", "input", "too large"):
             self.service.limits.cap_items(refusal.item_cap)
             return self.pieces(piece.cut(refusal.item_cap, recut=True))
@@ -300,6 +301,13 @@ class _Run:
         if piece.order.isolate_errors and refusal.about_items:
             return self.isolate(refusal, error)
         self.blame(refusal, error)
+
+    def without_encoding(self) -> float:
+        """Ask again for plain floats, at once: a refused request costs nothing."""
+        logger.info("%s knows no %s; plain floats from now on", self.service.name, self.piece.order.encoding_field)
+        self.service.floats_only = True
+        self.piece = replace(self.piece, order=self.piece.order.plain)
+        return 0.0
 
     def isolate(self, refusal: Refusal, error: ApiError) -> Outcome:
         """Find the bad item: the one the service names, else by halves. The others are sent again without it."""

@@ -49,6 +49,13 @@ class Order:
     normalize: bool = True
     """Whether unit vectors are wanted in the end."""
     isolate_errors: bool = False
+    encoding_field: str | None = None
+    """Name of the field that says how vectors shall travel."""
+
+    @property
+    def plain(self) -> Order:
+        """The same without a wish for an encoding, as which every server sends floats."""
+        return replace(self, head={name: value for name, value in self.head.items() if name != self.encoding_field})
 
     def finish(self, vectors: NDArray[Any]) -> NDArray[Any]:
         """The rows of an answer as they are wanted: cut, and of unit length. Unit rows stay bit-identical."""

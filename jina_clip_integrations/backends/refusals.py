@@ -114,12 +114,22 @@ class Refusal:
     request_id: str | None = None
     items: tuple[int, ...] = ()
     """Positions in the request that the server names."""
-    names_setting: bool = False
-    """Whether it names a field that is not the items."""
+    settings: tuple[str, ...] = ()
+    """Parts of the paths to fields that it names and that are not the items."""
     item_cap: int | None = None
     """N of "at most N items"."""
     quota: int | None = None
     """N of "M/N concurrent requests", of "M/N requests per minute" or of "M/N tokens per minute", as `kind` says."""
+
+    @property
+    def names_setting(self) -> bool:
+        """Whether it names a field that is not the items."""
+        return bool(self.settings)
+
+    def is_about(self, field: str) -> bool:
+        """Whether the request would have been fine without this field of its body, by what is said."""
+        refused = self.kind in ("request", "input") and self.status in (400, 422)
+        return refused and (field in self.settings or field in self.message)
 
     @property
     def passes(self) -> bool:
@@ -181,7 +191,7 @@ def read_refusal(answer: Answer, *, items: int = 0, sent: Sequence[str] = (), se
         message=_short(scrub(said.message, sent, hidden)),
         request_id=request_id and scrub(request_id, sent, hidden)[:80],
         items=tuple(sorted({place for place in named if isinstance(place, int) and 0 <= place < items})),
-        names_setting=any(place is None for place in named),
+        settings=tuple(part for path, place in zip(said.fields, named, strict=True) if place is None for part in path),
         item_cap=cap if cap is not None and 1 <= cap < items else None,
         quota=_quota(kind, said.message),
     )

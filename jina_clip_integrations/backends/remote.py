@@ -299,6 +299,7 @@ class RemoteBackend:
             dimensions=batch.dimensions,
             normalize=batch.normalize,
             isolate_errors=batch.isolate_errors,
+            encoding_field=self._dialect.encoding_field,
         )
 
     def _check(self, batch: Batch) -> None:

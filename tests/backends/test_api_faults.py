@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jina_clip_integrations import ApiBackend, errors
+from jina_clip_integrations.vectors import pack_bits
 from tests.backends.faces import (
     FACES,
     FAST,
@@ -61,9 +62,23 @@ def test_a_kept_connection_that_turns_out_closed_costs_no_attempt(face: str, ser
 @pytest.mark.parametrize("fault", ROW_FAULTS)
 def test_a_fault_that_stays_is_an_error(face: str, server: FaultyServer, make: Any, fault: str) -> None:
     server.faults.extend([fault] * 9)
-    _, error = stream(face, make(), numbered(3))
+    _, error = stream(face, make(max_retries=2), numbered(3))
     assert type(error) is errors.InvalidResponseError
     assert len(server.received) == 3
+
+
+@pytest.mark.parametrize("says", ["field", "words"])
+@pytest.mark.parametrize("embedding_type", ["base64", "binary"])
+def test_a_server_that_knows_no_encoding_is_asked_for_floats(
+    face: str, server: FaultyServer, make: Any, says: str, embedding_type: str
+) -> None:
+    server.encodings = says
+    backend = make(embedding_type=embedding_type, max_retries=0, batch_size=2, max_concurrency=1)
+    wanted = vectors_of(numbered(9).texts)
+    wanted = pack_bits(wanted) if embedding_type == "binary" else wanted
+    for _ in range(2):
+        np.testing.assert_array_equal(embed(face, backend, numbered(9)).vectors, wanted)
+    assert ["embedding_type" in body for body in server.requests] == [True] + [False] * 10
 
 
 @pytest.mark.parametrize("fault", ["stall", "drip"])

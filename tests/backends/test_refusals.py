@@ -145,6 +145,22 @@ def test_items_and_settings_at_fault(where: Any, items: tuple[int, ...], names_s
 
 
 @pytest.mark.parametrize(
+    ("status", "body", "about"),
+    [
+        (422, {"detail": [{"loc": ["body", "jina-clip-v2", "embedding_type"], "msg": "bad"}]}, True),
+        (422, {"detail": [{"loc": ["body", "embedding_type", "literal['float']"], "msg": "bad"}]}, True),
+        (400, {"error": {"message": "embedding_type: base64 is not known here"}}, True),
+        (422, {"detail": [{"loc": ["body", "dimensions"], "msg": "bad"}]}, False),
+        (422, {"detail": [{"loc": ["body", "input", 0], "msg": "bad base64"}]}, False),
+        (401, {"detail": "no embedding_type without a key"}, False),
+        (500, {"detail": "embedding_type"}, False),
+    ],
+)
+def test_a_refusal_of_one_field(status: int, body: Any, about: bool) -> None:
+    assert refusal_of(status, body).is_about("embedding_type") is about
+
+
+@pytest.mark.parametrize(
     ("message", "cap"),
     [
         ("Validation error: 'input' List should have at most 512 items after validation, not 600", 512),
