@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import random
+import select
 import socket
 import struct
 import threading
@@ -87,6 +88,8 @@ class FaultyServer:
         self.received: list[dict[str, str]] = []
         self.most_in_flight = 0
         self.in_flight = 0
+        self.connections = 0
+        """Open at this moment, kept ones included."""
         self.lock = threading.Lock()
         self.closing = threading.Event()
         for name, value in modes.items():
@@ -98,6 +101,14 @@ class FaultyServer:
 
         class Handler(_Handler):
             server_state = owner
+
+            def setup(self) -> None:
+                super().setup()
+                owner.count_connection(1)
+
+            def finish(self) -> None:
+                owner.count_connection(-1)
+                super().finish()
 
         self._http = _Server(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
@@ -113,6 +124,10 @@ class FaultyServer:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._http.server_port}/v1"
+
+    def count_connection(self, change: int) -> None:
+        with self.lock:
+            self.connections += change
 
     def next_fault(self) -> Any:
         with self.lock:
@@ -313,7 +328,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "close":
             self.hang_up(reset=False)
         elif fault == "stall":
-            state.closing.wait(30)
+            while not state.closing.wait(0.005) and not self.client_is_gone():
+                pass
             self.hang_up(reset=True)
         elif isinstance(fault, Refuse):
             self.write(fault)
@@ -357,6 +373,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
         if claimed is not None:
             self.hang_up(reset=False)
+
+    def client_is_gone(self) -> bool:
+        readable, _, _ = select.select([self.connection], [], [], 0)
+        try:
+            return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
+        except ConnectionError:
+            return True
 
     def hang_up(self, *, reset: bool) -> None:
         self.close_connection = True

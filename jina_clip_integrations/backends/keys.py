@@ -38,7 +38,11 @@ class Key:
     def reveal(self) -> str | None:
         """The key itself, fresh from the callable if there is one. Raises `ConfigurationError` for an unusable one."""
         if callable(self._given):
-            self._last = clean_key(self._given(), source=self._source)
+            try:
+                given = self._given()
+            except Exception as error:  # it may be anything, and everything that fails here is one of our errors
+                raise ConfigurationError(f"{self._source}: the callable raised {type(error).__name__}") from error
+            self._last = clean_key(given, source=self._source)
             if self._last is None:
                 raise ConfigurationError(f"{self._source} returned no key")
         return self._last

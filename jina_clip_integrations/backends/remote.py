@@ -7,7 +7,6 @@ import concurrent.futures
 import os
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from typing import Any, ClassVar, Protocol
@@ -16,6 +15,7 @@ from ..catalog import ModelSpec, find_model
 from ..errors import ConfigurationError, JinaClipError
 from ..settings import ApiSettings
 from .base import Batch, BatchResult, collect
+from .crew import Crew
 from .dialects import Dialect
 from .drive import adrive, drive
 from .flow import Outcome, Reply, Send, Service, request_flow
@@ -237,21 +237,18 @@ class RemoteBackend:
     # How
 
     def _pump(self, job: Job) -> Iterator[BatchResult]:
-        pool: ThreadPoolExecutor | None = None
-
-        def submit(work: Callable[[], Outcome | None]) -> Pending:
-            nonlocal pool
-            pool = pool or ThreadPoolExecutor(self._settings.max_concurrency + 1, thread_name_prefix="jina-clip-api")
-            return pool.submit(work)
-
+        crew = Crew("jina-clip-api")
+        start, prepare = (
+            (lambda piece: crew.submit(partial(self._drive, job, piece))),
+            partial(crew.submit, job.prepare),
+        )
         try:
-            while job.launch(lambda piece: submit(partial(self._drive, job, piece)), lambda: submit(job.prepare)):
+            while job.launch(start, prepare):
                 done, _ = concurrent.futures.wait(job.running, job.patience, concurrent.futures.FIRST_COMPLETED)
                 yield from job.settle(done)
         finally:
             job.halt.stop()
-            if pool is not None:
-                pool.shutdown(wait=False, cancel_futures=True)
+            crew.dismiss()
 
     def _start_task(self, tasks: set[asyncio.Task[Any]], job: Job, piece: Piece) -> Pending:
         task = asyncio.ensure_future(adrive(request_flow(piece, self._service), self._transport().asend, job.halt))

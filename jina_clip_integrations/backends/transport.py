@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import ssl
 import threading
 import time
 import weakref
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -46,6 +48,8 @@ class HttpTransport:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _own: httpx.Client | None = field(default=None, repr=False)
     _closing: Any = field(default=None, repr=False)
+    _sockets: weakref.WeakSet[socket.socket] = field(default_factory=weakref.WeakSet, repr=False)
+    """Connections of our own blocking client."""
     _by_loop: dict[asyncio.AbstractEventLoop, _LoopClient] = field(default_factory=dict, repr=False)
     _process: int = field(default_factory=os.getpid, repr=False)
 
@@ -58,10 +62,17 @@ class HttpTransport:
         return await _Exchange(self, step).arun(await self._async_client())
 
     def close(self) -> None:
-        """Close what was opened here for blocking calls; supplied clients are left alone."""
+        """Close what was opened here for blocking calls, also under a thread that still waits for an answer.
+
+        Supplied clients are left alone.
+        """
         self._leave_parent()
         with self._lock:
             closing, self._own, self._closing = self._closing, None, None
+            sockets, self._sockets = list(self._sockets), weakref.WeakSet()
+        for connection in sockets:
+            with suppress(OSError):  # closed already
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)  # of the bare socket, also beneath TLS
         if closing is not None:
             closing()
 
@@ -72,6 +83,12 @@ class HttpTransport:
             loop_client = self._by_loop.pop(asyncio.get_running_loop(), None)
         if loop_client is not None:
             await loop_client.lifetime.aclose()
+
+    def watch(self, connection: Any) -> None:
+        """Have `close` end this connection too."""
+        if isinstance(connection, socket.socket):
+            with self._lock:
+                self._sockets.add(connection)
 
     def _client(self) -> httpx.Client:
         if self.client is not None:
@@ -122,7 +139,7 @@ class HttpTransport:
         if self._closing is not None:
             self._closing.detach()
         _ABANDONED.append((self._own, self._by_loop))
-        self._own, self._closing, self._by_loop = None, None, {}
+        self._own, self._closing, self._by_loop, self._sockets = None, None, {}, weakref.WeakSet()
 
 
 _ABANDONED: list[Any] = []
@@ -164,6 +181,7 @@ class _Exchange:
         """Whether it went out on a connection."""
         self.answered = False
         """Whether the head of an answer came."""
+        self.status = 0
         whole = transport.timeout
         self.seconds: float | None = float(whole) if isinstance(whole, (int, float)) else None
         timeout = httpx.Timeout(self.seconds, connect=min(self.seconds, LONGEST_CONNECT_S)) if self.seconds else whole
@@ -174,8 +192,9 @@ class _Exchange:
         if client.is_closed:
             return _closed("http_client")
         try:
-            request = self._request(client, self._prepare(), self._note)
+            request = self._request(client, self._prepare(), self._note_socket)
             response = client.send(request, stream=True, follow_redirects=False)
+            self.status = response.status_code
             try:
                 body = bytearray()
                 for chunk in response.iter_bytes():
@@ -199,6 +218,7 @@ class _Exchange:
     async def _arun(self, client: httpx.AsyncClient) -> Reply:
         request = self._request(client, await asyncio.to_thread(self._prepare), self._anote)
         response = await client.send(request, stream=True, follow_redirects=False)
+        self.status = response.status_code
         try:
             body = bytearray()
             async for chunk in response.aiter_bytes():
@@ -240,13 +260,20 @@ class _Exchange:
         if self.deadline is not None and event.endswith(".started"):  # each phase gets what the others left
             self.timeouts["read"] = self.timeouts["write"] = max(0.001, self.deadline - time.monotonic())
 
+    def _note_socket(self, event: str, info: Any) -> None:
+        self._note(event, info)
+        if self.transport.client is None and event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            self.transport.watch(info["return_value"].get_extra_info("socket"))
+
     async def _anote(self, event: str, info: Any) -> None:
         self._note(event, info)
 
-    def _lost(self, error: Exception) -> Lost:
+    def _lost(self, error: Exception) -> Lost | Answer:
         host, httpx = self.transport.host, self.httpx
         if isinstance(error, ApiError):
             return Lost(error)
+        if isinstance(error, httpx.DecodingError):
+            return Answer(self.status, {}, b"a body that is not compressed as its Content-Encoding says")
         if isinstance(error, (TimeoutError, httpx.TimeoutException)):
             connecting = isinstance(error, (httpx.ConnectTimeout, httpx.PoolTimeout))
             waited = f" within {self.seconds:g} s" if self.seconds else ""

@@ -111,7 +111,7 @@ def png_of(item: dict[str, str]) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(item["image"], validate=True)))
 
 
-def wait_for(condition: Any) -> None:
-    deadline = time.monotonic() + 5
+def wait_for(condition: Any, *, seconds: float = 5) -> None:
+    deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.005)

@@ -7,6 +7,9 @@ import copy
 import multiprocessing
 import os
 import pickle
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -144,7 +147,27 @@ def test_closing_the_iterator_sends_nothing_more(face: str, server: FaultyServer
     assert len(server.received) == sent
 
 
-def test_cancellation_releases_the_connection(server: FaultyServer, make: Any) -> None:
+def test_cancellation_releases_the_connections(server: FaultyServer, make: Any) -> None:
+    server.faults.extend(["stall"] * 9)
+
+    async def cancelled() -> Any:
+        backend = make(batch_size=2, max_concurrency=4)
+        task = asyncio.ensure_future(backend.aembed(numbered(20)))
+        await asyncio.to_thread(wait_for, lambda: len(server.received) == 2)
+        assert server.connections == 2
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.to_thread(wait_for, lambda: not server.connections)
+        assert server.connections == 0  # as the server sees it
+        assert len(server.received) == 2
+        server.faults.clear()
+        return await backend.aembed(texts("b"))
+
+    np.testing.assert_array_equal(asyncio.run(cancelled()).vectors, [vector_of("b")])
+
+
+def test_cancellation_gives_a_supplied_client_its_connection_back(server: FaultyServer, make: Any) -> None:
     server.faults.append("stall")
 
     async def cancelled() -> Any:
@@ -158,6 +181,60 @@ def test_cancellation_releases_the_connection(server: FaultyServer, make: Any) -
             return await backend.aembed(texts("b"))
 
     np.testing.assert_array_equal(asyncio.run(cancelled()).vectors, [vector_of("b")])
+
+
+def test_closing_ends_what_an_abandoned_job_left_on_the_wire(server: FaultyServer, make: Any) -> None:
+    server.faults.extend([None, "stall", "stall"])
+    backend = make(batch_size=2, max_concurrency=3)
+    rows = backend.stream(numbered(20))
+    next(rows)
+    rows.close()
+    wait_for(lambda: server.in_flight)
+    backend.close()
+    wait_for(lambda: not server.connections)
+    assert server.connections == 0
+    wait_for(lambda: not backend._service.limits.gate._inside)
+    assert not backend._service.limits.gate._inside
+    np.testing.assert_array_equal(backend.embed(texts("a")).vectors, [vector_of("a")])
+
+
+INTERRUPTED = """
+import sys
+from jina_clip_integrations import JinaClipEncoder
+
+encoder = JinaClipEncoder("jina-clip-v2", api_key=sys.argv[2], base_url=sys.argv[1], batch_size=2)
+try:
+    encoder.encode_text([f"text {number}" for number in range(40)])
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_an_interrupted_program_ends_while_requests_are_on_the_wire(server: FaultyServer) -> None:
+    server.faults.extend(["stall"] * 9)
+    program = subprocess.Popen([sys.executable, "-c", INTERRUPTED, server.url, KEY], stdout=subprocess.PIPE, text=True)
+    try:
+        wait_for(lambda: len(server.received) == 2, seconds=30)
+        program.send_signal(signal.SIGINT)
+        said, _ = program.communicate(timeout=30)  # the answers would be waited for three times as long
+    finally:
+        program.kill()
+    assert (said, program.returncode) == ("interrupted\n", 0)
+
+
+def test_several_event_loops_and_a_thread_at_the_same_time(server: FaultyServer, make: Any) -> None:
+    server.latency_s = 0.01
+    backend = make(batch_size=2, max_concurrency=3)
+
+    def in_a_loop_of_its_own() -> Any:
+        return asyncio.run(backend.aembed(numbered(12)))
+
+    with ThreadPoolExecutor(4) as pool:
+        running = [pool.submit(in_a_loop_of_its_own) for _ in range(3)]
+        running.append(pool.submit(backend.embed, numbered(12)))
+    for each in running:
+        np.testing.assert_array_equal(each.result().vectors, vectors_of(numbered(12).texts))
+    assert server.most_in_flight <= 3
 
 
 @both

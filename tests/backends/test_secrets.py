@@ -14,7 +14,7 @@ import pytest
 
 from jina_clip_integrations import ApiBackend, errors
 from jina_clip_integrations.backends.keys import KEY_VARIABLES, Key, clean_key, find_key
-from tests.backends.faces import FACES, embed, photo, pictures, stream, texts
+from tests.backends.faces import FACES, embed, numbered, photo, pictures, stream, texts
 from tests.faulty_server import BODY_FAULTS, KEY, ROW_FAULTS, FaultyServer, Refuse
 
 PRIVATE = "The patient was admitted on Tuesday with a broken ankle."
@@ -95,6 +95,18 @@ def test_a_callable_is_asked_before_every_request(make: Any, server: FaultyServe
 def test_a_callable_that_returns_no_key(returned: Any, face: str, make: Any, server: FaultyServer) -> None:
     _, error = stream(face, make(api_key=lambda: returned), texts("a"))
     assert type(error) is errors.ConfigurationError
+    assert server.received == []
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_a_callable_that_fails(face: str, make: Any, server: FaultyServer) -> None:
+    def locked() -> str:
+        raise OSError("the vault is locked")
+
+    _, error = stream(face, make(api_key=locked), numbered(9))
+    assert type(error) is errors.ConfigurationError
+    assert str(error) == "api_key: the callable raised OSError"
+    assert isinstance(error.__cause__, OSError)
     assert server.received == []
 
 

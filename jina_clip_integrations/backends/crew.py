@@ -1,0 +1,58 @@
+"""Threads for one job that do not outlive the program: a request on the wire must not hold up one that was interrupted.
+
+`concurrent.futures` waits for its threads at the end of the process, which may be as long as a server takes to answer.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any, TypeAlias, TypeVar
+
+T = TypeVar("T")
+
+Task: TypeAlias = "tuple[Future[Any], Callable[[], Any]]"
+
+
+class Crew:
+    """As many threads as there is ever work at once. Whoever submits bounds that."""
+
+    def __init__(self, name: str) -> None:
+        """`name` is what the threads are called."""
+        self._name = name
+        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._size = 0
+
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        """Have `work` done by a thread that is idle, or by a new one. Not for several threads at once."""
+        future: Future[T] = Future()
+        self._tasks.put((future, work))
+        if not self._idle.acquire(blocking=False):
+            threading.Thread(target=self._serve, name=f"{self._name}-{self._size}", daemon=True).start()
+            self._size += 1
+        return future
+
+    def dismiss(self) -> None:
+        """Let every thread end as soon as it has done what was submitted. Waits for nobody."""
+        for _ in range(self._size):
+            self._tasks.put(None)
+
+    def _serve(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            _perform(*task)
+            del task  # an idle thread keeps no result alive
+            self._idle.release()
+
+
+def _perform(future: Future[T], work: Callable[[], T]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = work()
+    except BaseException as error:  # whoever asks for the result meets it
+        future.set_exception(error)
+    else:
+        future.set_result(result)
