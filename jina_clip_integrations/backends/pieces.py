@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..types import Modality
 from ..vectors import finish
 from .base import Usage
-from .wire import PACKED, Expected, bits_of
+from .embeddings import PACKED, Expected, bits_of
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from .base import Batch, BatchResult, collect
 from .crew import Crew
 from .dialects import Dialect
 from .drive import adrive, drive
+from .embeddings import PACKED, Expected
 from .flow import Outcome, Reply, Send, Service, request_flow
 from .job import Job, Pending
 from .limits import Limits
@@ -25,7 +26,7 @@ from .pieces import Order, Parcel, Piece
 from .refusals import Kind
 from .supply import Caps, Supply
 from .upload import Packing
-from .wire import PACKED, Expected, Rows
+from .wire import Rows
 
 
 class Transport(Protocol):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from jina_clip_integrations import errors
+from jina_clip_integrations.backends.embeddings import Expected
 from jina_clip_integrations.backends.flow import (
     CallRecord,
     Clock,
@@ -24,7 +25,7 @@ from jina_clip_integrations.backends.flow import (
 )
 from jina_clip_integrations.backends.limits import REQUESTS_LEFT, Limits
 from jina_clip_integrations.backends.pieces import Order, Parcel, Piece
-from jina_clip_integrations.backends.wire import Answer, Expected
+from jina_clip_integrations.backends.wire import Answer
 from jina_clip_integrations.settings import RetryPolicy
 from tests.faulty_server import encode, flat, vector_of
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jina_clip_integrations.backends.wire import Answer, Expected, bits_of, read_rows, read_tokens
+from jina_clip_integrations.backends.embeddings import Expected, bits_of
+from jina_clip_integrations.backends.wire import Answer, read_rows, read_tokens
 from jina_clip_integrations.errors import InvalidResponseError
 from jina_clip_integrations.vectors import pack_bits
 from tests.faulty_server import encode, vectors_of
