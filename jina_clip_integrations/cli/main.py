@@ -25,6 +25,7 @@ COMMANDS = {
     "estimate": "what embedding a folder would cost, and what resizing saves",
     "evaluate": "recall of captioned pictures, or of the demo gallery, per number of dimensions",
     "serve": "this machine behind Jina's HTTP schema, for others to point base_url at",
+    "bench": "how fast this machine is, and which batch size, precision and workers suit it",
     "doctor": "what is installed, what would be used, what is missing",
 }
 """Subcommand, which is also the name of its module here, and its line of help."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import torch
 
@@ -23,6 +23,7 @@ from .preparation import Preparation, Prepared
 from .processors import compute_with, processors, shares, threads_are_given
 
 T = TypeVar("T")
+Claims: TypeAlias = "queue.SimpleQueue[tuple[Engine, int | None]]"
 
 KINDS = ("cpu", "mps", "cuda")
 """Kinds of device in the order of what they take at a time; any other kind is taken for the middle one."""
@@ -52,17 +53,14 @@ class Workers:
     def __init__(self, folder: Path, choices: list[DeviceChoice], settings: LocalSettings) -> None:
         self.preparation = Preparation(folder, max_length=settings.max_length)
         engines = load_engines(folder, choices, settings)
-        kinds = [engine.device.type if engine.device.type in KINDS else KINDS[1] for engine in engines]
-        self.kind = min(kinds, key=KINDS.index)  # one size of batch for all devices: what the smallest takes
+        # One size of batch for all devices: what the smallest takes.
+        self.kind = min((kind_of(engine.device) for engine in engines), key=KINDS.index)
         self.patches = engines[0].patches
         self._ahead = BATCHES_AHEAD * len(engines)
         self._own = threading.local()
-        unclaimed: queue.SimpleQueue[tuple[Engine, int | None]] = queue.SimpleQueue()
-        for claim in zip(engines, threads_of([engine.device for engine in engines]), strict=True):
-            unclaimed.put(claim)
         # No method of this object: a running thread must not keep alive what would end it when it is dropped.
         self._computing = ThreadPoolExecutor(
-            len(engines), "jina-clip-device", initializer=_adopt, initargs=(self._own, unclaimed)
+            len(engines), "jina-clip-device", initializer=adopt, initargs=(self._own, claims(engines))
         )
         self._decoding = ThreadPoolExecutor(_decoders(settings.num_workers), thread_name_prefix="jina-clip-decode")
 
@@ -143,6 +141,11 @@ def load_engines(folder: Path, choices: list[DeviceChoice], settings: LocalSetti
     return engines
 
 
+def kind_of(device: torch.device) -> str:
+    """The kind of device by which batches are sized."""
+    return device.type if device.type in KINDS else KINDS[1]
+
+
 def threads_of(devices: Sequence[torch.device]) -> list[int | None]:
     """Threads that each worker computes with: its share of the processors on a CPU, None where torch decides.
 
@@ -156,8 +159,16 @@ def threads_of(devices: Sequence[torch.device]) -> list[int | None]:
     return [next(each) if here else None for here in on_cpu]
 
 
-def _adopt(own: threading.local, unclaimed: queue.SimpleQueue[tuple[Engine, int | None]]) -> None:
-    """A computing thread takes an engine for good, and as many processors as are its share."""
+def claims(engines: Sequence[Engine]) -> Claims:
+    """Engines that no thread has yet, each with the threads it computes with."""
+    unclaimed: Claims = queue.SimpleQueue()
+    for claim in zip(engines, threads_of([engine.device for engine in engines]), strict=True):
+        unclaimed.put(claim)
+    return unclaimed
+
+
+def adopt(own: threading.local, unclaimed: Claims) -> None:
+    """Begin a computing thread: it takes an engine for good, as `own.engine`, and its share of the processors."""
     own.engine, threads = unclaimed.get_nowait()
     if threads is not None:
         compute_with(threads)
