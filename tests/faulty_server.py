@@ -12,6 +12,7 @@ import json
 import random
 import select
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -71,6 +72,8 @@ class FaultyServer:
         """Shape of handler errors: `nested` (E2), `flat` (E1) or `legacy` (E4, E5)."""
         self.encodings: str | None = None
         """How it refuses to be asked for an encoding: naming the `field`, or in `words`. None: it knows them all."""
+        self.overwhelmed: tuple[int, int] | None = None
+        """Status that it answers with, and how many items it takes at most without."""
         self.item_cap: int | None = None
         self.max_concurrency: int | None = None
         self.requests_per_minute: int | None = None
@@ -79,6 +82,7 @@ class FaultyServer:
         """How many tokens it counts for what is one by the usual estimate."""
         self.tokens_counted = 0
         self.latency_s = 0.0
+        self.tls: ssl.SSLContext | None = None
         self.headers: dict[str, str] = {}
         """Added to every answer, lies included."""
         self.poison: Callable[[Any], bool] = lambda item: False
@@ -111,6 +115,8 @@ class FaultyServer:
                 super().finish()
 
         self._http = _Server(("127.0.0.1", 0), Handler)
+        if self.tls is not None:
+            self._http.socket = self.tls.wrap_socket(self._http.socket, server_side=True)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
         return self
@@ -123,7 +129,7 @@ class FaultyServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_port}/v1"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self._http.server_port}/v1"
 
     def count_connection(self, change: int) -> None:
         with self.lock:
@@ -195,6 +201,8 @@ class FaultyServer:
         if self.item_cap is not None and len(items) > self.item_cap:
             said = f"List should have at most {self.item_cap} items after validation, not {len(items)}"
             return self.invalid(f"body -> {model} -> input", said, "too_long")
+        if self.overwhelmed is not None and len(items) > self.overwhelmed[1]:
+            return Refuse(self.overwhelmed[0], b"<html><title>Too much</title></html>")
         for place, item in enumerate(items):
             if not isinstance(item, dict) or len(item) != 1 or not {"text", "image"} & set(item):
                 return self.invalid(f"body -> {model} -> input -> {place}", "Field required", "missing", item)

@@ -124,8 +124,7 @@ TRANSIENT = [
 @given(data=st.data())
 def test_any_faults_that_finally_clear_give_exactly_the_right_rows(face: str, data: st.DataObject) -> None:
     count = data.draw(st.integers(2, 14))
-    faults = data.draw(st.lists(st.sampled_from([*TRANSIENT, *HARMLESS, None]), max_size=8))
-    faults = data.draw(st.permutations([*faults, *data.draw(st.lists(st.sampled_from(ROW_FAULTS), max_size=2))]))
+    faults = data.draw(st.lists(st.sampled_from([*TRANSIENT, *ROW_FAULTS, *HARMLESS, None]), max_size=12))
     state = FaultyServer()
     with fake_backend(state, faults, max_retries=12, batch_size=data.draw(st.integers(2, 6))) as backend:
         result = embed(face, backend, numbered(count))
@@ -159,6 +158,61 @@ def fake_backend(state: FaultyServer, faults: list[Any], **options: Any) -> ApiB
         async_http_client=httpx.AsyncClient(transport=transport),
         **options,
     )
+
+
+SOCKET_FAULTS = ("stall", "reset", "close", "close after", "truncated", "broken json", "html", "empty", "error in 200")
+
+
+@settings(max_examples=8, deadline=None)
+@given(data=st.data())
+def test_any_faults_on_real_connections_that_finally_clear_give_exactly_the_right_rows(
+    face: str, data: st.DataObject
+) -> None:
+    """Every fault that the server knows, in any order, as many as may fall on one request and still be survived."""
+    passing = [each for each in TRANSIENT if isinstance(each, Refuse) and each.status not in (413, 422)]
+    faults = data.draw(st.lists(st.sampled_from([*ROW_FAULTS, *SOCKET_FAULTS, *HARMLESS, *passing, None]), max_size=10))
+    count, batch_size = data.draw(st.integers(2, 14)), data.draw(st.integers(2, 6))
+    ceilings = {
+        "item_cap": data.draw(st.none() | st.integers(1, 6)),
+        "overwhelmed": data.draw(st.none() | st.tuples(st.sampled_from([413, 504]), st.integers(1, 6))),
+        "max_concurrency": data.draw(st.none() | st.integers(1, 3)),
+        "encodings": data.draw(st.none() | st.sampled_from(["field", "words"])),
+    }
+    with FaultyServer(**ceilings) as server:
+        server.faults.extend(faults)
+        options = {"api_key": KEY, "base_url": server.url, "retry": FAST, "timeout": 0.25, "max_retries": 20}
+        with ApiBackend("jina-clip-v2", batch_size=batch_size, **options) as backend:
+            result = embed(face, backend, numbered(count))
+    np.testing.assert_array_equal(result.vectors, vectors_of(numbered(count).texts))
+
+
+# Too much at a time
+
+
+@pytest.mark.parametrize("status", [413, 504])
+@pytest.mark.parametrize("most", [1, 3])
+def test_a_request_that_is_too_much_is_halved(
+    face: str, server: FaultyServer, make: Any, status: int, most: int
+) -> None:
+    server.overwhelmed = (status, most)
+    result = embed(face, make(batch_size=16), numbered(16))
+    np.testing.assert_array_equal(result.vectors, vectors_of(numbered(16).texts))
+    sizes = [len(body["input"]) for body in server.requests]
+    assert sizes.count(16) == (2 if status == 504 else 1)  # a gateway timeout is tried once more as it is
+    assert set(sizes) <= {16, 8, 4, 2, 1}
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+def test_one_item_that_is_too_much_is_named(face: str, server: FaultyServer, make: Any, isolate: bool) -> None:
+    server.overwhelmed = (413, 0)
+    results, error = stream(face, make(max_concurrency=1), numbered(4, isolate_errors=isolate))
+    if isolate:
+        assert error is None
+        assert sorted(place for result in results for place in result.errors) == [0, 1, 2, 3]
+    else:
+        assert type(error) is errors.InputError
+        assert error.index == 0
+        assert isinstance(error.__cause__, errors.InvalidRequestError)
 
 
 # The end of a job
