@@ -1,13 +1,17 @@
 """What LlamaIndex, LangChain and the vector stores ask of an integration, and the test or page that answers.
 
 MUST: without it the framework breaks or says something false. SHOULD: users of that framework expect it. TRAP: the
-framework does it, and an integration has to live with it. `python tools/contract.py` prints the table and fails if a
-test or heading is not there any more.
+framework does it, and an integration has to live with it. `python tools/contract.py frameworks` prints the table and
+fails if a test or heading is not there any more.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+SUBJECT = "framework"
+SUBJECTS = ("llama-index", "langchain", "stores")
+LEVELS = ("MUST", "SHOULD", "TRAP")
 
 LLAMA = "tests/llama_index_adapter"
 CHAIN = "tests/langchain_adapter"
@@ -18,7 +22,7 @@ GAPS = "tests/test_contract_gaps.py"
 class Entry(NamedTuple):
     """One demand: `covered` names tests (`file.py::name`) and headings (`page.md#heading`); without any, `why_not`."""
 
-    framework: str
+    subject: str
     level: str
     says: str
     covered: tuple[str, ...] = ()

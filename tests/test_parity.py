@@ -213,6 +213,28 @@ def test_a_photo_is_turned_upright_once(golden: Golden, encoder, face, way: str)
     assert np.abs(turned - as_stored).max() > 100 * NEAR
 
 
+PICTURE_MODES = ("RGB", "L", "LA", "P", "RGBA", "CMYK", "1")
+PICTURE_SIZES = ((400, 300), (31, 200), (300, 20), (9, 7), (61, 61), (1000, 12))
+"""Larger than a tile both ways, one way only, smaller than one, and so long that only its middle is resampled."""
+
+
+@pytest.mark.parametrize("way", ["api", "invocations"])
+@both_faces
+def test_pictures_of_every_kind_have_one_vector(golden: Golden, encoder, face, way: str) -> None:
+    """Shrunk and sent as one tile, or computed here: the cosine is 1 but for the last digits."""
+    noise = np.random.default_rng(7)
+    pictures = [
+        PIL.Image.fromarray(noise.integers(0, 255, (height, width, 3), np.uint8)).convert(mode)
+        for mode in PICTURE_MODES
+        for width, height in PICTURE_SIZES
+    ]
+    asked, here = encoder(way), encoder("local")
+    remote, local = face(asked).encode_image(pictures), here.encode_image(pictures)
+    near(remote, local)
+    assert np.einsum("nd,nd->n", remote, local).min() > 0.99999
+    assert asked.usage.total_tokens == golden.backend.spec.tokens_per_tile * len(pictures)
+
+
 @pytest.mark.parametrize("embedding_type", ["float", "base64", "binary", "ubinary"])
 @both_faces
 def test_ways_of_travelling(golden: Golden, encoder, face, embedding_type: str) -> None:

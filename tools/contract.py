@@ -1,30 +1,34 @@
-"""Print what the frameworks ask and which test answers: `python tools/contract.py`.
+"""Print what is asked of this package and which test answers: `python tools/contract.py [frameworks | service]`.
 
-Fails if an entry of `tests/contract.py` names a test or a heading that is not there, or names nothing without
-a reason. Nothing is collected or imported: tests are found by parsing their files.
+`frameworks` is what LlamaIndex, LangChain and the stores ask (`tests/contract.py`), `service` what a client of a remote
+service owes (`tests/obligations.py`); without an argument both are printed. Fails if an entry names a test or a heading
+that is not there, or names nothing without a reason, or if a subject has no entry. No test is collected or imported:
+they are found by parsing their files.
 """
 
 from __future__ import annotations
 
+import argparse
 import ast
+import importlib
 import re
-import runpy
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-FRAMEWORKS = ("llama-index", "langchain", "stores")
-LEVELS = ("MUST", "SHOULD", "TRAP")
+CONTRACTS = {"frameworks": "tests.contract", "service": "tests.obligations"}
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
-def entries() -> tuple[Any, ...]:
-    """Every entry of the contract."""
-    return tuple(runpy.run_path(str(ROOT / "tests" / "contract.py"))["ENTRIES"])
+def contract(name: str) -> Any:
+    """The module of one contract: its `ENTRIES`, and the `SUBJECTS` and `LEVELS` that they may have."""
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+    return importlib.import_module(CONTRACTS[name])
 
 
 @cache
@@ -58,33 +62,37 @@ def exists(reference: str) -> bool:
     return name in names_in(ROOT / file)
 
 
-def faults(contract: Iterable[Any]) -> list[str]:
-    """What is wrong with the contract, one line each."""
+def faults(contract: Any) -> list[str]:
+    """What is wrong with a contract, one line each."""
     found = []
-    for entry in contract:
-        where = f"{entry.framework} {entry.level} {entry.says!r}"
-        if entry.framework not in FRAMEWORKS or entry.level not in LEVELS:
-            found.append(f"{where}: unknown framework or level")
+    for entry in contract.ENTRIES:
+        where = f"{entry.subject} {entry.level} {entry.says!r}"
+        if entry.subject not in contract.SUBJECTS or entry.level not in contract.LEVELS:
+            found.append(f"{where}: unknown {contract.SUBJECT} or level")
         if not entry.covered and not entry.why_not:
             found.append(f"{where}: names no test and no heading, and gives no reason")
         found += [f"{where}: {name} does not exist" for name in entry.covered if not exists(name)]
-    return found
+    answered = {entry.subject for entry in contract.ENTRIES}
+    return found + [f"{subject}: has no entry" for subject in contract.SUBJECTS if subject not in answered]
 
 
-def table(contract: Iterable[Any]) -> Iterator[str]:
-    """The contract as lines of a Markdown table."""
-    yield "| framework | level | what it needs or does | covered by |"
+def table(contract: Any) -> Iterator[str]:
+    """A contract as lines of a Markdown table."""
+    yield f"| {contract.SUBJECT} | level | what is asked | covered by |"
     yield "| --- | --- | --- | --- |"
-    for entry in contract:
+    for entry in contract.ENTRIES:
         by = "<br>".join(f"`{name}`" for name in entry.covered) or entry.why_not
-        yield f"| {entry.framework} | {entry.level} | {entry.says} | {by} |"
+        yield f"| {entry.subject} | {entry.level} | {entry.says} | {by} |"
 
 
-def main() -> int:
-    """Print the table; 1 if something in it is wrong."""
-    contract = entries()
-    print("\n".join(table(contract)))
-    wrong = faults(contract)
+def main(arguments: list[str] | None = None) -> int:
+    """Print the tables that are asked for; 1 if something in them is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", nargs="?", choices=CONTRACTS, help="which one (default: all)")
+    name = parser.parse_args(arguments).name
+    chosen = [contract(one) for one in CONTRACTS if name in (one, None)]
+    print("\n\n".join("\n".join(table(one)) for one in chosen))
+    wrong = [line for one in chosen for line in faults(one)]
     for line in wrong:
         print(line, file=sys.stderr)
     return 1 if wrong else 0

@@ -100,6 +100,39 @@ def test_none_means_the_default() -> None:
 
 
 @both
+@pytest.mark.parametrize("options", [{}, {"timeout": 7.0}, {"timeout": 200}, {"timeout": httpx.Timeout(30.0)}])
+def test_times_are_finite_and_allow_a_cold_start(face: str, options: dict[str, Any]) -> None:
+    seen: list[dict[str, float]] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(dict(request.extensions["timeout"]))
+        return httpx.Response(404)
+
+    stream(face, mocked(handle, **options), texts("a"))
+    [times] = seen
+    assert set(times) == {"connect", "read", "write", "pool"}
+    assert all(0 < seconds <= 200 for seconds in times.values())
+    wanted = options.get("timeout", ApiSettings.timeout)
+    if isinstance(wanted, httpx.Timeout):
+        assert times == wanted.as_dict()
+    else:
+        assert times["connect"] == min(wanted, 15.0)
+        assert times["read"] == wanted
+    if not options:
+        assert times["read"] >= 60
+
+
+def mocked(handle: Any, **options: Any) -> ApiBackend:
+    """A backend whose requests `handle` answers, in either face."""
+    transport = httpx.MockTransport(handle)
+    clients = {
+        "http_client": httpx.Client(transport=transport),
+        "async_http_client": httpx.AsyncClient(transport=transport),
+    }
+    return ApiBackend("jina-clip-v2", **({"api_key": KEY} | clients | options))
+
+
+@both
 @pytest.mark.parametrize(
     ("base_url", "url"),
     [
@@ -118,15 +151,7 @@ def test_a_prefix_in_the_address_is_kept(face: str, base_url: str, url: str) -> 
         seen.append(str(request.url))
         return httpx.Response(404)
 
-    transport = httpx.MockTransport(handle)
-    backend = ApiBackend(
-        "jina-clip-v2",
-        api_key=KEY,
-        base_url=base_url,
-        http_client=httpx.Client(transport=transport),
-        async_http_client=httpx.AsyncClient(transport=transport),
-    )
-    _, error = stream(face, backend, texts("a"))
+    _, error = stream(face, mocked(handle, base_url=base_url), texts("a"))
     assert isinstance(error, errors.InvalidRequestError)
     assert "base_url" in str(error)
     assert seen == [url]

@@ -76,12 +76,11 @@ def backend_of(server: Server, dialect: Any, **options: Any) -> ApiBackend:
     transport = httpx.MockTransport(server.handle)
     return ApiBackend(
         "jina-clip-v2",
-        base_url="http://localhost:8080",
         dialect=dialect,
         retry=FAST,
         http_client=httpx.Client(transport=transport),
         async_http_client=httpx.AsyncClient(transport=transport),
-        **options,
+        **({"base_url": "http://localhost:8080"} | options),
     )
 
 
@@ -235,6 +234,26 @@ def test_a_dialect_of_ones_own() -> None:
     assert server.urls == ["http://localhost:8080/"] or server.urls == ["http://localhost:8080"]
     with pytest.raises(errors.ConfigurationError, match="texts only"):
         backend.embed(pictures(SMALL))
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "api.jina.ai",
+        "my-endpoint.westeurope.inference.ml.azure.com",
+        "europe-west4-aiplatform.googleapis.com",
+        "runtime.sagemaker.eu-central-1.amazonaws.com",
+        "infinity.example.org",
+    ],
+)
+@pytest.mark.parametrize("dialect", ["jina", "openai", "invocations"])
+def test_the_host_decides_nothing(host: str, dialect: str) -> None:
+    """How a server is spoken to is the caller's choice, whatever its address looks like."""
+    server = Server(DIALECTS[dialect], unit=DIALECTS[dialect].unit_vectors)
+    backend_of(server, dialect, base_url=f"https://{host}/some/prefix", api_key="token").embed(QUERY)
+    assert server.urls == [f"https://{host}/some/prefix{DIALECTS[dialect].path}"]
+    assert server.bodies == [BODIES[dialect]]
+    assert server.headers[0]["authorization"] == "Bearer token"
 
 
 @pytest.mark.parametrize(
