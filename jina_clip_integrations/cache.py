@@ -29,11 +29,13 @@ CACHE_FORMAT = 1
 """Part of every key; raised when the recipe or the meaning of an entry changes."""
 MEMORY_ITEMS = 50_000
 """Entries of a `MemoryCache` by default: about 200 MB of full-width v2 vectors."""
-DISK_FILE = "vectors.sqlite3"
-"""The one file of a `DiskCache` in its folder (SQLite adds `-wal` and `-shm` while it is open)."""
+DISK_FILE = "vectors-2.sqlite3"
+"""The one file of a `DiskCache` in its folder (SQLite adds `-wal` and `-shm` while it is open). The number is that of
+its table's layout: a file of another layout is left alone.
+"""
 BUSY_TIMEOUT_S = 30.0
 """How long a process waits for another one that is writing."""
-_KEYS_PER_QUERY = 500
+_KEYS_PER_QUERY = 512
 _KINDS = (np.dtype("<f4"), np.dtype("u1"))  # by the number in the `kind` column
 
 Entry = NDArray[Any]
@@ -74,6 +76,12 @@ def alias_key(*, file_digest: str, upright: bool) -> str:
 def text_digest(text: str) -> str:
     """SHA-256 of a text in UTF-8, in hex."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def text_keys(texts: Iterable[str], *, identity: str, normalize: bool, task: str | None) -> list[str]:
+    """`vector_key` of many texts that are computed alike."""
+    scope, sha256 = _scope(identity, normalize, "text", task), hashlib.sha256
+    return [f"{scope}-{sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}" for text in texts]
 
 
 def open_cache(cache: Any) -> EmbeddingCache | None:
@@ -163,9 +171,10 @@ class DiskCache:
         """The entries that exist and are intact."""
         found: dict[str, Entry] = {}
         for some in _slices(keys, _KEYS_PER_QUERY):
-            query = f"SELECT key, kind, data, crc FROM entries WHERE key IN ({','.join('?' * len(some))})"  # noqa: S608
-            for key, kind, data, crc in self._rows(query, some):
-                if kind in (0, 1) and isinstance(data, bytes) and zlib.crc32(data) == crc:
+            asked, marks = set(some), ",".join("?" * len(some))
+            query = f"SELECT key, kind, data, crc FROM entries WHERE hash IN ({marks})"  # noqa: S608
+            for key, kind, data, crc in self._rows(query, list(map(_hash, some))):
+                if key in asked and kind in (0, 1) and isinstance(data, bytes) and zlib.crc32(data) == crc:
                     found[key] = np.frombuffer(data, _KINDS[kind])
         return found
 
@@ -176,7 +185,8 @@ class DiskCache:
             with self._lock:
                 connection = self._connect()
                 with connection:
-                    connection.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", rows)
+                    connection.executemany("DELETE FROM entries WHERE hash = ? AND key = ?", [row[:2] for row in rows])
+                    connection.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", rows)
         except (sqlite3.Error, OSError) as error:
             self._warn("cannot be written", error)
 
@@ -195,7 +205,7 @@ class DiskCache:
                 self._connection.close()
             self._connection = None
 
-    def _rows(self, query: str, values: Sequence[str]) -> list[tuple[str, int, bytes, int]]:
+    def _rows(self, query: str, values: Sequence[int]) -> list[tuple[str, int, bytes, int]]:
         try:
             with self._lock:
                 return self._connect().execute(query, values).fetchall()
@@ -227,9 +237,11 @@ def _open_database(file: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA mmap_size = 1073741824")
+        # An index of small numbers is read several times as fast as one of keys, of which many begin alike.
         connection.execute(
-            "CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, kind INTEGER, data BLOB, crc INTEGER)"
+            "CREATE TABLE IF NOT EXISTS entries (hash INTEGER, key TEXT, kind INTEGER, data BLOB, crc INTEGER)"
         )
+        connection.execute("CREATE INDEX IF NOT EXISTS by_hash ON entries (hash)")
         connection.commit()
     except sqlite3.Error:
         connection.close()
@@ -237,10 +249,15 @@ def _open_database(file: Path) -> sqlite3.Connection:
     return connection
 
 
-def _as_row(key: str, entry: Entry) -> tuple[str, int, bytes, int]:
+def _as_row(key: str, entry: Entry) -> tuple[int, str, int, bytes, int]:
     kind = 1 if entry.dtype == np.uint8 else 0
     data = np.ascontiguousarray(entry, _KINDS[kind]).tobytes()
-    return key, kind, data, zlib.crc32(data)
+    return _hash(key), key, kind, data, zlib.crc32(data)
+
+
+def _hash(key: str) -> int:
+    """Where to look for a key: its CRC-32, which another key may share."""
+    return zlib.crc32(key.encode("utf-8", "surrogatepass"))
 
 
 def _slices(keys: Iterable[str], size: int) -> Iterator[list[str]]:

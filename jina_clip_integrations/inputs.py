@@ -8,7 +8,9 @@ import inspect
 import io
 import os
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, BinaryIO, TypeAlias
@@ -192,6 +194,15 @@ def parse(values: Iterable[Any], understand: Callable[[Any], Any]) -> list[Parse
         except InputError as error:  # noqa: PERF203
             parsed.append(error)
     return parsed
+
+
+def parse_texts(values: Sequence[Any]) -> list[Parsed]:
+    """`parse(values, check_text)`, in one sweep where every value is a text without fault."""
+    if set(map(type, values)) <= {str}:
+        with suppress(UnicodeEncodeError):
+            deque(map(str.encode, values), maxlen=0)
+            return list(values)
+    return parse(values, check_text)
 
 
 def _listed(values: Iterable[Any]) -> Sequence[Any]:

@@ -20,18 +20,17 @@ def normalize(vectors: Vectors) -> Vectors:
     off = ~(np.abs(squares - 1.0) <= UNIT_TOLERANCE)
     if not off.any():
         return vectors
-    norms = np.maximum(np.sqrt(squares[off]), NORM_FLOOR)
-    out: Vectors = vectors.copy()
-    out[off] = (vectors[off] / norms[:, None]).astype(np.float32)
-    return out
+    # One pass over the rows: dividing by exactly 1 leaves a row as it is.
+    divisors = np.where(off, np.maximum(np.sqrt(squares), NORM_FLOOR), 1.0)
+    return np.divide(vectors, divisors[:, None], out=np.empty(vectors.shape, np.float32), casting="same_kind")
 
 
 def finish(vectors: Vectors, *, dimensions: int | None, unit: bool) -> Vectors:
     """Keep the first `dimensions` values of every row (None = all), then normalise if `unit`; `(n, d)` float32."""
     rows = np.asarray(vectors, dtype=np.float32)
     if dimensions is not None and dimensions < rows.shape[1]:
-        rows = np.ascontiguousarray(rows[:, :dimensions])
-    return normalize(rows) if unit else rows
+        rows = rows[:, :dimensions]
+    return np.ascontiguousarray(normalize(rows) if unit else rows)
 
 
 def similarity(left: ArrayLike, right: ArrayLike) -> NDArray[np.float32]:

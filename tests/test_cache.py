@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jina_clip_integrations import ConfigurationError, JinaClipEncoder
-from jina_clip_integrations.cache import DISK_FILE, DiskCache, MemoryCache, open_cache, text_digest, vector_key
+from jina_clip_integrations import BackendError, ConfigurationError, JinaClipEncoder
+from jina_clip_integrations.cache import (
+    DISK_FILE,
+    DiskCache,
+    MemoryCache,
+    open_cache,
+    text_digest,
+    text_keys,
+    vector_key,
+)
 from tests.faces import both_faces
 from tests.fakes import KINDS, WIDTH, BlockingBackend, picture_vector, text_vector, unit
 
@@ -56,6 +65,12 @@ class TestKeys:
     def test_text_digest_is_sha_256_of_utf_8(self) -> None:
         assert text_digest("ä") == hashlib.sha256(b"\xc3\xa4").hexdigest()
 
+    @pytest.mark.parametrize("task", [None, "retrieval.query"])
+    def test_of_many_texts_are_those_of_each(self, task: str | None) -> None:
+        texts, rest = ["", "ä", "a" * 10_000], {"identity": "i", "normalize": False, "task": task}
+        expected = [vector_key(modality="text", digest=text_digest(text), **rest) for text in texts]
+        assert text_keys(texts, **rest) == expected
+
     def test_do_not_show_content(self) -> None:
         assert "secret" not in vector_key(**ASKED | {"digest": text_digest("secret")})
 
@@ -85,6 +100,16 @@ class TestStores:
         store.set_many({"a": np.zeros(3, np.float32)})
         store.set_many({"a": np.ones(3, np.float32)})
         assert store.get_many(["a"])["a"].tolist() == [1, 1, 1]
+
+    def test_keys_with_the_same_checksum_are_told_apart(self, store: Any) -> None:
+        one, other = "plumless", "buckeroo"
+        assert zlib.crc32(one.encode()) == zlib.crc32(other.encode())
+        store.set_many({one: np.zeros(3, np.float32)})
+        assert store.get_many([other]) == {}
+        store.set_many({other: np.ones(3, np.float32)})
+        found = store.get_many([one, other])
+        assert {key: entry.tolist() for key, entry in found.items()} == {one: [0, 0, 0], other: [1, 1, 1]}
+        assert len(store) == 2
 
     def test_changes_to_what_was_given_do_not_reach_it(self, store: Any) -> None:
         row = np.ones(3, np.float32)
@@ -173,6 +198,15 @@ class TestDiskCache:
         cache.set_many(entries(1, 2))
         assert len(cache.get_many(["key-1"])) == 1
         cache.close()
+
+    def test_a_file_of_another_layout_is_left_alone(self, tmp_path: Path) -> None:
+        older = tmp_path / "vectors.sqlite3"
+        older.write_bytes(b"written by another version")
+        cache = DiskCache(tmp_path)
+        cache.set_many(entries(0, 3))
+        assert len(cache) == 3
+        cache.clear()
+        assert older.read_bytes() == b"written by another version"
 
     def test_a_destroyed_file_is_one_warning_and_no_cache(self, tmp_path: Path) -> None:
         (tmp_path / DISK_FILE).write_bytes(b"this is no database" * 1000)
@@ -288,6 +322,14 @@ class TestEncoderWithCache:
         expected = np.stack([text_vector(text) for text in "abcda"])
         np.testing.assert_allclose(rows, unit(expected), atol=1e-6)
         assert sorted(encoder.backend.embedded) == ["a", "c"]
+
+    def test_more_texts_than_are_looked_up_at_a_time(self, kind: str, face: Any, store: Any) -> None:
+        encoder = JinaClipEncoder(backend=KINDS[kind](), cache=store)
+        texts = [f"text {number % 1400}" for number in range(1500)]  # the last hundred occur twice
+        face(encoder).encode_text(texts[::2])
+        rows = face(encoder).encode_text(texts)
+        np.testing.assert_allclose(rows, unit(np.stack([text_vector(text) for text in texts])), atol=1e-6)
+        assert encoder.usage.cache_hits == 750
 
     def test_one_entry_serves_every_width(self, kind: str, face: Any, store: Any) -> None:
         backend = KINDS[kind]()
@@ -434,6 +476,16 @@ class TestOddCaches:
         cache.kept = dict.fromkeys(cache.kept, entry)
         np.testing.assert_allclose(encoder.encode_text("a"), unit(text_vector("a")), atol=1e-6)
         assert encoder.usage.cache_hits == 0
+
+    def test_entries_of_different_widths_are_never_taken_together(self) -> None:
+        backend, cache = BlockingBackend(dimensions=0, spec=None), Listing()
+        backend._row = lambda batch, position: text_vector(batch.texts[position])  # width known to the service alone
+        JinaClipEncoder(backend=backend, cache=cache).encode_text(["a", "b", "c"])
+        keys = list(cache.kept)
+        cache.kept[keys[0]] = cache.kept[keys[0]] + [1.0, 2.0]
+        cache.kept[keys[1]] = cache.kept[keys[1]][:-2]
+        with pytest.raises(BackendError, match="changed from"):
+            JinaClipEncoder(backend=backend, cache=cache).encode_text(["a", "b", "c"])
 
     def test_packed_bits_are_not_cached_nor_touched(self) -> None:
         cache = MemoryCache()

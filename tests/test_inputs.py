@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from jina_clip_integrations import ImageError, InputError, SourcePolicy
-from jina_clip_integrations.inputs import Reader, check_text, one_or_many_images, one_or_many_texts
+from jina_clip_integrations.inputs import Reader, check_text, one_or_many_images, one_or_many_texts, parse, parse_texts
 from jina_clip_integrations.pictures import EncodedPicture, PixelPicture
 
 PIXELS = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(4, 5, 3)
@@ -291,6 +291,28 @@ class TestOneOrMany:
 
     def test_texts_become_plain_str(self) -> None:
         assert type(check_text(np.str_("abc"))) is str
+
+
+class Named(str):
+    """Somebody's own kind of text."""
+
+
+class TestManyTexts:
+    @pytest.mark.parametrize(
+        "given",
+        [["a", "", "ä"], ["a", "half \ud83d of a pair", "b"], [Named("a"), "b"], ["a", 3, None], ("a", "b"), []],
+        ids=repr,
+    )
+    def test_are_what_each_of_them_is(self, given: Any) -> None:
+        together, one_by_one = parse_texts(given), parse(given, check_text)
+        assert list(map(type, together)) == list(map(type, one_by_one))
+        assert list(map(str, together)) == list(map(str, one_by_one))
+
+    def test_are_not_the_callers_list(self) -> None:
+        given = ["a", "b"]
+        parsed = parse_texts(given)
+        given[0] = "c"
+        assert parsed == ["a", "b"]
 
 
 class TestPictures:

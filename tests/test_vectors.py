@@ -61,6 +61,14 @@ def test_zero_stays_zero_and_nan_stays_nan() -> None:
     np.testing.assert_allclose(made[2], [0.6, 0.8], atol=1e-7)
 
 
+def test_unit_rows_keep_every_bit_beside_others() -> None:
+    vectors = np.random.default_rng(0).standard_normal((40, 64)).astype(np.float32)
+    vectors[::2] = normalize(vectors[::2])
+    made = normalize(vectors)
+    np.testing.assert_array_equal(made[::2], vectors[::2])
+    np.testing.assert_array_equal(made[1::2], normalize(vectors[1::2]))
+
+
 def test_what_was_given_is_not_changed() -> None:
     vectors = np.array([[3, 4]], np.float32)
     finish(vectors, dimensions=None, unit=True)

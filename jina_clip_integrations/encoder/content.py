@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ class Setup:
         return self.dimensions if self.cache is None else None
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Unit:
     """One piece of content, however often it occurs in the job."""
 
@@ -42,9 +42,17 @@ class Unit:
     """The text or picture; dropped when done."""
     key: str | None
     """Cache key; None for what cannot be cached."""
-    rows: list[int] = field(default_factory=list)
+    row: int
+    """Where it occurs first."""
+    repeats: list[int] | None = None
+    """Where it occurs again. A list for every unit would cost more than all the rest, in garbage collection."""
     done: bool = False
     error: JinaClipError | None = None
+
+    @property
+    def rows(self) -> list[int]:
+        """Every row it belongs to."""
+        return [self.row, *(self.repeats or ())]
 
     def settle(self, error: JinaClipError | None = None) -> None:
         """Done, well or with `error`; the content is not needed any more."""

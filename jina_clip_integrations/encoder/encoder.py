@@ -14,7 +14,7 @@ from ..backends.keys import is_sensitive
 from ..cache import EmbeddingCache, open_cache
 from ..catalog import ModelSpec
 from ..errors import BackendError, JinaClipError
-from ..inputs import Parsed, Reader, check_text, many_items, one_or_many_images, one_or_many_texts, parse
+from ..inputs import Parsed, Reader, many_items, one_or_many_images, one_or_many_texts, parse, parse_texts
 from ..locks import SharedLock
 from ..settings import LIVE_OPTIONS, SECRET_OPTIONS, require_choice, require_integer
 from ..sources import SourcePolicy
@@ -240,7 +240,7 @@ class JinaClipEncoder:
         _check_call(on_error)
         self._open().check_task(task)
         values, single = one_or_many_texts(texts)
-        return self._job(parse(values, check_text), on_error, task=task, single=single)
+        return self._job(parse_texts(values), on_error, task=task, single=single)
 
     def _image_job(self, images: Any, on_error: OnError) -> Job:
         _check_call(on_error)

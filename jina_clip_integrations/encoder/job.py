@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backends.base import Batch, BatchResult, Usage
-from ..cache import text_digest, vector_key
+from ..cache import EmbeddingCache, text_keys, vector_key
 from ..errors import ApiError, BackendError, InputError
 from ..inputs import Parsed
 from ..pictures import InputPicture, PixelBudget
@@ -28,6 +28,9 @@ TEXT_CHUNK = 16_384
 
 PICTURE_CHUNK = 256
 """Pictures handed to the backend at a time; the next ones are read and fingerprinted meanwhile."""
+
+LOOKUP = 512
+"""Entries asked of a cache at a time: few enough to be still in the processor's cache when they are put in place."""
 
 HELD_PIXELS_BYTES = 256 * 2**20
 """Decoded pictures that a job keeps from fingerprinting to embedding, so that they are decoded once."""
@@ -45,14 +48,14 @@ class Job:
         self.task = task
         table = Table(len(items), dimensions=setup.dimensions, normalize=setup.normalize, width=setup.width)
         self.outcome = Outcome(table, **reporting)
-        self._seen: dict[tuple[Modality, str], Unit] = {}
+        self._seen: dict[Modality, dict[str, Unit]] = {"text": {}, "image": {}}
         self._fetching: dict[str, Future[Fingerprint]] = {}
         self._pixels = PixelBudget(HELD_PIXELS_BYTES)
 
     @property
     def has_pictures(self) -> bool:
         """Whether anything has to be read."""
-        return any(isinstance(item, InputPicture) for item in self.items)
+        return any(issubclass(kind, InputPicture) for kind in set(map(type, self.items)))
 
     def flow(self, workers: Workers) -> Flow:
         """The whole job, as steps."""
@@ -65,19 +68,33 @@ class Job:
     # Plan: what is the same, what is known already
 
     def _texts(self, workers: Workers) -> Flow:
-        texts = [(row, item) for row, item in enumerate(self.items) if isinstance(item, str)]
-        for chunk in _chunks(texts, TEXT_CHUNK):
-            keys: Sequence[str | None] = [None] * len(chunk)
+        rows_of_texts = [row for row, item in enumerate(self.items) if isinstance(item, str)]
+        for rows in _chunks(rows_of_texts, TEXT_CHUNK):
+            texts: list[Any] = [self.items[row] for row in rows]
+            keys: Sequence[str | None] = [None] * len(rows)
             if self.setup.cache is not None:
-                digesting = workers.help(self._text_keys, [text for _, text in chunk])
+                digesting = workers.help(self._text_keys, texts)
                 yield Wait([digesting])
                 keys = digesting.result()
-            planned = zip(chunk, keys, strict=True)
-            units = [self._unit("text", row, text, key=key, content=key or text) for (row, text), key in planned]
-            yield from self._chunk("text", units, workers)
+            yield from self._chunk("text", self._text_units(rows, texts, keys), workers)
 
     def _text_keys(self, texts: Sequence[str]) -> list[str]:
-        return [self._key("text", text_digest(text)) for text in texts]
+        setup = self.setup
+        return text_keys(texts, identity=setup.identity, normalize=setup.normalize, task=self.task)
+
+    def _text_units(self, rows: Sequence[int], texts: Sequence[str], keys: Sequence[str | None]) -> list[Unit]:
+        """The units of contents that are new."""
+        seen = self._seen["text"]
+        units = []
+        for row, text, key in zip(rows, texts, keys, strict=True):
+            content = key or text
+            unit = seen.get(content)
+            if unit is None:
+                unit = seen[content] = Unit(text, key, row)
+                units.append(unit)
+            else:
+                self._again(unit, row)
+        return units
 
     def _pictures(self, workers: Workers) -> Flow:
         pictures = [(row, item) for row, item in enumerate(self.items) if isinstance(item, InputPicture)]
@@ -87,8 +104,8 @@ class Job:
             reading = ahead
             yield Wait(reading)
             ahead = self._start_reading(chunks[number], workers) if number < len(chunks) else []
-            units = [self._picture_unit(*planned, read) for planned, read in zip(chunk, reading, strict=True)]
-            yield from self._chunk("image", units, workers)
+            planned = [self._picture_unit(*picture, read) for picture, read in zip(chunk, reading, strict=True)]
+            yield from self._chunk("image", [unit for unit in planned if unit is not None], workers)
 
     def _start_reading(self, chunk: Sequence[tuple[int, InputPicture]], workers: Workers) -> list[Future[Fingerprint]]:
         if self.setup.cache is None and len(self.items) == 1:  # nothing to compare it with: let the backend read it
@@ -105,44 +122,41 @@ class Job:
         return reading
 
     def _picture_unit(self, row: int, picture: InputPicture, reading: Future[Fingerprint]) -> Unit | None:
+        """The unit of a content that is new; None for one that is there already, or that cannot be read."""
         try:
             mark = reading.result()
         except InputError as error:
             self.outcome.fail_row(row, error)
             return None
-        key = None if mark.digest is None else self._key("image", mark.digest)
-        return self._unit("image", row, picture, key=key, content=mark.content)
-
-    def _unit(self, modality: Modality, row: int, value: Any, *, key: str | None, content: str) -> Unit | None:
-        """The unit of a new content; None for one that is there already, which gets one more row."""
-        unit = self._seen.get((modality, content))
+        unit = self._seen["image"].get(mark.content)
         if unit is None:
-            unit = self._seen[modality, content] = Unit(value, key, [row])
+            unit = self._seen["image"][mark.content] = Unit(picture, self._picture_key(mark), row)
             return unit
-        unit.rows.append(row)
-        if isinstance(value, InputPicture):
-            value.release()
-        if unit.done:
-            self.outcome.repeat(unit, row)
+        picture.release()
+        self._again(unit, row)
         return None
 
-    def _key(self, modality: Modality, digest: str) -> str:
+    def _picture_key(self, mark: Fingerprint) -> str | None:
+        setup, digest = self.setup, mark.digest
+        if digest is None:
+            return None
         return vector_key(
-            identity=self.setup.identity,
-            normalize=self.setup.normalize,
-            modality=modality,
-            task=self.task if modality == "text" else None,
-            digest=digest,
+            identity=setup.identity, normalize=setup.normalize, modality="image", task=None, digest=digest
         )
+
+    def _again(self, unit: Unit, row: int) -> None:
+        """A content that is there already gets one more row."""
+        if unit.repeats is None:
+            unit.repeats = []
+        unit.repeats.append(row)
+        if unit.done:
+            self.outcome.repeat(unit, row)
 
     # Run: hand the rest to the backend
 
-    def _chunk(self, modality: Modality, planned: Sequence[Unit | None], workers: Workers) -> Flow:
-        units = [unit for unit in planned if unit is not None]
+    def _chunk(self, modality: Modality, units: Sequence[Unit], workers: Workers) -> Flow:
         if self.setup.cache is not None:
-            lookup = workers.help(self.setup.cache.get_many, [unit.key for unit in units if unit.key is not None])
-            yield Wait([lookup])
-            self._take_hits(units, lookup.result())
+            yield from self._known(units, self.setup.cache, workers)
         while waiting := [unit for unit in units if not unit.done]:
             accept = partial(self._accept, waiting)
             blocks = self.setup.cache is not None
@@ -155,6 +169,13 @@ class Job:
                 raise
             else:
                 self._refuse_missing(waiting)
+
+    def _known(self, units: Sequence[Unit], cache: EmbeddingCache, workers: Workers) -> Flow:
+        """Take from the cache what it has."""
+        for some in _chunks(units, LOOKUP):
+            lookup = workers.help(cache.get_many, [unit.key for unit in some if unit.key is not None])
+            yield Wait([lookup])
+            self._take_hits(some, lookup.result())
 
     def _batch(self, modality: Modality, units: Sequence[Unit]) -> Batch:
         values = [unit.value for unit in units]
@@ -184,7 +205,7 @@ class Job:
         )
 
     def _refuse_missing(self, units: Sequence[Unit]) -> None:
-        missing = [unit.rows[0] for unit in units if not unit.done]
+        missing = [unit.row for unit in units if not unit.done]
         if missing:
             first = missing[0] + self.outcome.offset
             raise BackendError(
@@ -195,16 +216,18 @@ class Job:
 
     def _take_hits(self, units: Sequence[Unit], found: Mapping[str, Any]) -> None:
         width = self.setup.width
-        known = [
-            (unit, as_entry(found[unit.key], width)) for unit in units if unit.key is not None and unit.key in found
-        ]
-        hits = [(unit, entry) for unit, entry in known if entry is not None]
-        if not hits:
+        hits = []
+        for unit in units:
+            entry = as_entry(found[unit.key], width) if unit.key is not None and unit.key in found else None
+            if entry is not None:
+                width = len(entry)
+                hits.append((unit, entry))
+        if width is None or not hits:
             return
-        vectors = np.stack([entry for _, entry in hits])
+        vectors = np.concatenate([entry for _, entry in hits]).reshape(len(hits), width)
         finite = finite_rows(vectors)
         good = [unit for (unit, _), fine in zip(hits, finite, strict=True) if fine]
-        self.outcome.usage += Usage(cache_hits=sum(len(unit.rows) for unit in good))
+        self.outcome.usage += Usage(cache_hits=len(good) + sum(len(unit.repeats) for unit in good if unit.repeats))
         self.outcome.deliver(good, vectors if len(good) == len(hits) else vectors[finite])
 
     def _accept(self, units: Sequence[Unit], result: BatchResult) -> None:
@@ -216,7 +239,7 @@ class Job:
         good = [unit for unit, fine in zip(answered, finite, strict=True) if fine]
         self._finish(good, vectors if len(good) == len(answered) else vectors[finite])
         for unit in (unit for unit, fine in zip(answered, finite, strict=True) if not fine):
-            where = unit.rows[0] + self.outcome.offset
+            where = unit.row + self.outcome.offset
             self.outcome.fail(unit, BackendError(f"the backend gave NaN or infinity for input {where}"))
         for position, error in result.errors.items():
             self.outcome.fail(pick(units, [position])[0], error)

@@ -56,20 +56,21 @@ class Outcome:
         """Put one vector per unit into every row of the unit."""
         if not units:
             return
-        rows = [row for unit in units for row in unit.rows]
-        if len(rows) > len(units):
-            vectors = vectors[[number for number, unit in enumerate(units) for _ in unit.rows]]
-        self.table.put(rows, vectors)
+        self.table.put([unit.row for unit in units], vectors)
+        count = len(units)
         for unit in units:
             unit.settle()
-        self._count(len(rows))
+            for row in unit.repeats or ():
+                self.table.repeat(unit.row, row)
+                count += 1
+        self._count(count)
 
     def repeat(self, unit: Unit, row: int) -> None:
         """Give `row` what the other rows of a settled unit have got."""
         if unit.error is not None:
             self.fail_row(row, unit.error)
         else:
-            self.table.repeat(unit.rows[0], row)
+            self.table.repeat(unit.row, row)
             self._count(1)
 
     def fail(self, unit: Unit, error: JinaClipError) -> None:

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from ..errors import BackendError
 from ..vectors import finish
 
+BLOCK = 256
+"""Rows that are finished at a time: few enough to stay in the processor's cache from the first pass to the last."""
+
 
 class Table:
     """`(n, d)` rows in the caller's order. float32 rows are cut and normalised on their way in; packed bits are not."""
@@ -24,6 +27,10 @@ class Table:
 
     def put(self, rows: Sequence[int], vectors: NDArray[Any]) -> None:
         """Store `vectors` `(k, w)` as these rows, finished."""
+        for start in range(0, len(vectors), BLOCK):
+            self._put(rows[start : start + BLOCK], vectors[start : start + BLOCK])
+
+    def _put(self, rows: Sequence[int], vectors: NDArray[Any]) -> None:
         if vectors.dtype != np.uint8:
             vectors = finish(vectors, dimensions=self._dimensions, unit=self._normalize)
         if self._rows is None:
