@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import struct
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from jina_clip_integrations.demo import demo_model_path
 from jina_clip_integrations.modeling import JinaClipConfig, expected_tensors
 from jina_clip_integrations.modeling.published import PUBLISHED
 
@@ -38,6 +40,23 @@ def write_random_checkpoint(folder: Path, version: str, *, seed: int = 0) -> Jin
             tensor = _random(name, shape, generator).to(dtype)
             file.write(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
     return config
+
+
+def add_processor(folder: Path, version: str) -> None:
+    """Give a checkpoint the demo model's tokenizer (16,000 tokens) and the published picture settings.
+
+    The published tokenizers are not at hand. The ids of this one exist in both models, which is all that measurements
+    of time need; `config.json` is written too where there is none yet, for measurements that need no weights at all.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    published = PUBLISHED[f"jina-clip-{version}"]
+    if not (folder / "config.json").exists():
+        (folder / "config.json").write_text(json.dumps(published, indent=2), encoding="utf-8")
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        shutil.copy(demo_model_path() / name, folder)
+    settings = json.loads((demo_model_path() / "preprocessor_config.json").read_text(encoding="utf-8"))
+    settings["size"] = published["vision_config"]["image_size"]
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")
 
 
 def _random(name: str, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:

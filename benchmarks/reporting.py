@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -83,10 +84,14 @@ def _kind(option: Option) -> dict[str, Any]:
     return {"type": str if option.default is None else type(option.default)}
 
 
-def in_own_process(script: str, *values: str) -> Any:
-    """What the `case` of `script` returns for `values`, measured in a new interpreter. Raises what ended it."""
+def in_own_process(script: str, *values: str, package: str | None = None) -> Any:
+    """What the `case` of `script` returns for `values`, measured in a new interpreter. Raises what ended it.
+
+    `package` is a folder with another version of the package to measure instead of the one installed.
+    """
     command = [sys.executable, script, "--case", *map(str, values)]
-    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)  # its errors show as they come
+    environment = os.environ | ({"PYTHONPATH": package} if package else {})
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True, env=environment)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}")
     return json.loads(done.stdout.splitlines()[-1])
