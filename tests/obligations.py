@@ -441,6 +441,7 @@ COMFORT = (
         f"{SETTINGS}test_unknown_models_at_a_server_of_ones_own",
         f"{DIALECTS}test_a_dialect_of_ones_own",
         f"{DIALECTS}test_the_host_decides_nothing",
+        f"{DIALECTS}test_the_examples_of_the_guide_for_other_clouds",
         f"{SECRETS}test_a_callable_is_asked_before_every_request",
         f"{SAGEMAKER}test_more_arguments_of_the_call",
     ),

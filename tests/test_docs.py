@@ -1,12 +1,21 @@
-"""Every Python block of the README and the guides runs, offline, top to bottom, page by page."""
+"""Every Python block of the README and the guides runs, offline, top to bottom, page by page.
+
+What they ask of api.jina.ai is answered by the stand-in of the other tests, which is as strict as the real one.
+"""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+
+from jina_clip_integrations.backends.api import HOSTED
+from tests.faulty_server import KEY, FaultyServer
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -21,18 +30,60 @@ def blocks(page: Path) -> Iterator[tuple[int, str]]:
         yield text.count("\n", 0, match.start(1)) + 1, match.group(1)
 
 
+@pytest.fixture
+def hosted_service(monkeypatch: pytest.MonkeyPatch) -> FaultyServer:
+    """Answers requests to the hosted service, and has its key in the environment. Every other host is real."""
+    service = FaultyServer()
+    blocking, awaiting = httpx.HTTPTransport.handle_request, httpx.AsyncHTTPTransport.handle_async_request
+
+    def answer(request: httpx.Request, body: bytes) -> httpx.Response:
+        said = service.answer(request.headers, body)
+        return httpx.Response(said.status, json=said.body)
+
+    def handle(transport: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        ours = request.url.host == HOSTED
+        return answer(request, request.read()) if ours else blocking(transport, request)
+
+    async def ahandle(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        ours = request.url.host == HOSTED
+        return answer(request, await request.aread()) if ours else await awaiting(transport, request)
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", handle)
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", ahandle)
+    monkeypatch.setenv("JINA_API_KEY", KEY)
+    return service
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_blocks_run(
+    page: Path, hosted_service: FaultyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {"__name__": "__docs__"}
     for line, code in blocks(page):
         exec(compile("\n" * (line - 1) + code, str(page), "exec"), namespace)
+    asks = page.name in ("README.md", "backends.md")
+    assert bool(hosted_service.requests) is asks  # the examples are the real calls
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_local_links_lead_somewhere(page: Path) -> None:
     targets = LOCAL_LINK.findall(page.read_text(encoding="utf-8"))
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_the_readmes_prices_are_those_that_the_script_prints() -> None:
+    script = [sys.executable, str(ROOT / "benchmarks" / "cost.py")]
+    printed = subprocess.run(script, capture_output=True, text=True, check=True).stdout.strip()
+    assert printed == (ROOT / "benchmarks" / "results" / "cost.md").read_text(encoding="utf-8").strip()
+    rows = [line for line in printed.splitlines() if line.startswith("| jina-clip-v")]
+    assert len(rows) == 2
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(row in readme for row in rows)
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 150
 
 
 def test_the_readme_has_code_to_run() -> None:

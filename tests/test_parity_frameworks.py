@@ -158,3 +158,15 @@ def test_a_bad_picture_is_named_by_its_place(golden: Golden, ask, face, way: str
     with pytest.raises(ImageError) as caught:
         ask(way, face)("images", [golden.pictures[0], golden.pictures[1], b"no picture", golden.pictures[2]])
     assert caught.value.index == 2
+
+
+@pytest.mark.parametrize("ask", ["langchain"], indirect=True)  # the other framework's methods have no such option
+@pytest.mark.parametrize("way", WAYS)
+@both_faces
+def test_bad_pictures_can_be_skipped(golden: Golden, ask, face, way: str) -> None:
+    asked = ask(way, face)
+    pictures = [golden.pictures[0], "missing.png", golden.pictures[1], b"no picture"]
+    rows = np.asarray(face(asked.model).embed_images(pictures, on_error="skip"))
+    near(rows[[0, 2]], golden.expected("image", None)[:2])
+    assert np.isnan(rows[[1, 3]]).all()
+    assert {index: type(error) for index, error in asked.model.last_errors.items()} == {1: ImageError, 3: ImageError}

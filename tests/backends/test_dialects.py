@@ -52,7 +52,7 @@ class Server:
         self.urls.append(str(request.url))
         self.headers.append(request.headers)
         rows = [self.row(item, body) for item in body[self.dialect.items_field]]
-        if self.dialect.name == "invocations":
+        if self.dialect.items_field == "data":
             nameless = [{"id": "0" * 32, "embedding": row, "usage": {"total_tokens": 8}} for row in rows]
             return httpx.Response(200, json={"data": nameless, "parameters": {}})
         data = [{"index": at, "object": "embedding", "embedding": row} for at, row in enumerate(rows)]
@@ -254,6 +254,58 @@ def test_the_host_decides_nothing(host: str, dialect: str) -> None:
     assert server.urls == [f"https://{host}/some/prefix{DIALECTS[dialect].path}"]
     assert server.bodies == [BODIES[dialect]]
     assert server.headers[0]["authorization"] == "Bearer token"
+
+
+CLOUDS: dict[str, tuple[dict[str, Any], str, dict[str, str]]] = {
+    "a virtual machine": (
+        {"base_url": "http://10.0.0.5:8080", "dialect": "invocations"},
+        "http://10.0.0.5:8080/invocations",
+        {},
+    ),
+    "azure api management": (
+        {
+            "base_url": "https://my-company.azure-api.net/clip",
+            "dialect": "invocations",
+            "headers": {"Ocp-Apim-Subscription-Key": "a-subscription-key"},
+        },
+        "https://my-company.azure-api.net/clip/invocations",
+        {"ocp-apim-subscription-key": "a-subscription-key"},
+    ),
+    "azure ml": (
+        {
+            "base_url": "https://my-endpoint.westeurope.inference.ml.azure.com",
+            "dialect": replace(DIALECTS["invocations"], name="azure-ml", path="/score"),
+            "api_key": "an-endpoint-key",
+            "headers": {"azureml-model-deployment": "blue"},
+        },
+        "https://my-endpoint.westeurope.inference.ml.azure.com/score",
+        {"authorization": "Bearer an-endpoint-key", "azureml-model-deployment": "blue"},
+    ),
+    "vertex": (
+        {
+            "base_url": "https://x-aiplatform.googleapis.com/v1/projects/p/locations/x/endpoints/1:rawPredict",
+            "dialect": replace(DIALECTS["invocations"], name="vertex", path=""),
+            "api_key": lambda: "a-token-that-expires",
+        },
+        "https://x-aiplatform.googleapis.com/v1/projects/p/locations/x/endpoints/1:rawPredict",
+        {"authorization": "Bearer a-token-that-expires"},
+    ),
+}
+
+
+@pytest.mark.parametrize("face", FACES)
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_the_examples_of_the_guide_for_other_clouds(face: str, cloud: str) -> None:
+    """Address, credentials and body as the guide says, and unit vectors of what comes back raw."""
+    options, url, headers = CLOUDS[cloud]
+    server = Server(DIALECTS["invocations"], unit=False)
+    rows = embed(face, backend_of(server, **options), QUERY).vectors
+    np.testing.assert_allclose(rows, [vector_of(INSTRUCTION + "a fox", dimensions=64)], atol=1e-6)
+    assert server.urls == [url]
+    assert server.bodies == [BODIES["invocations"]]
+    sent = server.headers[0]
+    assert {name: sent.get(name) for name in headers} == headers
+    assert "authorization" in headers or "authorization" not in sent
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import functools
+import http.server
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,8 +19,10 @@ import numpy as np
 import pytest
 import requests
 
+from jina_clip_integrations import JinaClipEncoder
 from jina_clip_integrations.cli import serve
 from jina_clip_integrations.cli.main import main
+from jina_clip_integrations.demo import gallery
 from jina_clip_integrations.errors import ConfigurationError
 
 
@@ -161,6 +166,45 @@ class Process:
         self.process.send_signal(number)
         out, err = self.process.communicate(timeout=30)
         return self.process.returncode, out, err
+
+
+def test_a_real_model_by_plain_requests(tmp_path: Path) -> None:
+    """The request of the announcements, but for the width: mixed items, a picture by URL, the old name of a field."""
+    picture = gallery()[0].image().convert("RGB").resize((200, 120))
+    picture.save(tmp_path / "beach.png")
+    files = functools.partial(QuietFiles, directory=tmp_path)
+    options = ["--model", "demo", "--served-model-name", "jina-clip-v2", "--allow-private-addresses"]
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), files) as host:
+        threading.Thread(target=host.serve_forever, args=(0.01,), daemon=True).start()
+        process = Process(*options)
+        try:
+            body = {
+                "model": "jina-clip-v2",
+                "dimensions": "64",
+                "encoding_type": "float",
+                "input": [
+                    {"text": "A beautiful sunset over the beach"},
+                    {"image": f"http://127.0.0.1:{host.server_port}/beach.png"},
+                    "a plain string is a text",
+                ],
+            }
+            answer = requests.post(f"{process.url}/embeddings", json=body, timeout=60)
+            code, _, _ = process.stop(signal.SIGTERM)
+        finally:
+            process.process.kill()
+            host.shutdown()
+    assert answer.status_code == 200, answer.text
+    with JinaClipEncoder("demo", backend="local", dimensions=64) as encoder:
+        words = encoder.encode_text(["A beautiful sunset over the beach", "a plain string is a text"])
+        expected = np.stack([words[0], encoder.encode_image(picture), words[1]])
+    rows = np.array([row["embedding"] for row in answer.json()["data"]], np.float32)
+    np.testing.assert_allclose(rows, expected, atol=2e-5)
+    assert code == 0
+
+
+class QuietFiles(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        pass
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
