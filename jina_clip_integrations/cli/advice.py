@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import geometric_mean
 from typing import TYPE_CHECKING, Any
 
 from .output import plural
@@ -69,7 +70,7 @@ class Curve:
     def part(self, size: Size) -> float:
         """How near `size` comes to the best; 1.0 where nothing speaks against it."""
         speed = self.at(size)
-        return 1.0 if speed is None else speed / self.best
+        return speed / self.best if speed and self.best else 1.0
 
 
 Curves = Mapping[str, Curve]
@@ -128,12 +129,13 @@ def best_dtype(precisions: Mapping[str, Curves]) -> str:
 def best_batch_size(curves: Curves) -> Size:
     """`auto` if it is about as fast as any number on pictures and on texts, else the smallest number that is.
 
-    Where pictures were measured the numbers are theirs: texts alone would not say how many pictures fit into memory.
+    Pictures and texts weigh the same (geometric mean). Where pictures were measured the numbers are theirs: texts alone
+    would not say how many pictures fit into memory.
     """
     leading = curves.get("pictures") or curves["texts"]
     sizes: list[Size] = ["auto"] if all(curve.allows_auto for curve in curves.values()) else []
     sizes += [size for size in sorted(leading.by_size) if size != leading.auto_size]
-    marks = {size: min(curve.part(size) for curve in curves.values()) for size in sizes or ["auto"]}
+    marks = {size: geometric_mean([curve.part(size) for curve in curves.values()]) for size in sizes or ["auto"]}
     return next(size for size, mark in marks.items() if mark >= (1 - SAME) * max(marks.values()))
 
 

@@ -103,9 +103,10 @@ class Budget:
 
         If the first one leaves no room for another, it is the figure.
         """
+        start = self.clock()
         first = longest = self.seconds(work)
         times: list[float] = []
-        while len(times) < MOST_RUNS and first + sum(times) + longest <= within_s:
+        while len(times) < MOST_RUNS and self.clock() - start + longest <= within_s:
             times.append(self.seconds(work))
             longest = max(times)
         return statistics.median(times or [first]), max(1, len(times))
@@ -141,7 +142,7 @@ def measure(
     first_s = 0.0  # from the start of a precision to its first figure, mostly for reading the weights
     for done, choice in enumerate(choices):
         mine = budget.share(1 / (len(choices) - done))
-        if first_s > mine.left() / 2:
+        if mine.left() <= 2 * first_s:
             yield Figure(what="query", dtype=choice.dtype, size=1, why_not=NO_TIME)
             continue
         first_s, start = 0.0, clock()

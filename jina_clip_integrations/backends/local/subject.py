@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ...catalog import find_model
 from ...errors import CheckpointError
 from ...settings import LocalSettings
-from .checkpoint_files import check_is_model_name, find_checkpoint
+from .checkpoint_files import check_is_model_name, find_checkpoint, read_spec
 from .devices import DeviceChoice
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def find_subject(model: str) -> Subject:
             raise
     else:
         if known is None or any(folder.glob("*.safetensors")):
+            read_spec(folder)  # refuses what is no checkpoint
             return Subject(name, folder, JinaClipConfig.from_pretrained(folder))
     return Subject(known.name, None, JinaClipConfig(**PUBLISHED[known.name]))
 
