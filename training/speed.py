@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # the customary name
 
-from jina_clip_integrations.modeling.text_tower import Positions, TextAttention
+from jina_clip_integrations.modeling.text_rows import PaddedRows
+from jina_clip_integrations.modeling.text_tower import TextAttention
 from jina_clip_integrations.modeling.vision_tower import VisionAttention
 
 
@@ -33,40 +34,33 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def vision_attention(
     self: VisionAttention,
     x: Tensor,
-    rotary: tuple[Tensor, Tensor],
+    turns: Tensor,
     implementation: str | None,  # noqa: ARG001
+    plus: Tensor,
 ) -> Tensor:
-    """Stand in for `VisionAttention.forward`."""
+    """Stand in for `VisionAttention.forward`, for whole blocks (`plus` has all tokens)."""
     batch, tokens, width = x.shape
     size = width // self.heads
     halves = torch.cat((torch.arange(0, size, 2), torch.arange(1, size, 2)))
     order = (torch.arange(self.heads)[:, None] * size + halves).flatten()
     q_weight, k_weight, v_weight = self.qkv.weight.chunk(3)
     weight = torch.cat((q_weight[order], k_weight[order], v_weight))
-    bias = torch.cat((self.q_bias[order], torch.zeros_like(self.q_bias), self.v_bias))
+    bias = torch.cat((self.qkv.q_bias[order], torch.zeros_like(self.qkv.q_bias), self.qkv.v_bias))
     qkv = F.linear(x, weight, bias).view(batch, tokens, 3, self.heads, size)
-    cos, sin = (table if table.ndim == 4 else table[None, None] for table in rotary)  # (B or 1, 1, N, D / 2)
-    # CLS is not turned; both (B or 1, 1 + N, 1, 1, D / 2)
-    cos = F.pad(cos, (0, 0, 1, 0), value=1.0).transpose(1, 2)[:, :, None]
-    sin = F.pad(sin, (0, 0, 1, 0)).transpose(1, 2)[:, :, None]
+    turns = turns if turns.ndim == 4 else turns[None, None]  # (B or 1, 1, 1 + N, D / 2)
+    cos, sin = (table.transpose(1, 2)[:, :, None] for table in (turns.real, turns.imag))  # (B or 1, 1 + N, 1, 1, D / 2)
     q, k = _rotate(qkv[:, :, :2], cos, sin).permute(2, 0, 3, 1, 4)
-    return self.out(self.norm(_attend(q, k, qkv[:, :, 2].transpose(1, 2), None)))
+    return self.out(self.norm(_attend(q, k, qkv[:, :, 2].transpose(1, 2), None)), plus=plus)
 
 
-def text_attention(
-    self: TextAttention,
-    x: Tensor,
-    positions: Positions,
-    mask: Tensor | None,
-    implementation: str | None,  # noqa: ARG001
-) -> Tensor:
+def text_attention(self: TextAttention, x: Tensor, rows: PaddedRows) -> Tensor:
     """Stand in for `TextAttention.forward` (rotary positions)."""
     batch, length, width = x.shape
-    qkv = self.qkv(x).view(batch, length, 3, self.heads, width // self.heads)
-    cos, sin = (table[:, None, None] for table in positions.rotary)  # (L, 1, 1, D / 2)
+    qkv = self.qkv(x).view(batch, length, 3, rows.heads, width // rows.heads)
+    cos, sin = (table[:, None, None] for table in rows.rotary)  # (L, 1, 1, D / 2)
     q, k = _rotate(qkv[:, :, :2], cos, sin).permute(2, 0, 3, 1, 4)
-    hidden = None if mask is None else torch.where(mask, 0.0, -1e4).to(x.dtype)[:, None, None]
-    return self.out(_attend(q, k, qkv[:, :, 2].transpose(1, 2), hidden))
+    hidden = None if rows.mask is None else torch.where(rows.mask, 0.0, -1e4).to(x.dtype)[:, None, None]
+    return self.out(_attend(q, k, qkv[:, :, 2].transpose(1, 2), hidden), plus=x)
 
 
 def use_fast_attention() -> None:

@@ -126,8 +126,8 @@ def _vision_layout(config: JinaClipConfig) -> Iterator[Parameter]:
         attn, mlp = f"blocks.{i}.attn", f"blocks.{i}.mlp"
         yield from norm(f"blocks.{i}.norm1", width)
         yield entry(f"{attn}.qkv.weight", (width, width), *(f"{attn}.{x}_proj.weight" for x in "qkv"))
-        yield entry(f"{attn}.q_bias", (width,))
-        yield entry(f"{attn}.v_bias", (width,))
+        yield entry(f"{attn}.qkv.q_bias", (width,), f"{attn}.q_bias")
+        yield entry(f"{attn}.qkv.v_bias", (width,), f"{attn}.v_bias")
         yield from norm(f"{attn}.norm", width, f"{attn}.inner_attn_ln")
         yield from linear(f"{attn}.out", width, width, f"{attn}.proj")
         yield from norm(f"blocks.{i}.norm2", width)

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812  # the customary name
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from ..errors import InputError
 from .attention import attend, rotate_neighbours
 from .configuration_jina_clip import JinaClipVisionConfig
+from .linear import GatedLinear, Linear, QkvLinear
 
 LAYER_NORM_EPS = 1e-6
 """Of every layer norm in the tower; the published configuration does not mention it."""
@@ -42,25 +42,22 @@ class VisionAttention(nn.Module):
     def __init__(self, config: JinaClipVisionConfig) -> None:
         super().__init__()
         self.heads = config.num_attention_heads
-        self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
-        self.q_bias = nn.Parameter(torch.zeros(config.width))
-        self.v_bias = nn.Parameter(torch.zeros(config.width))
+        self.qkv = QkvLinear(config.width)
         self.norm = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
-        self.out = nn.Linear(config.width, config.width)
+        self.out = Linear(config.width, config.width)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], implementation: str | None) -> Tensor:
-        """`x` `(B, 1 + N, W)` with CLS first; `rotary` broadcasts to `(B, H, N, D / 2)`; returns `(B, 1 + N, W)`."""
+    def forward(self, x: Tensor, turns: Tensor, implementation: str | None, plus: Tensor) -> Tensor:
+        """The residual `plus` and the attention of its tokens, the first of `x`, to all of `x` `(B, 1 + N, W)`.
+
+        `turns` broadcasts to `(2, B, H, 1 + N, D / 2)`; returns the shape of `plus`, `(B, Q, W)`.
+        """
         batch, tokens, width = x.shape
-        bias = torch.cat((self.q_bias, torch.zeros_like(self.q_bias), self.v_bias))
-        qkv = F.linear(x, self.qkv.weight, bias).view(batch, tokens, 3, self.heads, width // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, 1 + N, D)
-        a = attend(_rotate_patches(q, rotary), _rotate_patches(k, rotary), v, implementation=implementation)
-        return self.out(self.norm(a.transpose(1, 2).reshape(batch, tokens, width)))  # type: ignore[no-any-return]
-
-
-def _rotate_patches(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotate all tokens of `x` `(B, H, 1 + N, D)` but the first."""
-    return torch.cat((x[:, :, :1], rotate_neighbours(x[:, :, 1:], *rotary)), dim=2)
+        qkv = self.qkv(x).view(batch, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        q, k = rotate_neighbours(qkv[:2], turns)  # each (B, H, 1 + N, D)
+        queries = plus.shape[1]
+        a = attend(q[:, :, :queries], k, qkv[2], implementation=implementation)
+        a = a.transpose(1, 2).reshape(batch, queries, width)
+        return self.out(self.norm(a), plus=plus)  # type: ignore[no-any-return]
 
 
 class VisionMlp(nn.Module):
@@ -68,13 +65,12 @@ class VisionMlp(nn.Module):
 
     def __init__(self, config: JinaClipVisionConfig) -> None:
         super().__init__()
-        self.up = nn.Linear(config.width, 2 * config.intermediate_size)
+        self.up = GatedLinear(config.width, config.intermediate_size, activation="silu")
         self.norm = nn.LayerNorm(config.intermediate_size, eps=LAYER_NORM_EPS)
-        self.down = nn.Linear(config.intermediate_size, config.width)
+        self.down = Linear(config.intermediate_size, config.width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        gate, value = self.up(x).chunk(2, dim=-1)
-        return self.down(self.norm(F.silu(gate) * value))  # type: ignore[no-any-return]
+    def forward(self, x: Tensor, plus: Tensor) -> Tensor:
+        return self.down(self.norm(self.up(x)), plus=plus)  # type: ignore[no-any-return]
 
 
 class VisionBlock(nn.Module):
@@ -87,9 +83,10 @@ class VisionBlock(nn.Module):
         self.norm2 = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
         self.mlp = VisionMlp(config)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], implementation: str | None) -> Tensor:
-        x = x + self.attn(self.norm1(x), rotary, implementation)
-        return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
+    def forward(self, x: Tensor, turns: Tensor, implementation: str | None, wanted: int | None = None) -> Tensor:
+        """`x` `(B, 1 + N, W)` to the first `wanted` tokens of the block's result, `(B, wanted, W)`; None for all."""
+        x = self.attn(self.norm1(x), turns, implementation, plus=x[:, :wanted])
+        return self.mlp(self.norm2(x), plus=x)  # type: ignore[no-any-return]
 
 
 class VisionTower(nn.Module):
@@ -98,7 +95,7 @@ class VisionTower(nn.Module):
     def __init__(self, config: JinaClipVisionConfig) -> None:
         super().__init__()
         self.config = config
-        self.patch_embed = nn.Linear(3 * config.patch_size**2, config.width)
+        self.patch_embed = Linear(3 * config.patch_size**2, config.width)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + config.grid_size**2, config.width))
         self.blocks = nn.ModuleList(VisionBlock(config) for _ in range(config.layers))
@@ -113,18 +110,10 @@ class VisionTower(nn.Module):
         its own position: the patch dropout of training. `pooler_output` `(B, W)` float32 is the CLS token of
         `last_hidden_state` `(B, 1 + N, W)`, which is after the final norm. Raises `InputError` for another size.
         """
-        patches = self._patches(pixel_values)  # (B, N, 3 * P * P)
-        positions = self.pos_embed[:, 1:]  # (1, N, W)
-        cos, sin = (table.to(patches.dtype) for table in rotary_grid(self.config, patches.device))  # (N, D / 2)
-        if patch_keep is not None:
-            patches = patches.gather(1, patch_keep[..., None].expand(-1, -1, patches.shape[-1]))  # (B, K, 3 * P * P)
-            positions = positions[0, patch_keep]  # (B, K, W)
-            cos, sin = cos[patch_keep][:, None], sin[patch_keep][:, None]  # (B, 1, K, D / 2)
-        cls = (self.cls_token + self.pos_embed[:, :1]).expand(len(patches), -1, -1)  # (B, 1, W)
-        x = torch.cat((cls, self.patch_embed(patches) + positions), dim=1)  # (B, 1 + N, W)
+        x, turns = self._first(pixel_values, patch_keep)
         states = [x]
         for block in self.blocks:
-            x = block(x, (cos, sin), self.config._attn_implementation)
+            x = block(x, turns, self.config._attn_implementation)
             if output_hidden_states:
                 states.append(x)
         x = self.norm(x)
@@ -134,11 +123,32 @@ class VisionTower(nn.Module):
             hidden_states=tuple(states) if output_hidden_states else None,
         )
 
+    def embed(self, pixel_values: Tensor) -> Tensor:
+        """The pooled vectors alone, `(B, W)` float32: the last block computes CLS and nothing else."""
+        x, turns = self._first(pixel_values)
+        for block in self.blocks[:-1]:
+            x = block(x, turns, self.config._attn_implementation)
+        x = self.blocks[-1](x, turns, self.config._attn_implementation, wanted=1)  # (B, 1, W)
+        return self.norm(x)[:, 0].float()  # type: ignore[no-any-return]
+
+    def _first(self, pixel_values: Tensor, patch_keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What enters the first block, `(B, 1 + N, W)`, and how queries and keys turn, `(1 + N, D / 2)` complex64."""
+        patches = self._patches(pixel_values)  # (B, N, 3 * P * P)
+        positions = self.pos_embed[:, 1:]  # (1, N, W)
+        turns = torch.complex(*rotary_grid(self.config, patches.device))  # (N, D / 2)
+        if patch_keep is not None:
+            patches = patches.gather(1, patch_keep[..., None].expand(-1, -1, patches.shape[-1]))  # (B, K, 3 * P * P)
+            positions = positions[0, patch_keep]  # (B, K, W)
+            turns = turns[patch_keep][:, None]  # (B, 1, K, D / 2)
+        unturned = torch.ones_like(turns[..., :1, :])  # CLS has no position
+        cls = (self.cls_token + self.pos_embed[:, :1]).expand(len(patches), -1, -1)  # (B, 1, W)
+        return torch.cat((cls, self.patch_embed(patches) + positions), dim=1), torch.cat((unturned, turns), dim=-2)
+
     def _patches(self, pixel_values: Tensor) -> Tensor:
         """Cut `(B, 3, S, S)` into `(B, G * G, 3 * P * P)`, row by row; what exceeds whole patches is dropped."""
         size, patch, grid = self.config.image_size, self.config.patch_size, self.config.grid_size
         if pixel_values.ndim != 4 or tuple(pixel_values.shape[1:]) != (3, size, size):
             raise InputError(f"pixel_values must be (n, 3, {size}, {size}), not {tuple(pixel_values.shape)}")
-        seen = pixel_values[:, :, : grid * patch, : grid * patch].to(self.patch_embed.weight.dtype)
+        seen = pixel_values[:, :, : grid * patch, : grid * patch].to(self.pos_embed.dtype)
         cut = seen.reshape(-1, 3, grid, patch, grid, patch).permute(0, 2, 4, 1, 3, 5)  # (B, G, G, 3, P, P)
         return cut.reshape(-1, grid * grid, 3 * patch * patch)

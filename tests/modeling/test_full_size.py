@@ -19,6 +19,7 @@ import torch
 from safetensors import safe_open
 from torch.nn import functional as F  # noqa: N812  # the customary name
 
+from jina_clip_integrations.backends.local.devices import cpu_has_native_bfloat16
 from jina_clip_integrations.modeling import JinaClipConfig, JinaClipModel, expected_tensors
 from jina_clip_integrations.modeling.layout import layout
 
@@ -84,12 +85,20 @@ def test_full_size(full_size: Path) -> None:
     torch.set_num_threads(os.cpu_count() or 1)
     model = JinaClipModel.from_pretrained(full_size, dtype="float32")
     check_every_tensor(model, full_size)
-    exact = embed(model)
-    assert all(vector.isfinite().all() for vector in exact)
+    assert all(vector.isfinite().all() for vector in embed(model))
+    exact = embed(shortened(model))
     del model
-    half = embed(JinaClipModel.from_pretrained(full_size, dtype="bfloat16"))
+    half = embed(shortened(JinaClipModel.from_pretrained(full_size, dtype="bfloat16")))
     for one, other in zip(half, exact, strict=True):
         assert F.cosine_similarity(one, other).item() >= 0.999
+
+
+def shortened(model: Any) -> Any:
+    """The model with one block per tower where bfloat16 is emulated: a v2 picture would take minutes there."""
+    if not cpu_has_native_bfloat16():
+        for tower in (model.text_model, model.vision_model):
+            del tower.blocks[1:]
+    return model
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="private memory is measured on Linux")

@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812  # the customary name
 from jina_clip_integrations.errors import ConfigurationError, InputError
 from jina_clip_integrations.modeling import JinaClipModel, attention
 from jina_clip_integrations.modeling.attention import attend
-from jina_clip_integrations.modeling.text_tower import alibi_slopes
+from jina_clip_integrations.modeling.text_rows import alibi_slopes
 
 
 @pytest.mark.parametrize("implementation", ["sdpa", "eager"])

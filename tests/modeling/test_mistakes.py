@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the customary name
 
-from jina_clip_integrations.modeling import JinaClipConfig, JinaClipModel, attention, text_tower, vision_tower
+from jina_clip_integrations.modeling import JinaClipConfig, JinaClipModel, attention, linear, text_rows, vision_tower
 
 Patch = pytest.MonkeyPatch
 
@@ -32,7 +32,7 @@ def _with_epsilon(model: Any, tower: str, epsilon: float) -> Any:
 
 
 def _tanh_gelu(golden: Any, model: Any, patch: Patch) -> Any:
-    patch.setattr(text_tower.F, "gelu", partial(F.gelu, approximate="tanh"))
+    patch.setitem(linear.ACTIVATIONS, "gelu", partial(F.gelu, approximate="tanh"))
     return model
 
 
@@ -45,18 +45,20 @@ def _adapter_scale(golden: Any, model: Any, patch: Patch) -> Any:
 
 
 def _sorted_slopes(golden: Any, model: Any, patch: Patch) -> Any:
-    right = text_tower.alibi_slopes
-    patch.setattr(text_tower, "alibi_slopes", lambda *args: right(*args).sort(descending=True).values)
+    right = text_rows.alibi_slopes
+    patch.setattr(text_rows, "alibi_slopes", lambda *args: right(*args).sort(descending=True).values)
     return model
 
 
 def _neighbours_in_text(golden: Any, model: Any, patch: Patch) -> Any:
-    patch.setattr(text_tower, "rotate_halves", attention.rotate_neighbours)
+    wrong = lambda x, cos, sin: attention.rotate_neighbours(x, torch.complex(cos, sin))  # noqa: E731
+    patch.setattr(text_rows, "rotate_halves", wrong)
     return model
 
 
 def _halves_in_pictures(golden: Any, model: Any, patch: Patch) -> Any:
-    patch.setattr(vision_tower, "rotate_neighbours", attention.rotate_halves)
+    wrong = lambda x, turns: attention.rotate_halves(x, turns.real, turns.imag)  # noqa: E731
+    patch.setattr(vision_tower, "rotate_neighbours", wrong)
     return model
 
 

@@ -202,7 +202,7 @@ class LocalBackend:
         good = [position for position in range(len(batch)) if position not in tokens.errors]
         lengths = [len(tokens.ids[position]) for position in good]
         most = TEXTS_PER_BATCH if self.settings.batch_size == "auto" else self.settings.batch_size
-        for group in by_token_budget(lengths, budget=TOKENS_PER_BATCH[workers.kind], most=most):
+        for group in by_token_budget(lengths, budget=TOKENS_PER_BATCH[workers.kind], most=most, pads=workers.pads):
             positions = [good[member] for member in group]
             rows = [tokens.ids[position] for position in positions]
             yield Work(positions, partial(_embed_ids, rows), tokens=sum(map(len, rows)))

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import logging
 
 from ...modeling import JinaClipModel
+from ...modeling.attention import varlen_attention
+from ...modeling.packed import pack
 from ...types import Vectors
 from .devices import DeviceChoice
 
@@ -28,7 +34,7 @@ class Engine:
 
     @classmethod
     def around(cls, model: JinaClipModel, choice: DeviceChoice, *, compile: bool = False) -> Engine:
-        """An engine that computes with a model in hand, which it moves to the device and type of `choice`."""
+        """An engine that computes with a model in hand, which it takes over: moves, converts and packs it."""
         engine = cls.__new__(cls)
         engine._take(model, choice, compile=compile)
         return engine
@@ -47,26 +53,52 @@ class Engine:
         text = model.config.text_config.settings
         self.embed_dim, self._pad_id = text.hidden_size, text.pad_token_id
         self.patches = model.config.vision_config.grid_size**2 + 1  # of one picture, with CLS
+        self.pads = compile or not self._can_do_without_padding(text.is_alibi)
+        self._embed_padded: Callable[..., BaseModelOutputWithPooling] = model.text_model
+        self._embed_images: Callable[[Tensor], Tensor] = model.vision_model.embed
         if compile:
-            self.model.text_model = torch.compile(self.model.text_model, dynamic=True)
-            self.model.vision_model = torch.compile(self.model.vision_model)
+            self._embed_padded = torch.compile(model.text_model, dynamic=True)
+            self._embed_images = torch.compile(model.vision_model.embed)
+        else:
+            pack(model)
+
+    def _can_do_without_padding(self, is_alibi: bool) -> bool:
+        if self.device.type == "cpu":
+            return True
+        like, slopes = torch.empty(0, dtype=self.dtype, device=self.device), torch.empty(0) if is_alibi else None
+        implementation = self.model.config.text_config._attn_implementation
+        return varlen_attention(like, slopes=slopes, implementation=implementation) is not None
 
     def embed_ids(self, rows: list[list[int]]) -> Vectors:
         """Token ids of several texts (special tokens included) to raw vectors `(n, embed_dim)` float32."""
+        if self.pads or any(self._pad_id in row for row in rows):  # a text may spell the padding token
+            return self._embed_grid(rows)
+        ids = np.fromiter(chain.from_iterable(rows), dtype=np.int64)
+        with torch.inference_mode():
+            vectors = self.model.text_model.embed_packed(self._moved(ids), [len(row) for row in rows])
+            return _to_rows(vectors)
+
+    def _embed_grid(self, rows: list[list[int]]) -> Vectors:
         ids = np.full((len(rows), max(map(len, rows))), self._pad_id, dtype=np.int64)
         for row, tokens in zip(ids, rows, strict=True):
             row[: len(tokens)] = tokens
         with torch.inference_mode():
-            input_ids = torch.from_numpy(ids).to(self.device)
-            return _to_rows(self.model.get_text_features(input_ids=input_ids))
+            return _to_rows(self._embed_padded(self._moved(ids)).pooler_output)
 
     def embed_pixels(self, pixels: NDArray[np.uint8], *, mean: Vectors, std: Vectors) -> Vectors:
         """Prepared pictures `(n, S, S, 3)` uint8 to raw vectors `(n, embed_dim)` float32."""
         with torch.inference_mode():
-            image = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float()  # (n, 3, S, S)
+            image = self._moved(pixels).permute(0, 3, 1, 2).float()  # (n, 3, S, S)
             shift, scale = (torch.from_numpy(side).to(self.device).view(1, 3, 1, 1) for side in (mean, std))
             pixel_values = image.div_(255.0).sub_(shift).div_(scale).to(self.dtype)
-            return _to_rows(self.model.get_image_features(pixel_values=pixel_values))
+            return _to_rows(self._embed_images(pixel_values))
+
+    def _moved(self, array: NDArray[Any]) -> Tensor:
+        """The array on the engine's device, copied beside the computation where that is possible."""
+        tensor = torch.from_numpy(array)
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
 
     def no_rows(self) -> Vectors:
         """`(0, embed_dim)` float32."""
@@ -85,6 +117,5 @@ def _no_progress_bar() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _to_rows(features: object) -> Vectors:
-    pooled = getattr(features, "pooler_output", features)
-    return pooled.float().cpu().numpy()  # type: ignore[no-any-return, attr-defined]  # a tensor either way
+def _to_rows(vectors: Tensor) -> Vectors:
+    return vectors.float().cpu().numpy()

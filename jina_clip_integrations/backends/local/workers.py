@@ -56,6 +56,7 @@ class Workers:
         # One size of batch for all devices: what the smallest takes.
         self.kind = min((kind_of(engine.device) for engine in engines), key=KINDS.index)
         self.patches = engines[0].patches
+        self.pads = any(engine.pads for engine in engines)
         self._ahead = BATCHES_AHEAD * len(engines)
         self._own = threading.local()
         # No method of this object: a running thread must not keep alive what would end it when it is dropped.
