@@ -136,7 +136,7 @@ def saving(total: Share, pictures: int, usd_per_million: float) -> str:
         return "Resizing before upload saves nothing here: no picture is larger than one tile."
     return (
         f"Resizing {plural(pictures, 'picture')} before upload (the default) saves {saved:,} tokens, "
-        f"{100 * saved / total.tokens:.0f}%, {dollars(saved * usd_per_million / 1e6)}; the model sees the same pixels."
+        f"{100 * saved // total.tokens}%, {dollars(saved * usd_per_million / 1e6)}; the model sees the same pixels."
     )
 
 
@@ -144,7 +144,7 @@ def dollars(amount: float) -> str:
     """A price with as many digits as it needs to be read: `$12.40`, `$0.0004`."""
     if amount >= 1 or amount == 0:
         return f"${amount:,.2f}"
-    return f"${amount:.2g}" if amount >= 0.0001 else "<$0.0001"
+    return f"${amount:.3g}" if amount >= 0.0001 else "<$0.0001"
 
 
 def price(text: str) -> float:

@@ -89,7 +89,14 @@ def test_small_pictures_leave_nothing_to_save() -> None:
 
 @pytest.mark.parametrize(
     ("amount", "text"),
-    [(0, "$0.00"), (0.0004, "$0.0004"), (0.051, "$0.051"), (6.5e-7, "<$0.0001"), (1234.5, "$1,234.50")],
+    [
+        (0, "$0.00"),
+        (0.0004, "$0.0004"),
+        (0.0126, "$0.0126"),
+        (0.051, "$0.051"),
+        (6.5e-7, "<$0.0001"),
+        (1234.5, "$1,234.50"),
+    ],
 )
 def test_prices_are_readable(amount: float, text: str) -> None:
     assert dollars(amount) == text
