@@ -199,9 +199,11 @@ def test_closing_ends_what_an_abandoned_job_left_on_the_wire(server: FaultyServe
 
 
 INTERRUPTED = """
+import signal
 import sys
 from jina_clip_integrations import JinaClipEncoder
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs without it
 encoder = JinaClipEncoder("jina-clip-v2", api_key=sys.argv[2], base_url=sys.argv[1], batch_size=2)
 try:
     encoder.encode_text([f"text {number}" for number in range(40)])
