@@ -61,7 +61,7 @@ class Passes:
         vocabulary = self._config.text_config.settings.vocab_size
         rows = [self._random.integers(10, vocabulary, length).tolist() for length in lengths]  # past special tokens
         limit = TEXTS_PER_BATCH if most == "auto" else most
-        groups = by_token_budget(lengths, budget=TOKENS_PER_BATCH[self.kind], most=limit)
+        groups = by_token_budget(lengths, budget=TOKENS_PER_BATCH[self.kind], most=limit, pads=self._engine.pads)
         return partial(
             self._run, [partial(self._engine.embed_ids, [rows[place] for place in group]) for group in groups]
         )
