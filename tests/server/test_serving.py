@@ -20,7 +20,9 @@ import PIL.Image
 import pytest
 import requests
 
+from jina_clip_integrations.catalog import JINA_CLIP_V1, JINA_CLIP_V2, ModelSpec
 from jina_clip_integrations.vectors import finish
+from tests.server.published import OFFICIAL_GIF, rows_of
 
 
 def ask(items: object, **fields: object) -> dict:
@@ -62,6 +64,33 @@ def test_the_announcements_request(serve, backend, gallery, png) -> None:
     rows = np.array([row["embedding"] for row in response.json()["data"]], np.float32)
     np.testing.assert_array_equal(rows, finish(raw, dimensions=768, unit=True))
     assert requests.post(f"{serving.url}/v1/embeddings", json=body, timeout=10).status_code == 401
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize(
+    ("spec", "fields"),
+    [
+        (JINA_CLIP_V1, {"normalized": True, "embedding_type": "float"}),
+        (JINA_CLIP_V2, {"normalized": True, "embedding_type": "float", "dimensions": 1024, "task": "retrieval.query"}),
+        (JINA_CLIP_V2, {"embedding_type": "base64", "truncate": True}),
+    ],
+)
+def test_the_published_schemas_requests(serve, content_backend, spec: ModelSpec, fields: dict, strict: bool) -> None:
+    """Objects, a picture in bare base64 and a plain string, with every field that the schema of the model declares."""
+    backend = content_backend(spec)
+    serving = serve(backend, strict=strict)
+    items = [{"text": "A blue cat"}, {"image": OFFICIAL_GIF}, "A red cat"]
+    body = {"model": spec.name, "input": items, **fields}
+    response = requests.post(f"{serving.url}/v1/embeddings", json=body, timeout=10)
+    assert response.status_code == 200, response.text
+    answer = response.json()
+    assert (answer["model"], answer["object"], list(answer)[:2]) == (spec.name, "list", ["model", "object"])
+    assert answer["usage"]["image_tokens"] == spec.tokens_per_tile
+    task = fields.get("task")
+    picture = PIL.Image.open(io.BytesIO(base64.b64decode(OFFICIAL_GIF))).convert("RGB")
+    raw = [backend.text_row("A blue cat", task), backend.picture_row(picture), backend.text_row("A red cat", task)]
+    rows = rows_of(answer, fields["embedding_type"])
+    np.testing.assert_array_equal(rows, finish(np.stack(raw), dimensions=None, unit=True))
 
 
 def test_thirty_two_threads_get_their_own_rows(serve, backend) -> None:
