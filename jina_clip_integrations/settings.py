@@ -22,10 +22,10 @@ DEFAULT_MAX_LENGTH = 8192
 HOSTED_BASE_URL = "https://api.jina.ai/v1"
 """The hosted service."""
 
-DEFAULT_API_BATCH_SIZE = 64
+DEFAULT_API_BATCH_SIZE = 128
 """Items per request, also bounded by `max_request_bytes` and `max_request_tokens`."""
 
-DEFAULT_MAX_CONCURRENCY = 8
+DEFAULT_MAX_CONCURRENCY = 32
 """Ceiling of the requests in flight."""
 
 DEFAULT_TIMEOUT_S = 90.0
@@ -139,7 +139,7 @@ class ApiSettings:
     batch_size: int = DEFAULT_API_BATCH_SIZE
     """Most items per request; vendor pages speak of 512, 2,048 and no limit, so stay far below."""
     max_concurrency: int = DEFAULT_MAX_CONCURRENCY
-    """Most requests in flight. It starts with 2, as free keys allow, and grows while the service is content."""
+    """Most requests in flight. It starts with 2, as free keys allow, and doubles while the service is content."""
     timeout: Any = DEFAULT_TIMEOUT_S
     """Seconds for one attempt from connecting to the last byte, or an `httpx.Timeout`. Allows for a cold start."""
     max_retries: int = DEFAULT_MAX_RETRIES

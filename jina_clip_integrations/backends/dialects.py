@@ -20,6 +20,8 @@ from ..types import Modality
 SLOT = "$"
 """Where the value goes in an item's form."""
 
+_as_json = json.JSONEncoder(ensure_ascii=False).encode  # kept, since `json.dumps` makes one for every call
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
@@ -152,7 +154,7 @@ class Dialect:
 
 def fill(form: str, value: str) -> str:
     """A form with its value, as JSON."""
-    return form.replace(SLOT, json.dumps(value, ensure_ascii=False), 1)
+    return form.replace(SLOT, _as_json(value), 1)
 
 
 def _is_form(form: str) -> bool:

@@ -46,6 +46,8 @@ class Gate:
         self._queue: deque[Turn] = deque()
         self._generation = 0
         self._content = 0
+        self._found = False
+        """Whether the service has said that it was too many."""
 
     def enter(self) -> Turn:
         """A turn, done already if there is room. Give it back with `leave`, whatever became of it."""
@@ -63,10 +65,13 @@ class Gate:
             self._admit()
 
     def content(self) -> None:
-        """A request went well. After as many as fit at once, one more may be in flight."""
+        """A request went well, so one more may be in flight: the width doubles each time that all have been answered.
+
+        Once the service has found it too many, it takes as many as fit at once for one more.
+        """
         with self._lock:
             self._content += 1
-            if self._content >= self.width and self.width < self.ceiling:
+            if self.width < self.ceiling and (not self._found or self._content >= self.width):
                 self.width += 1
                 self._content = 0
             self._admit()
@@ -82,6 +87,7 @@ class Gate:
             if turn.generation == self._generation:
                 self.width = max(1, self.width // 2)
                 self._generation += 1
+            self._found = True
             self.width = min(self.width, self.ceiling)
             self._content = 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,7 @@ from .base import Usage
 from .embeddings import PACKED, Expected, bits_of
 
 
-@dataclass(frozen=True)
-class Parcel:
+class Parcel(NamedTuple):  # a tuple, since there is one for every text
     """An item as it travels."""
 
     position: int

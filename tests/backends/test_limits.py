@@ -21,14 +21,24 @@ from jina_clip_integrations.backends.limits import (
 from jina_clip_integrations.errors import BudgetExceededError
 
 
-def test_the_gate_starts_with_two_and_grows_to_its_ceiling() -> None:
-    gate = Gate(4)
+def test_the_gate_starts_with_two_and_doubles_up_to_its_ceiling() -> None:
+    gate = Gate(20)
+    widths = [gate.width]
+    for _ in range(5):
+        for _ in range(gate.width):  # all that fit are answered
+            gate.content()
+        widths.append(gate.width)
+    assert widths == [2, 4, 8, 16, 20, 20]
+
+
+def test_once_found_too_wide_the_gate_grows_by_one() -> None:
+    gate = Gate(20, first=8)
+    gate.overloaded(gate.enter())
     widths = []
-    for _ in range(12):
+    for _ in range(10):
         widths.append(gate.width)
         gate.content()
-    assert widths[:3] == [2, 2, 3]
-    assert widths[-1] == 4
+    assert widths == [4, 4, 4, 4, 5, 5, 5, 5, 5, 6]
 
 
 def test_a_ceiling_of_one_is_kept() -> None:
