@@ -80,7 +80,7 @@ class LocalSettings:
     device: Device = "auto"
     """`auto` takes cuda, then mps, then cpu; a list runs one worker per device."""
     dtype: str = "auto"
-    """`auto`: bfloat16 on GPUs and on CPUs with native bfloat16 arithmetic, else float32. Never float16 on a CPU."""
+    """`auto`: bfloat16 if every device multiplies it natively, else float32 on all. Never float16 on a CPU."""
     batch_size: int | Literal["auto"] = "auto"
     """Pictures per forward pass; texts are batched by tokens, with at most this many where it is a number."""
     max_length: int = DEFAULT_MAX_LENGTH
