@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from jina_clip_integrations.errors import ImageError
 from jina_clip_integrations.llama_index import JinaClipEmbedding
+from jina_clip_integrations.settings import DEFAULT_API_BATCH_SIZE
 from tests.expected import assert_same, bytes_of, of_pictures, of_texts
 from tests.fakes import BlockingBackend
 
@@ -206,7 +207,7 @@ async def test_the_limiter_is_not_asked_for_what_is_cached(
 def test_a_slice_that_takes_several_requests_asks_for_each() -> None:
     embedding = JinaClipEmbedding(batch_size=2)
     assert len(embedding.tokens_of_requests(["a"] * 5)) == 3
-    assert len(JinaClipEmbedding().tokens_of_requests(["a"] * 65)) == 2
+    assert len(JinaClipEmbedding().tokens_of_requests(["a"] * (DEFAULT_API_BATCH_SIZE + 1))) == 2
     assert len(JinaClipEmbedding(backend="local").tokens_of_requests(["a"] * 65)) == 1
 
 
