@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test lint types notebooks proof clean
+.PHONY: help demo test lint types notebooks proof bench clean
 
 help:
 	@echo "make demo       set up, then search a picture gallery by text in many languages, offline"
@@ -11,6 +11,7 @@ help:
 	@echo "make types      mypy --strict over the package"
 	@echo "make notebooks  execute every notebook and check that it runs"
 	@echo "make proof      measure the models against the golden vectors, tensor lists and recall figures"
+	@echo "make bench      measure this machine: texts, pictures, kernels, pipeline, overhead, memory, remote (half an hour)"
 	@echo "make clean      remove .venv and caches"
 
 demo:
@@ -36,6 +37,13 @@ notebooks: .setup-test
 
 proof: .setup-test
 	$(BIN)/python benchmarks/proof.py
+
+# Prints every table and writes nothing; `BENCH_OPTIONS=--write` keeps the reports in benchmarks/results.
+BENCHMARKS := local_text local_image kernels pipeline overhead memory remote
+
+bench:
+	$(PYTHON) tools/bootstrap.py bench
+	@for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py $(BENCH_OPTIONS) || exit 1; done
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache

@@ -27,7 +27,7 @@ MASKED = -10000.0
 
 
 class Reference:
-    """Both towers of a float32 `JinaClipModel`, computed as published. Vectors are raw, `(n, W)` float32."""
+    """Both towers of a float32 `JinaClipModel`, computed as published on its device. Vectors are raw, `(n, W)`."""
 
     def __init__(self, model: JinaClipModel) -> None:
         self.config = model.config
@@ -37,7 +37,8 @@ class Reference:
             self._split(f"vision_model.blocks.{i}.attn.qkv.weight", "qkv")
             self._split(f"vision_model.blocks.{i}.mlp.up.weight", "12")
             self._split(f"vision_model.blocks.{i}.mlp.up.bias", "12")
-        self._grid = rotary_grid(vision, torch.device("cpu"))
+        self._device = model.device
+        self._grid = rotary_grid(vision, self._device)
 
     def _split(self, name: str, parts: str) -> None:
         pieces = self.state[name].chunk(len(parts))
@@ -47,15 +48,18 @@ class Reference:
         """Token ids of one batch, padded to the longest."""
         settings = self.config.text_config.settings
         longest = max(map(len, rows))
-        ids = torch.tensor([row + [settings.pad_token_id] * (longest - len(row)) for row in rows])  # (B, L)
+        ids = torch.tensor([row + [settings.pad_token_id] * (longest - len(row)) for row in rows])
+        ids = ids.to(self._device)  # (B, L)
         mask = ids != settings.pad_token_id
         words, types = (self.state[f"text_model.{kind}_embeddings.weight"] for kind in ("word", "token_type"))
         bias = (~mask)[:, None, None, :] * MASKED  # (B, 1, 1, L)
         x = self._norm("text_model.norm", F.embedding(ids, words) + types[0], settings.layer_norm_eps)
         if settings.is_alibi:
-            steps = torch.arange(longest)
+            steps = torch.arange(longest, device=self._device)
             distance = (steps[:, None] - steps).abs()
-            bias = bias - alibi_slopes(settings.num_attention_heads)[:, None, None] * distance  # (B, H, L, L)
+            bias = (
+                bias - alibi_slopes(settings.num_attention_heads, self._device)[:, None, None] * distance
+            )  # (B, H, L, L)
         rotary = None if settings.is_alibi else rotary_table(longest, settings.head_dim, settings.rotary_emb_base, x)
         for i in range(settings.num_hidden_layers):
             x = self._text_block(f"text_model.blocks.{i}", x, bias, rotary)
@@ -84,7 +88,9 @@ class Reference:
         vision = self.config.vision_config
         patch = vision.patch_size
         kernel = self.state["vision_model.patch_embed.weight"].view(vision.width, 3, patch, patch)
-        patches = F.conv2d(pixel_values, kernel, self.state["vision_model.patch_embed.bias"], stride=patch)
+        patches = F.conv2d(
+            pixel_values.to(self._device), kernel, self.state["vision_model.patch_embed.bias"], stride=patch
+        )
         x = patches.flatten(2).transpose(1, 2)  # (B, G * G, W)
         cls = self.state["vision_model.cls_token"].expand(len(x), -1, -1)
         x = torch.cat((cls, x), dim=1) + self.state["vision_model.pos_embed"]

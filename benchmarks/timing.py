@@ -20,9 +20,12 @@ def best_of(work: Callable[[], object], *, runs: int = 3) -> float:
     return min(seconds(work) for _ in range(runs))
 
 
-def in_turns(works: Mapping[str, Callable[[], object]], *, rounds: int = 5) -> dict[str, float]:
-    """Median seconds of several pieces of work that run one after the other, round by round, after one warm-up."""
-    for work in works.values():
+def in_turns(works: Mapping[str, Callable[[], object]], *, rounds: int = 5, warm_up: bool = True) -> dict[str, float]:
+    """Median seconds of several pieces of work that run one after the other, round by round.
+
+    Every one is called once before, unless `warm_up` is False because a call takes so long that its start is nothing.
+    """
+    for work in works.values() if warm_up else ():
         work()
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
