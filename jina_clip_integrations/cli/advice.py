@@ -56,6 +56,11 @@ class Curve:
         return max([*self.by_size.values(), self.auto or 0.0])
 
     @property
+    def compares(self) -> bool:
+        """Whether there is more than one size."""
+        return len(self.by_size) + (self.auto is not None and self.auto_size is None) > 1
+
+    @property
     def allows_auto(self) -> bool:
         """Whether what `auto` takes fits into memory, as far as is known."""
         return self.auto is not None or not self.full
@@ -157,8 +162,11 @@ def why_dtype(precisions: Mapping[str, Curves], dtype: str) -> str:
 
 def why_batch_size(curves: Curves, size: Size) -> str:
     """The figures behind a batch size."""
-    parts = [f"{100 * curve.part(size):.0f}% of the highest speed for {what}" for what, curve in curves.items()]
-    return f"batch_size: {size} reaches {' and '.join(parts)}"
+    parts = []
+    for what, curve in curves.items():
+        known = f"{100 * curve.part(size):.0f}% of the highest speed" if curve.compares else "one size measured only"
+        parts.append(f"{what} {known}")
+    return f"batch_size: {size}: {', '.join(parts)}"
 
 
 def why_workers(decoding: Mapping[int, float], workers: int, pictures_per_second: float) -> str:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 DEFAULT_SECONDS = 90.0
 """Enough for a slow CPU to embed a few pictures of v2, and under two minutes with the start of the program."""
 
+UNITS = (("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 0.001))
+"""Unit of time and its length in seconds."""
+
 clock: Callable[[], float] = time.perf_counter
 
 
@@ -224,14 +227,27 @@ def remarks(figures: Sequence[Figure]) -> list[str]:
     if decoded:
         speeds = ", ".join(f"{plural(int(f.size), 'thread')} {rate(f.per_second or 0.0)}" for f in decoded)
         lines.append(f"12-megapixel JPEGs decoded and resized per second: {speeds}")
+    if spans := [span(figures, what) for what in ("pictures", "texts") if best(figures, what)]:
+        lines.append(f"At the highest speed, {' and '.join(spans)}")
     if memory := max((figure.memory_bytes or 0 for figure in figures), default=0):
         lines.append(f"Memory at the most: {memory / 1e9:.1f} GB")
     return lines
 
 
+def best(figures: Sequence[Figure], what: str) -> float:
+    """The highest speed, items per second; 0.0 if there is none."""
+    return max((figure.per_second or 0.0 for figure in figures if figure.what == what), default=0.0)
+
+
+def span(figures: Sequence[Figure], what: str) -> str:
+    """How long a thousand take."""
+    return f"1,000 {what} take {duration(1000 / best(figures, what))}"
+
+
 def duration(seconds: float) -> str:
-    """`8.4 ms`, `1.2 s`."""
-    return f"{seconds:.3g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
+    """`8.4 ms`, `1.2 s`, `12 min`, `4.6 h`."""
+    unit, length = next((unit, length) for unit, length in UNITS if seconds >= length or unit == "ms")
+    return f"{seconds / length:.3g} {unit}"
 
 
 def seconds(text: str) -> float:

@@ -189,9 +189,14 @@ class TestWords:
         assert advice is not None
         assert list(advice.reasons) == [
             "dtype: pictures per second at best: float32 0.06, bfloat16 0.02",
-            "batch_size: auto reaches 67% of the highest speed for pictures and 100% of the highest speed for texts",
+            "batch_size: auto: pictures 67% of the highest speed, texts 100% of the highest speed",
             "num_workers: 1 thread can decode 4.8 photos per second, the model takes 0.04",
         ]
+
+    def test_what_was_not_compared_is_not_praised(self) -> None:
+        advice = advise([*pictures({1: 0.05}), no("no time", size=2), *texts({"auto": 100})])
+        assert advice is not None
+        assert advice.reasons[1] == "batch_size: auto: pictures one size measured only, texts one size measured only"
 
     @pytest.mark.parametrize(
         ("per_second", "text"), [(0.06123, "0.0612"), (4.8, "4.8"), (99.94, "99.9"), (1240.4, "1,240")]

@@ -281,6 +281,8 @@ class TestParts:
         assert asdict(named)["settings"] == {"device": "cuda:1", "dtype": "float32"}
         assert bench.with_device(None, "cuda:1") is None
 
-    @pytest.mark.parametrize(("seconds", "text"), [(0.0084, "8.4 ms"), (1.234, "1.23 s"), (16.2, "16.2 s")])
+    @pytest.mark.parametrize(
+        ("seconds", "text"), [(0.0084, "8.4 ms"), (1.234, "1.23 s"), (90, "1.5 min"), (16200, "4.5 h")]
+    )
     def test_durations(self, seconds: float, text: str) -> None:
         assert bench.duration(seconds) == text

@@ -36,8 +36,8 @@ QUERY_TOKENS, PROBE_TOKENS = 12, 128
 FEWEST_TEXTS, MOST_TEXTS = 8, 4096
 """Texts of a sample: as many as the time allows, within these bounds."""
 
-MOST_RUNS = 20
-"""More repetitions would tell nothing new."""
+MOST_RUNS, MOST_ROUNDS = 20, 5
+"""More repetitions of a pass, or photos per thread, would tell nothing new."""
 
 GAIN, PATIENCE = 1.03, 2
 """So many larger batches that do not beat the best one by this factor end the search."""
@@ -225,14 +225,15 @@ def decoding(prepare: Callable[[], object], budget: Budget, *, most_threads: int
     photo_s = min(budget.seconds(prepare) for _ in range(2))
     for done, threads in enumerate(counts):
         within_s = budget.left() / (len(counts) - done)
-        rounds = int(min(MOST_RUNS, max(1, within_s / photo_s)))
-        if rounds * photo_s > budget.left():
+        rounds = int(min(MOST_ROUNDS, max(1, within_s / photo_s / threads)))  # if more threads were no faster
+        photos = rounds * threads
+        if photos * photo_s > budget.left():
             yield Figure(what="decoding", size=threads, why_not=NO_TIME)
             return
-        photos = rounds * threads
         with ThreadPoolExecutor(threads) as pool:
             took = budget.seconds(partial(_all, pool, prepare, photos))
         yield Figure(what="decoding", size=threads, per_second=photos / took, runs=rounds)
+        photo_s = took / photos
 
 
 def _all(pool: ThreadPoolExecutor, work: Callable[[], object], times: int) -> None:
