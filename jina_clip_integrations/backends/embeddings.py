@@ -15,11 +15,15 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidResponseError
 from ..vectors import pack_bits
+from .base64_rows import decode_rows
 
 OFFSET = 128
 """The service's `binary` is its `ubinary` minus this; it is no two's-complement view of the same byte."""
 
 PACKED = ("binary", "ubinary")
+
+MANY = 8
+"""Rows from which on it is faster to decode them together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +52,19 @@ class Expected:
 def decode(embeddings: Sequence[Any], expected: Expected) -> NDArray[Any]:
     """Embeddings in whatever encoding the server chose, checked: width, finite, not all zero.
 
-    `(n, width)` float32, or uint8 `(n, ceil(width / 8))` if packed bits were asked for. Raises `InvalidResponseError`
-    with `positions` naming the embedding at fault.
+    Args:
+        embeddings: Lists of numbers, or base64.
+        expected: What was asked for.
+
+    Returns:
+        `(n, width)` float32, or uint8 `(n, ceil(width / 8))` if packed bits were asked for.
+
+    Raises:
+        InvalidResponseError: `positions` names the embedding at fault.
     """
-    if all(isinstance(embedding, str) for embedding in embeddings):
-        with suppress(InvalidResponseError):  # met again below, where the one at fault is known
-            return _decode_alike(embeddings, expected)
+    if len(embeddings) >= MANY and all(isinstance(embedding, str) for embedding in embeddings):
+        with suppress(InvalidResponseError, ValueError):  # met again below, where the one at fault is known
+            return _as_asked(_checked_floats(decode_rows(embeddings), expected), expected)
     rows = [_decode_one(embedding, place, expected) for place, embedding in enumerate(embeddings)]
     widths = {row.shape[1] for row in rows}
     if len(widths) > 1:
@@ -69,46 +80,44 @@ def bits_of(rows: NDArray[np.uint8], dimensions: int) -> NDArray[np.uint8]:
 
 
 def _decode_one(embedding: Any, place: int, expected: Expected) -> NDArray[Any]:
-    """`(1, width)`; the error names `place`."""
+    """One embedding as `(1, width)`; an error names `place`."""
     try:
-        return _decode_alike([embedding], expected)
+        if isinstance(embedding, list):
+            values = _from_numbers(embedding)
+            if expected.embedding_type in PACKED and _looks_packed(values, expected):
+                return _checked_bits(values, expected.embedding_type)
+        elif isinstance(embedding, str):
+            values = _from_base64(embedding)
+        else:
+            raise InvalidResponseError("no embedding")
+        return _as_asked(_checked_floats(values, expected), expected)
     except InvalidResponseError as flaw:
         flaw.positions = (place,)
         raise
 
 
-def _decode_alike(embeddings: Sequence[Any], expected: Expected) -> NDArray[Any]:
-    """Embeddings that are all base64, or one of any kind."""
-    if isinstance(embeddings[0], str):
-        values = _from_base64(embeddings)
-    elif isinstance(embeddings[0], list):
-        values = _from_numbers(embeddings)
-        if expected.embedding_type in PACKED and _looks_packed(values, expected):
-            return _checked_bits(values, expected.embedding_type)
-    else:
-        raise InvalidResponseError("no embedding")
-    rows = _checked_floats(values, expected)
+def _as_asked(rows: NDArray[np.float32], expected: Expected) -> NDArray[Any]:
     return pack_bits(rows) if expected.embedding_type in PACKED else rows
 
 
-def _from_base64(texts: Sequence[str]) -> NDArray[np.float32]:
+def _from_base64(text: str) -> NDArray[np.float32]:
     try:
-        rows = [base64.b64decode(text, validate=True) for text in texts]
+        raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidResponseError("an embedding is not standard base64") from error
-    if len(rows[0]) % 4 or any(len(row) != len(rows[0]) for row in rows):
-        raise InvalidResponseError(f"an embedding of {len(rows[0])} bytes is no row of float32")
-    return np.frombuffer(bytearray().join(rows), "<f4").reshape(len(rows), -1)
+    if len(raw) % 4:
+        raise InvalidResponseError(f"an embedding of {len(raw)} bytes is no row of float32")
+    return np.frombuffer(bytearray(raw), "<f4")[None]
 
 
-def _from_numbers(lists: Sequence[list[Any]]) -> NDArray[Any]:
+def _from_numbers(numbers: list[Any]) -> NDArray[Any]:
     try:
-        values = np.array(lists)
+        values = np.array(numbers)
     except (ValueError, OverflowError) as error:
         raise InvalidResponseError("an embedding is not a flat list of numbers") from error
-    if values.ndim != 2 or values.dtype.kind not in "iuf":
+    if values.ndim != 1 or values.dtype.kind not in "iuf":
         raise InvalidResponseError("an embedding is not a flat list of numbers")
-    return values
+    return values[None]
 
 
 def _checked_floats(values: NDArray[Any], expected: Expected) -> NDArray[np.float32]:
