@@ -80,7 +80,8 @@ def pack(module: nn.Module) -> bool:
     first = next((layer for layer in module.modules() if isinstance(layer, Linear)), None)
     if first is None or first.weight.device.type != "cpu" or not can_pack(first.weight.dtype):
         return False
-    for parent in list(module.modules()):
+    # The layers themselves are not in the list, so that each one's plain weights are freed once it is packed.
+    for parent in [each for each in module.modules() if not isinstance(each, Linear | GatedLinear | QkvLinear)]:
         for name, child in list(parent.named_children()):
             if isinstance(child, GatedLinear):
                 setattr(parent, name, PackedGatedLinear(child))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from typing import Any
 
 import pytest
@@ -91,3 +92,21 @@ def test_an_operator_that_is_missing_or_wrong_is_not_used(
     finally:
         can_pack.cache_clear()
     assert all(torch.equal(one, other) for one, other in zip(own.parameters(), model.parameters(), strict=True))
+
+
+@pytest.mark.skipif(not can_pack(torch.float32), reason="this machine's weights stay plain")
+def test_plain_weights_are_freed_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of gigabytes must not stand there twice while it is packed."""
+    can_pack(torch.float32)  # its trial packs layers too, once
+    model = nn.ModuleList(nn.ModuleList([Linear(48, 48)]) for _ in range(5))
+    plain = [weakref.ref(parameter) for parameter in model.parameters() if parameter.ndim == 2]
+    alive: list[int] = []
+    real = packed.PackedLinear.__init__
+
+    def counting(self: PackedLinear, layer: Linear) -> None:
+        alive.append(sum(weight() is not None for weight in plain))
+        real(self, layer)
+
+    monkeypatch.setattr(packed.PackedLinear, "__init__", counting)
+    assert pack(model)
+    assert alive == [5, 5, 4, 3, 2]  # the one before is still at hand while the next one is looked for
