@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -176,6 +177,22 @@ class TestInterruption:
         assert ran.code == 130
         assert ran.json["interrupted"] is True
         assert [figure["size"] for figure in ran.json["figures"] if figure["what"] == "pictures"] == [1]
+
+    @pytest.mark.skipif(not hasattr(signal, "SIGINT") or sys.platform == "win32", reason="no such signal here")
+    def test_a_real_signal(self) -> None:
+        """In a process of its own: Ctrl-C as soon as it has told of a first figure on texts."""
+        command = [sys.executable, "-m", "jina_clip_integrations.cli", *WORDS, "--seconds", "30", "--text-only"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert process.stderr is not None
+        told = next((line for line in process.stderr if "texts, auto at a time" in line), None)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+        assert told is not None, err
+        assert process.returncode == 130
+        assert "texts at a time" in out
+        assert out.splitlines()[-1].startswith('LocalBackend("demo"')
+        assert "interrupted: " in err.splitlines()[-1]
+        assert "Traceback" not in err
 
 
 class TestErrors:
