@@ -313,6 +313,7 @@ COST = (
         "tests/cli/test_estimate.py::test_tiles_are_counted_as_documented",
         f"{ENCODER}test_usage_runs_on",
         f"{FAULTS}test_the_budget_ends_the_job_before_it_is_overspent",
+        f"{FAULTS}test_the_first_requests_do_not_overspend_either",
         f"{FAULTS}test_a_budget_that_is_too_small_for_the_first_request_sends_nothing",
         f"{FAULTS}test_a_budget_knows_the_price_of_pictures_that_the_service_fetches",
         f"{FLOW}test_what_counts_against_the_budget",

@@ -261,6 +261,18 @@ def test_the_budget_ends_the_job_before_it_is_overspent(
     np.testing.assert_array_equal(caught.value.partial[finished], vectors_of(numbered(100).texts)[finished])
 
 
+@pytest.mark.parametrize("max_concurrency", [1, 8])
+def test_the_first_requests_do_not_overspend_either(
+    face: str, server: FaultyServer, make: Any, max_concurrency: int
+) -> None:
+    """Nothing is known yet of how the service counts: by estimate two whole requests would fit, and cost 240."""
+    server.tokens_factor = 3
+    backend = make(token_budget=100, batch_size=8, max_concurrency=max_concurrency)
+    with pytest.raises(errors.BudgetExceededError):
+        embed(face, backend, numbered(100))
+    assert 60 < server.tokens_counted == backend.tokens_spent <= 100
+
+
 def test_a_budget_that_is_too_small_for_the_first_request_sends_nothing(
     face: str, server: FaultyServer, make: Any
 ) -> None:
