@@ -209,7 +209,7 @@ TIMES_AND_SIZES = (
     must(
         18,
         "Requests in flight begin with two and adapt up to a ceiling, which all threads and tasks of a client share.",
-        f"{LIMITS}test_the_gate_starts_with_two_and_grows_to_its_ceiling",
+        f"{LIMITS}test_the_gate_starts_with_two_and_doubles_up_to_its_ceiling",
         f"{LIMITS}test_one_burst_of_refusals_shrinks_once",
         f"{CONCURRENCY}test_concurrency_starts_low_and_stays_below_its_ceiling",
         f"{CONCURRENCY}test_the_services_own_limit_is_found_and_kept",
