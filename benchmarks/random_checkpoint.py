@@ -54,9 +54,25 @@ def add_processor(folder: Path, version: str) -> None:
         (folder / "config.json").write_text(json.dumps(published, indent=2), encoding="utf-8")
     for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
         shutil.copy(demo_model_path() / name, folder)
+    if version == "v1":
+        _pad_with_zero(folder / "tokenizer.json")
     settings = json.loads((demo_model_path() / "preprocessor_config.json").read_text(encoding="utf-8"))
     settings["size"] = published["vision_config"]["image_size"]
     (folder / "preprocessor_config.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")
+
+
+def _pad_with_zero(file: Path) -> None:
+    """Exchange the ids of `<s>` and `<pad>`, 0 and 1: the text tower of v1 takes 0 for padding."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    vocab = content["model"]["vocab"]
+    vocab[0], vocab[1] = vocab[1], vocab[0]
+    for token in content["added_tokens"]:
+        token["id"] = {0: 1, 1: 0}.get(token["id"], token["id"])
+    content["added_tokens"].sort(key=lambda token: token["id"])
+    content["post_processor"]["special_tokens"]["<s>"]["ids"] = [1]
+    if content.get("padding"):
+        content["padding"]["pad_id"] = 0
+    file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
 
 def _random(name: str, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:

@@ -46,25 +46,27 @@ class Reference:
 
     def texts(self, rows: Sequence[list[int]]) -> Tensor:
         """Token ids of one batch, padded to the longest."""
-        settings = self.config.text_config.settings
+        pad = self.config.text_config.settings.pad_token_id
         longest = max(map(len, rows))
-        ids = torch.tensor([row + [settings.pad_token_id] * (longest - len(row)) for row in rows])
-        ids = ids.to(self._device)  # (B, L)
-        mask = ids != settings.pad_token_id
+        ids = torch.tensor([row + [pad] * (longest - len(row)) for row in rows]).to(self._device)  # (B, L)
+        counted = (ids != pad)[..., None].float()
+        return (self.text_states(ids, ids != pad) * counted).sum(1) / counted.sum(1)
+
+    def text_states(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """The last hidden state, `(B, L, W)`, of ids `(B, L)` with `mask` True where a token counts."""
+        settings = self.config.text_config.settings
+        longest = ids.shape[1]
         words, types = (self.state[f"text_model.{kind}_embeddings.weight"] for kind in ("word", "token_type"))
         bias = (~mask)[:, None, None, :] * MASKED  # (B, 1, 1, L)
         x = self._norm("text_model.norm", F.embedding(ids, words) + types[0], settings.layer_norm_eps)
         if settings.is_alibi:
             steps = torch.arange(longest, device=self._device)
             distance = (steps[:, None] - steps).abs()
-            bias = (
-                bias - alibi_slopes(settings.num_attention_heads, self._device)[:, None, None] * distance
-            )  # (B, H, L, L)
+            bias = bias - alibi_slopes(settings.num_attention_heads, self._device)[:, None, None] * distance
         rotary = None if settings.is_alibi else rotary_table(longest, settings.head_dim, settings.rotary_emb_base, x)
         for i in range(settings.num_hidden_layers):
             x = self._text_block(f"text_model.blocks.{i}", x, bias, rotary)
-        counted = mask[..., None].float()
-        return (x * counted).sum(1) / counted.sum(1)
+        return x
 
     def _text_block(self, name: str, x: Tensor, bias: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
         settings = self.config.text_config.settings
