@@ -7,6 +7,8 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..catalog import JINA_CLIP_V2, ModelSpec
 from ..errors import ImageError, InputError
 from ..images import resize_and_crop
@@ -14,6 +16,7 @@ from ..tokens import image_tokens, most_text_tokens, text_tokens
 from .base import Picture
 from .dialects import Dialect
 from .pieces import Parcel
+from .png import to_png
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -56,15 +59,9 @@ class Packing:
         except UnicodeEncodeError as error:
             raise InputError("the text holds an unpaired surrogate and is no valid Unicode; decode it again") from error
         instruction = self.ruler.tasks.get(task, "") if task is not None else ""
-        tokens = text_tokens(instruction + text, self.ruler)
-        return Parcel(
-            position,
-            item,
-            tokens,
-            blank=not text.strip(),
-            long=tokens >= self.ruler.max_length,
-            most=most_text_tokens(instruction + text, self.ruler),
-        )
+        whole, ruler = instruction + text, self.ruler
+        tokens, most = text_tokens(whole, ruler), most_text_tokens(whole, ruler)
+        return Parcel(position, item, tokens, not text.strip(), tokens >= ruler.max_length, most)
 
     def picture(self, position: int, picture: Picture) -> Parcel:
         """A picture, by URL or as base64. Raises `ImageError`."""
@@ -123,9 +120,7 @@ def shrink(image: Image.Image, size: int, mode: bool | str) -> Image.Image:
 
 def as_png(image: Image.Image) -> bytes:
     """`image` without loss."""
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", compress_level=4)
-    return buffer.getvalue()
+    return to_png(np.asarray(image))
 
 
 def media_type(data: bytes) -> str:
