@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import math
 from collections.abc import Sequence
@@ -11,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pybase64
 from numpy.typing import NDArray
 
 from ..errors import InvalidResponseError
 from ..vectors import pack_bits
-from .base64_rows import decode_rows
 
 OFFSET = 128
 """The service's `binary` is its `ubinary` minus this; it is no two's-complement view of the same byte."""
@@ -63,8 +62,8 @@ def decode(embeddings: Sequence[Any], expected: Expected) -> NDArray[Any]:
         InvalidResponseError: `positions` names the embedding at fault.
     """
     if len(embeddings) >= MANY and all(isinstance(embedding, str) for embedding in embeddings):
-        with suppress(InvalidResponseError, ValueError):  # met again below, where the one at fault is known
-            return _as_asked(_checked_floats(decode_rows(embeddings), expected), expected)
+        with suppress(InvalidResponseError):  # met again below, where the one at fault is known
+            return _as_asked(_checked_floats(_rows_from_base64(embeddings), expected), expected)
     rows = [_decode_one(embedding, place, expected) for place, embedding in enumerate(embeddings)]
     widths = {row.shape[1] for row in rows}
     if len(widths) > 1:
@@ -87,7 +86,7 @@ def _decode_one(embedding: Any, place: int, expected: Expected) -> NDArray[Any]:
             if expected.embedding_type in PACKED and _looks_packed(values, expected):
                 return _checked_bits(values, expected.embedding_type)
         elif isinstance(embedding, str):
-            values = _from_base64(embedding)
+            values = _rows_from_base64([embedding])
         else:
             raise InvalidResponseError("no embedding")
         return _as_asked(_checked_floats(values, expected), expected)
@@ -100,14 +99,16 @@ def _as_asked(rows: NDArray[np.float32], expected: Expected) -> NDArray[Any]:
     return pack_bits(rows) if expected.embedding_type in PACKED else rows
 
 
-def _from_base64(text: str) -> NDArray[np.float32]:
+def _rows_from_base64(texts: Sequence[str]) -> NDArray[np.float32]:
+    """`(n, width)` float32 that may be written to, from rows in standard base64 that are equally long."""
     try:
-        raw = base64.b64decode(text, validate=True)
+        raw = [pybase64.b64decode(text, validate=True) for text in texts]
     except (binascii.Error, ValueError) as error:
         raise InvalidResponseError("an embedding is not standard base64") from error
-    if len(raw) % 4:
-        raise InvalidResponseError(f"an embedding of {len(raw)} bytes is no row of float32")
-    return np.frombuffer(bytearray(raw), "<f4")[None]
+    size = len(raw[0])
+    if size % 4 or any(len(row) != size for row in raw):
+        raise InvalidResponseError(f"an embedding of {size} bytes is no row of float32")
+    return np.frombuffer(bytearray().join(raw), "<f4").reshape(len(raw), size // 4)
 
 
 def _from_numbers(numbers: list[Any]) -> NDArray[Any]:

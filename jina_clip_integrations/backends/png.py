@@ -31,7 +31,11 @@ def to_png(pixels: NDArray[np.uint8]) -> bytes:
     rows[:, 1:] = (pixels - average).reshape(height, -1)
     packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
     header = struct.pack(">IIBBBBB", width, height, 8, COLOUR, 0, 0, 0)
-    chunks = (_chunk(b"IHDR", header), _chunk(b"IDAT", packer.compress(rows) + packer.flush()), _chunk(b"IEND", b""))
+    chunks = (
+        _chunk(b"IHDR", header),
+        _chunk(b"IDAT", packer.compress(rows.data) + packer.flush()),
+        _chunk(b"IEND", b""),
+    )
     return SIGNATURE + b"".join(chunks)
 
 

@@ -96,11 +96,19 @@ class HttpTransport:
         self._leave_parent()
         with self._lock:
             if self._own is None:
-                import httpx
-
-                self._own = httpx.Client(limits=_pool_limits(), verify=_certificates())
+                self._own = self._new_client()
                 self._closing = weakref.finalize(self, self._own.close)
             return self._own
+
+    def _new_client(self) -> httpx.Client:
+        import httpx
+
+        from .direct import DirectTransport, goes_direct
+
+        if goes_direct(self.url):
+            direct = DirectTransport(certificates=_certificates, keep=KEPT_ALIVE, watch=self.watch)
+            return httpx.Client(transport=direct)
+        return httpx.Client(limits=_pool_limits(), verify=_certificates())
 
     async def _async_client(self) -> httpx.AsyncClient:
         if self.async_client is not None:
@@ -182,6 +190,9 @@ class _Exchange:
         self.answered = False
         """Whether the head of an answer came."""
         self.status = 0
+        self.blocks: list[bytes] = []
+        """What came of the body so far."""
+        self.size = 0
         whole = transport.timeout
         self.seconds: float | None = float(whole) if isinstance(whole, (int, float)) else None
         timeout = httpx.Timeout(self.seconds, connect=min(self.seconds, LONGEST_CONNECT_S)) if self.seconds else whole
@@ -196,12 +207,11 @@ class _Exchange:
             response = client.send(request, stream=True, follow_redirects=False)
             self.status = response.status_code
             try:
-                body = bytearray()
-                for chunk in response.iter_bytes():
-                    self._take(body, chunk)
+                for block in response.iter_bytes():
+                    self._take(block)
             finally:
                 response.close()
-            return self._answer(response, bytes(body))
+            return self._answer(response)
         except (self.httpx.HTTPError, self.httpx.InvalidURL, OSError, ApiError) as error:
             return self._lost(error)
 
@@ -220,12 +230,11 @@ class _Exchange:
         response = await client.send(request, stream=True, follow_redirects=False)
         self.status = response.status_code
         try:
-            body = bytearray()
-            async for chunk in response.aiter_bytes():
-                self._take(body, chunk)
+            async for block in response.aiter_bytes():
+                self._take(block)
         finally:
             await response.aclose()
-        return await asyncio.to_thread(self._answer, response, bytes(body))
+        return await asyncio.to_thread(self._answer, response)
 
     def _prepare(self) -> tuple[dict[str, str], bytes]:
         return self.transport.headers(), self.step.body()
@@ -238,9 +247,10 @@ class _Exchange:
         )
         return request
 
-    def _take(self, body: bytearray, chunk: bytes) -> None:
-        body += chunk
-        if len(body) > self.step.limit:
+    def _take(self, block: bytes) -> None:
+        self.blocks.append(block)
+        self.size += len(block)
+        if self.size > self.step.limit:
             raise InvalidResponseError(
                 f"{self.transport.host}: the answer is longer than max_response_bytes={self.step.limit:,}; "
                 "lower batch_size or raise it"
@@ -248,8 +258,10 @@ class _Exchange:
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise TimeoutError("deadline")
 
-    def _answer(self, response: httpx.Response, body: bytes) -> Answer:
-        answer = Answer(response.status_code, {name.lower(): value for name, value in response.headers.items()}, body)
+    def _answer(self, response: httpx.Response) -> Answer:
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        answer = Answer(response.status_code, headers, b"".join(self.blocks))
+        self.blocks.clear()
         answer.document  # noqa: B018  # parse here, where it may take a while
         return answer
 

@@ -17,10 +17,11 @@ from .dump import backend_from_words
 from .slices import Embedding
 
 DEFAULT_SLICE = 128
-"""Inputs handed over at a time: a few requests, or enough for a GPU, and not too long between two steps of a bar."""
+"""Inputs handed over at a time: enough for a GPU, and not too long between two steps of a bar."""
 
 LARGEST_SLICE = 2048
-"""What the base class allows `embed_batch_size` to be."""
+"""What the base class allows `embed_batch_size` to be. The default over the API, where slices go one after the other
+and each should be worth many requests at a time."""
 
 
 class EncoderHooks(EncoderOptions, MultiModalEmbedding):
@@ -53,6 +54,8 @@ class EncoderHooks(EncoderOptions, MultiModalEmbedding):
         options = super()._own_names({name: value for name, value in given.items() if name != "class_name"})
         if isinstance(options.get("backend"), Mapping):
             options["backend"] = backend_from_words(options["backend"])
+        if options.get("backend", "api") == "api":
+            options.setdefault("embed_batch_size", LARGEST_SLICE)
         return options
 
     def _arguments(self) -> dict[str, Any]:

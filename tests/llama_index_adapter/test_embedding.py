@@ -158,6 +158,20 @@ async def test_the_slice_size_is_checked_at_every_use(call: Callable[..., Any], 
         await call(embedding, "get_text_embedding_batch", TEXTS)
 
 
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        ({}, 2048),
+        ({"backend": "api"}, 2048),
+        ({"backend": "local", "model_name": "demo"}, 128),
+        ({"embed_batch_size": 7}, 7),
+        ({"backend": "local", "model_name": "demo", "embed_batch_size": 7}, 7),
+    ],
+)
+def test_slices_over_the_api_are_worth_many_requests(options: dict[str, Any], size: int) -> None:
+    assert JinaClipEmbedding(**options).embed_batch_size == size
+
+
 class Counting(BlockingBackend):
     """Counts the calls that overlap."""
 

@@ -192,7 +192,7 @@ def test_the_payload_has_facts_and_no_secrets() -> None:
     assert embedding.to_payload() == {
         "class_name": "JinaClipEmbedding",
         "model_name": "jina-clip-v2",
-        "embed_batch_size": 128,
+        "embed_batch_size": 2048,
         "backend": "api",
         "dimensions": 256,
     }
