@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,13 @@ SCENES = 4
 QUALITY = 88
 
 
-def write_photos(folder: Path, count: int, *, seed: int = 0) -> list[Path]:
-    """Write `count` JPEG files, sizes mixed, and return their paths in a shuffled order."""
+def write_photos(
+    folder: Path, count: int, *, sizes: Mapping[tuple[int, int], int] = SIZES, seed: int = 0
+) -> list[Path]:
+    """Write `count` JPEG files, so many of a size in every thousand, and return their paths in a shuffled order."""
     chance = np.random.default_rng(seed)
     paths = []
-    for size, share in SIZES.items():
+    for size, share in sizes.items():
         scenes = [_scene(size, chance) for _ in range(SCENES)]
         for number in range(round(count * share / 1000)):
             path = folder / f"{size[0]}x{size[1]}-{number:04}.jpg"

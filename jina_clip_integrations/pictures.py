@@ -77,10 +77,14 @@ class InputPicture:
         """Width and height in pixels as `open()` gives them. Raises `ImageError`."""
         raise NotImplementedError
 
-    def open(self) -> PIL.Image.Image:
-        """The decoded RGB picture, turned upright if the encoder was told so. Raises `ImageError`."""
+    def open(self, *, least: int | None = None) -> PIL.Image.Image:
+        """The decoded RGB picture, turned upright if the encoder was told so. Raises `ImageError`.
+
+        With `least` a JPEG is decoded at the smallest of its full, half, quarter or eighth size of which no side is
+        shorter than `least` pixels.
+        """
         with self._naming():
-            return self._decode()
+            return self._decode() if least is None else self._decode_small(least)
 
     def pixel_digest(self, *, hold: PixelBudget | None = None) -> str:
         """SHA-256 of size and RGB pixels, in hex: equal for equal pictures, however they were given.
@@ -106,6 +110,10 @@ class InputPicture:
 
     def _decode(self) -> PIL.Image.Image:
         raise NotImplementedError
+
+    def _decode_small(self, least: int) -> PIL.Image.Image:  # noqa: ARG002  # nothing to decode
+        """As `open` says. Never what is held, so that the pixels are the same with a cache and without."""
+        return self._decode()
 
     @contextmanager
     def _naming(self) -> Iterator[None]:
@@ -207,6 +215,11 @@ class EncodedPicture(InputPicture):
         if held is not None:
             return held[0]
         with self._stream() as stream, self._header(stream) as image:
+            return as_rgb(image, upright=self._upright)
+
+    def _decode_small(self, least: int) -> PIL.Image.Image:
+        with self._stream() as stream, self._header(stream) as image:
+            image.draft(None, (least, least))  # does nothing to formats other than JPEG
             return as_rgb(image, upright=self._upright)
 
     @contextmanager

@@ -87,6 +87,8 @@ class LocalSettings:
     """Longest text in tokens, special tokens included; longer texts are cut with a warning."""
     num_workers: int | Literal["auto"] = "auto"
     """Threads that decode and resize pictures while the model computes."""
+    fast_decode: bool = False
+    """Whether JPEGs may be decoded at a fraction of their size, at least twice the model's; vectors differ slightly."""
     attn_implementation: str = "sdpa"
     """Attention of the model: `sdpa` (fused kernels) or `eager` (for comparison)."""
     compile: bool = False

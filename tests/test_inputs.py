@@ -455,6 +455,32 @@ class TestOrientation:
         assert picture.size() == expected.shape[1::-1]
 
 
+@pytest.mark.parametrize(
+    ("kind", "least", "size"),
+    [
+        ("JPEG", 1, (50, 100)),
+        ("JPEG", 100, (100, 200)),
+        ("JPEG", 101, (200, 400)),
+        ("JPEG", 400, (400, 800)),
+        ("JPEG", 10_000, (400, 800)),
+        ("PNG", 1, (400, 800)),
+    ],
+)
+def test_a_jpeg_may_be_opened_smaller_but_not_too_small(kind: str, least: int, size: tuple[int, int]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side
+    buffer = io.BytesIO()
+    Image.fromarray(PIXELS).resize((800, 400)).save(buffer, kind, exif=exif)
+    picture = Reader(upright=True).picture(buffer.getvalue())
+    assert picture.open(least=least).size == size
+    assert picture.open().size == picture.size() == (400, 800)
+    assert picture.open(least=least).mode == "RGB"
+
+
+def test_pixels_are_opened_as_they_are() -> None:
+    assert Reader().picture(PIXELS).open(least=1).size == PIXELS.shape[1::-1]
+
+
 def test_broken_exif_does_not_make_a_broken_picture() -> None:
     buffer = io.BytesIO()
     Image.fromarray(PIXELS).save(buffer, "PNG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xffrubbish")

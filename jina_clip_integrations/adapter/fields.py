@@ -91,6 +91,8 @@ class LocalOptions(BaseModel):
     """`auto`, `bfloat16`, `float16` or `float32`."""
     max_length: int | None = None
     """Longest text in tokens."""
+    fast_decode: bool | None = None
+    """Decode JPEGs at a fraction of their size; vectors differ slightly."""
     attn_implementation: str | None = None
     """`sdpa` or `eager`."""
     compile: bool | None = None

@@ -46,8 +46,12 @@ class Picture(Protocol):
     def read(self) -> bytes:
         """The encoded file as it was given (PNG for pixels that came without one). Raises `ImageError`."""
 
-    def open(self) -> PIL.Image.Image:
-        """The decoded RGB picture, turned upright if the encoder was told so. Raises `ImageError`."""
+    def open(self, *, least: int | None = None) -> PIL.Image.Image:
+        """The decoded RGB picture, turned upright if the encoder was told so. Raises `ImageError`.
+
+        With `least` it may be smaller than it is, by a half, a quarter or an eighth, if that is faster and no side gets
+        shorter than `least` pixels; asked for only where the user allowed it.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,10 +23,12 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from jina_clip_integrations import JinaClipEncoder
 from jina_clip_integrations.backends.base import Batch, BatchResult, Picture
 from jina_clip_integrations.backends.local import LocalBackend, describe_device
 from jina_clip_integrations.backends.local.batching import by_token_budget
 from jina_clip_integrations.backends.local.checkpoint_files import fingerprint
+from jina_clip_integrations.cache import MemoryCache
 from jina_clip_integrations.errors import CheckpointError, ConfigurationError, ImageError, InputError
 
 
@@ -330,9 +332,33 @@ class TestCheckpoints:
         others = [
             LocalBackend(golden.folder, device="cpu", dtype="bfloat16"),
             LocalBackend(golden.folder, device="cpu", dtype="float32", max_length=77),
+            LocalBackend(golden.folder, device="cpu", dtype="float32", fast_decode=True),
         ]
-        assert len({backend.cache_identity for backend in [base, *others]}) == 3
+        assert len({backend.cache_identity for backend in [base, *others]}) == 4
         assert str(golden.folder) not in base.cache_identity
+
+
+@pytest.mark.parametrize("cache", [None, "memory"])
+def test_fast_decoding_is_slightly_different_and_the_same_with_a_cache(
+    golden: Golden, tmp_path: Path, cache: str | None
+) -> None:
+    size = golden.backend.spec.image_size
+    levels = np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8)
+    PIL.Image.fromarray(levels).resize((8 * size, 6 * size), PIL.Image.Resampling.BICUBIC).save(tmp_path / "large.jpg")
+    PIL.Image.fromarray(levels).resize((size, size), PIL.Image.Resampling.BICUBIC).save(tmp_path / "small.jpg")
+    PIL.Image.fromarray(levels).resize((8 * size, 6 * size)).save(tmp_path / "large.png")
+    paths = [tmp_path / name for name in ("large.jpg", "small.jpg", "large.png")]
+    options = {"cache": MemoryCache()} if cache else {}
+    with JinaClipEncoder(golden.folder, backend="local", device="cpu", dtype="float32") as encoder:
+        exact = encoder.encode_image(paths)
+    with JinaClipEncoder(
+        golden.folder, backend="local", device="cpu", dtype="float32", fast_decode=True, **options
+    ) as encoder:
+        fast = encoder.encode_image(paths)
+        np.testing.assert_array_equal(encoder.encode_image(paths), fast)
+    assert not np.array_equal(fast[0], exact[0])
+    assert fast[0] @ exact[0] > 0.99
+    np.testing.assert_allclose(fast[1:], exact[1:], atol=1e-6)
 
 
 def test_memory_does_not_grow_with_the_corpus(golden: Golden) -> None:

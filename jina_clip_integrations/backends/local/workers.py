@@ -51,7 +51,7 @@ class Workers:
     """Loaded engines and their threads. Several callers may run work at the same time."""
 
     def __init__(self, folder: Path, choices: list[DeviceChoice], settings: LocalSettings) -> None:
-        self.preparation = Preparation(folder, max_length=settings.max_length)
+        self.preparation = Preparation(folder, max_length=settings.max_length, fast_decode=settings.fast_decode)
         engines = load_engines(folder, choices, settings)
         # One size of batch for all devices: what the smallest takes.
         self.kind = min((kind_of(engine.device) for engine in engines), key=KINDS.index)
