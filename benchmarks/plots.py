@@ -20,7 +20,7 @@ def rates_figure(name: str, curves: Mapping[str, Mapping[int, float]], x: str, y
     sizes = sorted({size for curve in curves.values() for size in curve})
     axes.set_xscale("log", base=2)
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.1 * max(rate for curve in curves.values() for rate in curve.values()))
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.grid(alpha=0.3)

@@ -14,10 +14,14 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+LONG_S = 5.0
+"""A call that takes longer is not repeated: its start is nothing beside it."""
+
+
 def best_of(work: Callable[[], object], *, runs: int = 3) -> float:
-    """Seconds of the fastest of some calls after one warm-up."""
-    work()
-    return min(seconds(work) for _ in range(runs))
+    """Seconds of the fastest of some calls after one warm-up, or of the warm-up alone if that takes long."""
+    first = seconds(work)
+    return first if first > LONG_S else min(seconds(work) for _ in range(runs))
 
 
 def in_turns(works: Mapping[str, Callable[[], object]], *, rounds: int = 5, warm_up: bool = True) -> dict[str, float]:
