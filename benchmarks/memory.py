@@ -3,7 +3,7 @@
     python benchmarks/memory.py [--items 100000] [--write]
 
 Every job runs in a process of its own and throws its vectors away, as somebody does who writes them to a store. Memory
-is what the process has to itself (anonymous pages), read every 2 ms for the peak, and after a tenth and at the end of
+is what the process has to itself (anonymous pages), read every 2 ms for the peak, and half-way and at the end of
 the stream for the growth; what the model and the libraries take stands in the first column. Texts are made up on the
 way, all different. Pictures are 40 files of mixed sizes up to 12 megapixels, given again and again, 40 at a time.
 Locally the demo model computes; over the API `loopback_service.py` answers.
@@ -46,12 +46,12 @@ def report(items: int) -> str:
                 (
                     f"{kind}, {where}",
                     f"{count:,}",
-                    *(f"{found[name] / MB:,.0f} MB" for name in ("start", "tenth", "end", "peak")),
-                    f"{(found['end'] - found['tenth']) / MB:+,.1f} MB",
-                    f"{(found['end'] - found['tenth']) / (0.9 * count):+,.0f} B",
+                    *(f"{found[name] / MB:,.0f} MB" for name in ("start", "half", "end", "peak")),
+                    f"{(found['end'] - found['half']) / MB:+,.1f} MB",
+                    f"{(found['end'] - found['half']) / (0.5 * count):+,.0f} B",
                 )
             )
-    columns = ("stream", ">items", ">before", ">after a tenth", ">at the end", ">peak", ">growth", ">growth per item")
+    columns = ("stream", ">items", ">before", ">half-way", ">at the end", ">peak", ">growth", ">growth per item")
     return "\n".join([heading("Memory of streams", __file__), table(columns, rows)])
 
 
@@ -70,15 +70,15 @@ def stream(kind: str, where: str, count: str, folder: str, url: str) -> dict[str
         for _ in encoder.iter_encode(_items(kind, FEW, folder)):
             pass
         with PeakMemory() as memory:
-            tenth, done = 0, 0
+            half, done = 0, 0
             options = {"chunk_size": PHOTOS} if kind == "pictures" else {}
             for rows in encoder.iter_encode(_items(kind, total, folder), **options):
                 done += len(rows)
-                if not tenth and done >= total // 10:
-                    tenth = _settled()
+                if not half and done >= total // 2:
+                    half = _settled()
             end = _settled()
     assert done == total
-    return {"start": memory.start, "tenth": tenth, "end": end, "peak": memory.peak}
+    return {"start": memory.start, "half": half, "end": end, "peak": memory.peak}
 
 
 @contextmanager

@@ -22,7 +22,7 @@ DEFAULT_MAX_LENGTH = 8192
 HOSTED_BASE_URL = "https://api.jina.ai/v1"
 """The hosted service."""
 
-DEFAULT_API_BATCH_SIZE = 128
+DEFAULT_API_BATCH_SIZE = 256
 """Items per request, also bounded by `max_request_bytes` and `max_request_tokens`."""
 
 DEFAULT_MAX_CONCURRENCY = 32

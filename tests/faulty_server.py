@@ -322,15 +322,24 @@ class _Handler(BaseHTTPRequestHandler):
             state.received.append({name.lower(): value for name, value in self.headers.items()})
             state.in_flight += 1
             state.most_in_flight = max(state.most_in_flight, state.in_flight)
+            self.counted = True
         try:
             if state.latency_s:
                 time.sleep(state.latency_s)
             self.reply(state, raw, state.next_fault())
         finally:
-            with state.lock:
-                state.in_flight -= 1
+            self.leave()
+
+    def leave(self) -> None:
+        """Not in flight any more: before the client can know, whose next request would be one too many otherwise."""
+        state = self.server_state
+        with state.lock:
+            state.in_flight -= self.counted
+            self.counted = False
 
     def reply(self, state: FaultyServer, raw: bytes, fault: Any) -> None:
+        if fault in ("reset", "close", "stall"):
+            self.leave()
         if fault == "reset":
             self.hang_up(reset=True)
         elif fault == "close":
@@ -367,6 +376,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def write(self, answer: Refuse, *, claimed: int | None = None, drip_s: float = 0.0) -> None:
         body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+        self.leave()
         self.send_response(answer.status)
         headers = {"Content-Type": "application/json", **self.server_state.headers, **answer.headers}
         for name, value in headers.items():
