@@ -17,7 +17,6 @@ import base64
 import io
 import json
 import sys
-import time
 import zlib
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -91,7 +90,6 @@ class Counts:
     bytes_received: int = 0
     bytes_sent: int = 0
     most_in_flight: int = 0
-    cpu_s: float = 0.0
 
 
 class Service:
@@ -106,11 +104,9 @@ class Service:
 
     def _begin(self) -> None:
         self.counts = Counts()
-        self._cpu_before = time.process_time()
 
     def read_counts(self) -> bytes:
         """The counters as JSON; they begin anew."""
-        self.counts.cpu_s = time.process_time() - self._cpu_before
         text = json.dumps(asdict(self.counts)).encode()
         self._begin()
         return text

@@ -28,7 +28,7 @@ from reporting import Option, heading, run, table
 from timing import best_of, in_turns
 
 from jina_clip_integrations import JinaClipEncoder
-from jina_clip_integrations.backends.local.preparation import Preparation
+from jina_clip_integrations.backends.local.preparation import SPARE, Preparation
 from jina_clip_integrations.demo import demo_model_path
 from jina_clip_integrations.images import resize_and_crop
 from jina_clip_integrations.inputs import Reader
@@ -65,7 +65,7 @@ def stages(path: Path) -> str:
     rows = []
     for model, size in SIZES.items():
         for name, fast in MODES.items():
-            least = 2 * size if fast else None
+            least = SPARE * size if fast else None
             picture = Reader().picture(data)
             image = picture.open(least=least)
             decoding = best_of(partial(picture.open, least=least))

@@ -26,6 +26,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import httpx  # noqa: F401  # imported within the first request otherwise
 import numpy as np
 from loopback_service import RowPool
 from photos import write_photos
@@ -64,24 +65,18 @@ class Contender:
 
 
 def _encoder(url: str) -> Any:
-    import httpx  # noqa: F401  # imported on the first request otherwise
-
     from jina_clip_integrations import JinaClipEncoder
 
     return JinaClipEncoder(MODEL, api_key=KEY, base_url=url)
 
 
 def _langchain(url: str) -> Any:
-    import httpx  # noqa: F401
-
     from jina_clip_integrations.langchain import JinaClipEmbeddings
 
     return JinaClipEmbeddings(model=MODEL, api_key=KEY, base_url=url)
 
 
 def _llama_index(url: str) -> Any:
-    import httpx  # noqa: F401
-
     from jina_clip_integrations.llama_index import JinaClipEmbedding
 
     return JinaClipEmbedding(model_name=MODEL, api_key=KEY, base_url=url)

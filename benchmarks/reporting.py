@@ -99,7 +99,18 @@ def in_own_process(script: str, *values: str, package: str | None = None) -> Any
 
 def heading(title: str, script: str) -> str:
     """The title, the command, the machine and the versions: what every report begins with."""
-    return f"# {title}\n\n`python benchmarks/{Path(script).name}`, {describe()}.\n"
+    command = " ".join(["python", f"benchmarks/{Path(script).name}", *_measured_with()])
+    return f"# {title}\n\n`{command}`, {describe()}.\n"
+
+
+def _measured_with() -> list[str]:
+    """The words of the command line that a measurement depends on: all but `--write` and its file."""
+    words = sys.argv[1:]
+    if "--write" in words:
+        start = words.index("--write")
+        file_too = len(words) > start + 1 and not words[start + 1].startswith("--")
+        del words[start : start + 1 + file_too]
+    return words
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -84,7 +84,7 @@ class InputPicture:
         shorter than `least` pixels.
         """
         with self._naming():
-            return self._decode() if least is None else self._decode_small(least)
+            return self._decode(least)
 
     def pixel_digest(self, *, hold: PixelBudget | None = None) -> str:
         """SHA-256 of size and RGB pixels, in hex: equal for equal pictures, however they were given.
@@ -108,12 +108,8 @@ class InputPicture:
     def _hold(self, image: PIL.Image.Image, budget: PixelBudget) -> None:
         """Keep the decoded picture, where it would have to be decoded again."""
 
-    def _decode(self) -> PIL.Image.Image:
+    def _decode(self, least: int | None) -> PIL.Image.Image:
         raise NotImplementedError
-
-    def _decode_small(self, least: int) -> PIL.Image.Image:  # noqa: ARG002  # nothing to decode
-        """As `open` says. Never what is held, so that the pixels are the same with a cache and without."""
-        return self._decode()
 
     @contextmanager
     def _naming(self) -> Iterator[None]:
@@ -210,16 +206,13 @@ class EncodedPicture(InputPicture):
                     self._kept = stream.read()
             return io.BytesIO(self._kept)
 
-    def _decode(self) -> PIL.Image.Image:
+    def _decode(self, least: int | None) -> PIL.Image.Image:
         held = self._held
-        if held is not None:
+        if held is not None and least is None:  # what is held is whole: the pixels shall not depend on it
             return held[0]
         with self._stream() as stream, self._header(stream) as image:
-            return as_rgb(image, upright=self._upright)
-
-    def _decode_small(self, least: int) -> PIL.Image.Image:
-        with self._stream() as stream, self._header(stream) as image:
-            image.draft(None, (least, least))  # does nothing to formats other than JPEG
+            if least is not None:
+                image.draft(None, (least, least))  # does nothing to formats other than JPEG
             return as_rgb(image, upright=self._upright)
 
     @contextmanager
@@ -263,7 +256,7 @@ class PixelPicture(InputPicture):
                 return self._check_size((self._pixels.shape[1], self._pixels.shape[0]))
             return self._check_size(upright_size(self._pixels, upright=self._upright))
 
-    def _decode(self) -> PIL.Image.Image:
+    def _decode(self, _least: int | None) -> PIL.Image.Image:
         import PIL.Image
 
         if isinstance(self._pixels, np.ndarray):

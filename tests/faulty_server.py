@@ -314,6 +314,8 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server_state: FaultyServer
+    counted = False
+    """Whether the request in hand is among those in flight."""
 
     def do_POST(self) -> None:
         state = self.server_state

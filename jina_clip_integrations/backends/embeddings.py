@@ -21,9 +21,6 @@ OFFSET = 128
 
 PACKED = ("binary", "ubinary")
 
-MANY = 8
-"""Rows from which on it is faster to decode them together."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
@@ -61,7 +58,7 @@ def decode(embeddings: Sequence[Any], expected: Expected) -> NDArray[Any]:
     Raises:
         InvalidResponseError: `positions` names the embedding at fault.
     """
-    if len(embeddings) >= MANY and all(isinstance(embedding, str) for embedding in embeddings):
+    if embeddings and all(isinstance(embedding, str) for embedding in embeddings):
         with suppress(InvalidResponseError):  # met again below, where the one at fault is known
             return _as_asked(_checked_floats(_rows_from_base64(embeddings), expected), expected)
     rows = [_decode_one(embedding, place, expected) for place, embedding in enumerate(embeddings)]
