@@ -39,7 +39,7 @@ proof: .setup-test
 	$(BIN)/python benchmarks/proof.py
 
 # Prints every table and writes nothing; `BENCH_OPTIONS=--write` keeps the reports in benchmarks/results.
-BENCHMARKS := local_text local_image kernels onnx_v1 pipeline overhead memory remote
+BENCHMARKS := local_text local_image kernel_choice onnx_v1 pipeline overhead memory remote
 
 bench:
 	$(PYTHON) tools/bootstrap.py bench

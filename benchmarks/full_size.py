@@ -17,6 +17,7 @@ from torch.nn import functional as F  # noqa: N812  # the customary name
 from jina_clip_integrations.backends.local.devices import DeviceChoice, choose_devices, cpu_has_native_bfloat16
 from jina_clip_integrations.backends.local.engine import Engine
 from jina_clip_integrations.modeling import JinaClipConfig, JinaClipModel
+from jina_clip_integrations.modeling.aligned import AlignedGatedLinear, AlignedLinear
 from jina_clip_integrations.modeling.packed import PackedGatedLinear, PackedLinear
 
 GIGA = 1e9
@@ -72,9 +73,10 @@ def text_flops(config: JinaClipConfig, length: int) -> float:
 def products_alone(tower: nn.Module, packed: nn.Module, tokens: int, device: torch.device) -> dict[str, float]:
     """Rate in GFLOP/s of a tower's linear layers alone, each with its own weights, `tokens` rows at a time.
 
-    `tower` has plain weights, `packed` those of the engine: the ceiling is the better of the two.
+    `tower` has plain weights, `packed` those of the engine: blocks on a CPU, rows that are in part wider on a GPU. The
+    ceiling is the better of the two.
     """
-    kinds = (nn.Linear, PackedLinear, PackedGatedLinear)
+    kinds = (nn.Linear, PackedLinear, PackedGatedLinear, AlignedLinear, AlignedGatedLinear)
     inputs: dict[int, torch.Tensor] = {}
     plain: list[Callable[[], object]] = []
     blocks: list[Callable[[], object]] = []
@@ -87,14 +89,9 @@ def products_alone(tower: nn.Module, packed: nn.Module, tokens: int, device: tor
         plain.append(partial(F.linear, x, layer.weight, layer.bias))
         blocks.append(partial(twin, x))
         flops += 2.0 * tokens * in_features * out_features
-    rates = (
-        {"plain": plain}
-        if isinstance(next(iter(_layers(packed, kinds)))[1], nn.Linear)
-        else {
-            "plain": plain,
-            "packed": blocks,
-        }
-    )
+    rates = {"plain": plain}
+    if any(not isinstance(layer, nn.Linear) for _, layer in _layers(packed, kinds)):
+        rates["packed" if device.type == "cpu" else "aligned"] = blocks
     return {name: flops / best_of(partial(_call_all, calls, device), runs=2) / GIGA for name, calls in rates.items()}
 
 

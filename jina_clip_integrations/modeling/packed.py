@@ -1,7 +1,7 @@
 """Weights in the order in which a CPU's matrix kernels read them, put there once instead of in every product.
 
 Plain weights are copied into blocks inside every matrix product, which costs little beside thousands of tokens and most
-of the time beside a dozen; see `benchmarks/results/kernels.md`. The blocks are oneDNN's, through the operator that
+of the time beside a dozen (`benchmarks/results/kernel_choice.md`). The blocks are oneDNN's, through the operator that
 PyTorch's own compiler uses for frozen weights. That operator is not public, so it is tried and compared once per type,
 and where it is missing, or computes something else, the weights stay as they are.
 """

@@ -17,6 +17,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import logging
 
 from ...modeling import JinaClipModel
+from ...modeling.aligned import align
 from ...modeling.attention import varlen_attention
 from ...modeling.packed import pack
 from ...types import Vectors
@@ -59,6 +60,8 @@ class Engine:
         if compile:
             self._embed_padded = torch.compile(model.text_model, dynamic=True)
             self._embed_images = torch.compile(model.vision_model.embed)
+        elif self.device.type == "cuda":
+            align(model)
         else:
             pack(model)
 
