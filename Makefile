@@ -11,7 +11,7 @@ help:
 	@echo "make types      mypy --strict over the package"
 	@echo "make notebooks  execute every notebook and check that it runs"
 	@echo "make proof      measure the models against the golden vectors, tensor lists and recall figures"
-	@echo "make bench      measure this machine: texts, pictures, kernels, ONNX, pipeline, overhead, memory, remote (an hour)"
+	@echo "make bench      measure this machine: texts, pictures, profile, kernels, ONNX, pipeline, overhead, memory, remote (an hour)"
 	@echo "make clean      remove .venv and caches"
 
 demo:
@@ -39,7 +39,7 @@ proof: .setup-test
 	$(BIN)/python benchmarks/proof.py
 
 # Prints every table and writes nothing; `BENCH_OPTIONS=--write` keeps the reports in benchmarks/results.
-BENCHMARKS := local_text local_image kernel_choice onnx_v1 pipeline overhead memory remote
+BENCHMARKS := local_text local_image breakdown kernel_choice onnx_v1 pipeline overhead memory remote
 
 bench:
 	$(PYTHON) tools/bootstrap.py bench

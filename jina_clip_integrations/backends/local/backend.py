@@ -31,8 +31,12 @@ if TYPE_CHECKING:
 TOKENS_PER_BATCH = {"cpu": 2048, "mps": 8192, "cuda": 32768}
 """Padded tokens per forward pass of the text tower, by kind of device."""
 
-PATCHES_PER_BATCH = {"cpu": 8192, "mps": 20_000, "cuda": 80_000}
-"""Patches per forward pass of the vision tower where `batch_size="auto"`; a picture of v2 has 1,297 with CLS."""
+PATCHES_PER_BATCH = {"cpu": 2600, "mps": 20_000, "cuda": 80_000}
+"""Patches per forward pass of the vision tower where `batch_size="auto"`; a picture of v2 has 1,297 with CLS.
+
+On a CPU two pictures of v2 fill the matrix kernels, and their float32 arrays stay below the 32 MiB from which the C
+library gives memory back to the system and is charged for every page when it asks again (mallopt(3), M_MMAP_THRESHOLD).
+"""
 
 TEXTS_PER_BATCH = 1024
 """Most texts per forward pass where `batch_size="auto"`."""
