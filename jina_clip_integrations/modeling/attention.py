@@ -183,5 +183,6 @@ def rotate_neighbours(x: Tensor, turns: Tensor) -> Tensor:
         a, b = x[..., 0::2], x[..., 1::2]
         cos, sin = turns.real.to(x.dtype), turns.imag.to(x.dtype)
         return torch.stack((a * cos - b * sin, b * cos + a * sin), dim=-1).flatten(-2)
-    pairs = torch.view_as_complex(x.float().contiguous().view(*x.shape[:-1], -1, 2))  # (..., D / 2)
+    x32 = x.to(torch.float32, memory_format=torch.contiguous_format).contiguous()  # one pass in half precision too
+    pairs = torch.view_as_complex(x32.view(*x.shape[:-1], -1, 2))  # (..., D / 2)
     return torch.view_as_real(pairs * turns).flatten(-2).to(x.dtype)
