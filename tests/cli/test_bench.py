@@ -182,7 +182,11 @@ class TestInterruption:
     def test_a_real_signal(self) -> None:
         """In a process of its own: Ctrl-C as soon as it has told of a first figure on texts."""
         command = [sys.executable, "-m", "jina_clip_integrations.cli", *WORDS, "--seconds", "30", "--text-only"]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it
+        try:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        finally:
+            signal.signal(signal.SIGINT, before)
         assert process.stderr is not None
         told = next((line for line in process.stderr if "texts, auto at a time" in line), None)
         process.send_signal(signal.SIGINT)
