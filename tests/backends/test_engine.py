@@ -1,4 +1,4 @@
-"""The engine's own decisions: packed rows, the padded grid where a text spells the padding token, and compilation."""
+"""The engine's own decisions: packed rows, and the padded grid where a text spells the padding token."""
 
 from __future__ import annotations
 
