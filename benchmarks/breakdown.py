@@ -16,9 +16,9 @@ from functools import partial
 
 import numpy as np
 import torch
-from full_size import checkpoint, choices, engine, plain_model
+from full_size import MODEL_OPTIONS, checkpoint, choices, engine, plain_model
 from reference import Reference
-from reporting import Option, heading, run, table
+from reporting import heading, run, table
 from torch.profiler import ProfilerActivity, profile
 
 from jina_clip_integrations.backends.local.engine import Engine
@@ -89,7 +89,5 @@ if __name__ == "__main__":
     run(
         report,
         doc=__doc__,
-        version=Option("v2", "v1 or v2"),
-        device=Option("auto", "auto, cpu, cuda"),
-        folder=Option(None, "a random checkpoint to use, or to keep there"),
+        **MODEL_OPTIONS,
     )

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 from random_checkpoint import add_processor, write_random_checkpoint
+from reporting import Option
 from timing import best_of
 from torch import nn
 from torch.nn import functional as F  # noqa: N812  # the customary name
@@ -21,6 +22,13 @@ from jina_clip_integrations.modeling.aligned import AlignedGatedLinear, AlignedL
 from jina_clip_integrations.modeling.packed import PackedGatedLinear, PackedLinear
 
 GIGA = 1e9
+
+MODEL_OPTIONS = {
+    "version": Option("v2", "v1 or v2"),
+    "device": Option("auto", "auto, cpu, cuda"),
+    "folder": Option(None, "a random checkpoint to use, or to keep there"),
+}
+"""Of every script that measures a full-size model."""
 
 
 @contextmanager

@@ -14,7 +14,7 @@ The file is not called `kernels.py`, because transformers would import it as the
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -36,9 +36,11 @@ WEIGHTS = 6
 PICTURE = (1, 16, 1297, 64)
 PICTURES = (1, 4, 16)
 
+Layers = Sequence[Callable[[Tensor], Tensor]]
+
 
 def report() -> str:
-    """Both tables."""
+    """All tables."""
     types = [torch.float32, torch.bfloat16] if cpu_has_native_bfloat16() else [torch.float32]
     with torch.inference_mode():
         products = [_products(name, dtype) for dtype in types for name in SHAPES if can_pack(dtype)]
@@ -61,30 +63,29 @@ def report() -> str:
 
 def _products(name: str, dtype: torch.dtype) -> list[str]:
     plain = [Linear(*SHAPES[name]).to(dtype) for _ in range(WEIGHTS)]
-    packed = [PackedLinear(layer) for layer in plain]
-    cells = []
-    for tokens in TOKENS:
-        x = torch.randn(tokens, SHAPES[name][0], dtype=dtype)
-        taken = in_turns({"plain": partial(_call, plain, x), "packed": partial(_call, packed, x)})
-        cells.append(f"{taken['plain'] / taken['packed']:.2f}")
-    return [_name(dtype), name, *cells]
-
-
-def _call(layers: list[Callable[[Tensor], Tensor]], x: Tensor) -> None:
-    for layer in layers:
-        layer(x)
+    return [_name(dtype), name, *_ratios(plain, [PackedLinear(layer) for layer in plain], dtype, SHAPES[name][0])]
 
 
 def _int8(name: str) -> list[str]:
     dtype = torch.bfloat16 if cpu_has_native_bfloat16() else torch.float32
     plain = [Linear(*SHAPES[name]).to(dtype) for _ in range(WEIGHTS)]
-    packed, whole = [PackedLinear(layer) for layer in plain], [Int8Linear(layer.weight) for layer in plain]
+    packed = [PackedLinear(layer) for layer in plain]
+    return [name, *_ratios(packed, [Int8Linear(layer.weight) for layer in plain], dtype, SHAPES[name][0])]
+
+
+def _ratios(slow: Layers, fast: Layers, dtype: torch.dtype, width: int) -> list[str]:
+    """How many times as fast the second layers are, by number of tokens."""
     cells = []
     for tokens in TOKENS:
-        x = torch.randn(tokens, SHAPES[name][0], dtype=dtype)
-        taken = in_turns({"packed": partial(_call, packed, x), "int8": partial(_call, whole, x)})
-        cells.append(f"{taken['packed'] / taken['int8']:.2f}")
-    return [name, *cells]
+        x = torch.randn(tokens, width, dtype=dtype)
+        taken = in_turns({"slow": partial(_call, slow, x), "fast": partial(_call, fast, x)})
+        cells.append(f"{taken['slow'] / taken['fast']:.2f}")
+    return cells
+
+
+def _call(layers: Layers, x: Tensor) -> None:
+    for layer in layers:
+        layer(x)
 
 
 class Int8Linear:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from full_size import (
     GIGA,
+    MODEL_OPTIONS,
     checkpoint,
     choices,
     engine,
@@ -115,9 +116,7 @@ if __name__ == "__main__":
     run(
         report,
         doc=__doc__,
-        version=Option("v2", "v1 or v2"),
-        device=Option("auto", "auto, cpu, cuda"),
-        folder=Option(None, "a random checkpoint to use, or to keep there"),
+        **MODEL_OPTIONS,
         rounds=Option(3, "times that every contender runs"),
         batches=Option("1,2,4", "pictures per pass for the curve"),
         plot=Option(False, "draw the curve into benchmarks/results"),

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from full_size import (
     GIGA,
+    MODEL_OPTIONS,
     checkpoint,
     choices,
     engine,
@@ -218,9 +219,7 @@ if __name__ == "__main__":
     run(
         report,
         doc=__doc__,
-        version=Option("v2", "v1 or v2"),
-        device=Option("auto", "auto, cpu, cuda"),
-        folder=Option(None, "a random checkpoint to use, or to keep there"),
+        **MODEL_OPTIONS,
         texts=Option(1024, "texts of the job"),
         every=Option(8, "measure every so many batches of it"),
         rounds=Option(2, "times that every contender runs"),
