@@ -22,7 +22,7 @@ from reporting import heading, run, table
 from torch.profiler import ProfilerActivity, profile
 
 from jina_clip_integrations.backends.local.engine import Engine
-from jina_clip_integrations.images import IMAGE_MEAN, IMAGE_STD
+from jina_clip_integrations.images.geometry import IMAGE_MEAN, IMAGE_STD
 
 MEAN, STD = np.array(IMAGE_MEAN, np.float32), np.array(IMAGE_STD, np.float32)
 TEXTS = [list(range(5, 37))] * 16

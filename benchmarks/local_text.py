@@ -42,7 +42,7 @@ from jina_clip_integrations import JinaClipEncoder
 from jina_clip_integrations.backends.local.backend import TEXTS_PER_BATCH, TOKENS_PER_BATCH
 from jina_clip_integrations.backends.local.batching import by_token_budget
 from jina_clip_integrations.backends.local.engine import Engine
-from jina_clip_integrations.backends.local.preparation import Preparation
+from jina_clip_integrations.backends.local.preprocess import Preparation
 from jina_clip_integrations.demo import gallery
 
 MEDIAN, SIGMA, LONGEST = 30, 1.0, 512

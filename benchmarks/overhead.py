@@ -31,7 +31,7 @@ from jina_clip_integrations import JinaClipEncoder
 from jina_clip_integrations.backends.base import Batch, BatchResult
 from jina_clip_integrations.backends.local import LocalBackend, workers
 from jina_clip_integrations.backends.local.engine import Engine
-from jina_clip_integrations.backends.local.preparation import Preparation
+from jina_clip_integrations.backends.local.preprocess import Preparation
 from jina_clip_integrations.cache import DiskCache, MemoryCache
 from jina_clip_integrations.demo import demo_model_path, gallery
 

@@ -28,9 +28,9 @@ from reporting import Option, heading, run, table
 from timing import best_of, in_turns
 
 from jina_clip_integrations import JinaClipEncoder
-from jina_clip_integrations.backends.local.preparation import SPARE, Preparation
+from jina_clip_integrations.backends.local.preprocess import SPARE, Preparation
 from jina_clip_integrations.demo import demo_model_path
-from jina_clip_integrations.images import resize_and_crop
+from jina_clip_integrations.images.geometry import resize_and_crop
 from jina_clip_integrations.inputs import Reader
 
 SIZES = {"jina-clip-v1": 224, "jina-clip-v2": 512}

@@ -188,7 +188,7 @@ def _as_it_is(path: str) -> str:
 def _shrunk(path: str) -> str:
     from PIL import Image
 
-    from jina_clip_integrations.backends.upload import as_png, shrink
+    from jina_clip_integrations.backends.remote.prepare import as_png, shrink
 
     with Image.open(path) as image:
         return base64.b64encode(as_png(shrink(image.convert("RGB"), 512, True))).decode()

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "backends.api": ("ApiBackend",),
+    "backends.remote.api": ("ApiBackend",),
     "backends.base": ("Batch", "BatchResult", "EmbeddingBackend", "Picture", "Usage"),
-    "backends.dialects": ("Dialect",),
+    "backends.remote.dialects": ("Dialect",),
     "backends.local": ("LocalBackend",),
-    "backends.sagemaker": ("SageMakerBackend",),
+    "backends.remote.sagemaker": ("SageMakerBackend",),
     "catalog": ("ModelSpec",),
     "encoder": ("JinaClipEncoder",),
     "errors": (
@@ -36,7 +36,7 @@ _ROOMS = {
         "RateLimitError",
         "ServerError",
     ),
-    "sources": ("SourcePolicy",),
+    "images.sources": ("SourcePolicy",),
     "tokens": ("TokenEstimate", "estimate_tokens"),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
@@ -44,15 +44,15 @@ _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 __all__ = ["__version__", *sorted(_HOME)]
 
 if TYPE_CHECKING:
-    from .backends.api import ApiBackend as ApiBackend
     from .backends.base import Batch as Batch
     from .backends.base import BatchResult as BatchResult
     from .backends.base import EmbeddingBackend as EmbeddingBackend
     from .backends.base import Picture as Picture
     from .backends.base import Usage as Usage
-    from .backends.dialects import Dialect as Dialect
     from .backends.local import LocalBackend as LocalBackend
-    from .backends.sagemaker import SageMakerBackend as SageMakerBackend
+    from .backends.remote.api import ApiBackend as ApiBackend
+    from .backends.remote.dialects import Dialect as Dialect
+    from .backends.remote.sagemaker import SageMakerBackend as SageMakerBackend
     from .catalog import ModelSpec as ModelSpec
     from .encoder import JinaClipEncoder as JinaClipEncoder
     from .errors import ApiConnectionError as ApiConnectionError
@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from .errors import JinaClipError as JinaClipError
     from .errors import RateLimitError as RateLimitError
     from .errors import ServerError as ServerError
-    from .sources import SourcePolicy as SourcePolicy
+    from .images.sources import SourcePolicy as SourcePolicy
     from .tokens import TokenEstimate as TokenEstimate
     from .tokens import estimate_tokens as estimate_tokens
 

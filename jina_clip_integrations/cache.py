@@ -21,8 +21,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from .concurrency.locks import SharedLock
 from .errors import ConfigurationError
-from .locks import SharedLock
 from .types import Modality
 
 CACHE_FORMAT = 1

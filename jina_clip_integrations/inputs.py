@@ -18,10 +18,10 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 import numpy as np
 
-from .decoding import read_stream
 from .errors import ImageError, InputError
-from .pictures import EncodedPicture, InputPicture, PixelPicture
-from .sources import SourcePolicy, check_path, show_path, show_url
+from .images.decode import read_stream
+from .images.encoded import EncodedPicture, InputPicture, PixelPicture
+from .images.sources import SourcePolicy, check_path, show_path, show_url
 
 Parsed: TypeAlias = "str | InputPicture | InputError"
 """An item that was understood, or why it was not."""

@@ -17,10 +17,10 @@ from typing import Any
 
 from .catalog import JINA_CLIP_V1, MODELS, ModelSpec, find_model
 from .errors import ConfigurationError, ImageError, InputError
+from .images.encoded import InputPicture
+from .images.sources import SourcePolicy
 from .inputs import Reader, many_items
-from .pictures import InputPicture
 from .settings import RESIZE_MODES, require_choice, require_number
-from .sources import SourcePolicy
 
 PRICE_USD_PER_MILLION = 0.05
 """US dollars per million tokens at the hosted service, as of 6 May 2025 (1 billion tokens for $50)."""

@@ -13,8 +13,8 @@ SUBJECT = "framework"
 SUBJECTS = ("llama-index", "langchain", "stores")
 LEVELS = ("MUST", "SHOULD", "TRAP")
 
-LLAMA = "tests/llama_index_adapter"
-CHAIN = "tests/langchain_adapter"
+LLAMA = "tests/llama_index"
+CHAIN = "tests/langchain"
 STORES = "tests/stores"
 GAPS = "tests/test_contract_gaps.py"
 
@@ -122,7 +122,7 @@ BATCHES = (
         "MUST",
         "Concurrency is bounded inside: async image batches come without a limit, texts without one by default.",
         f"{LLAMA}/test_embedding.py::test_concurrency_is_bounded_with_and_without_num_workers",
-        "tests/backends/test_api_concurrency.py::test_concurrency_starts_low_and_stays_below_its_ceiling",
+        "tests/backends/remote/test_concurrency.py::test_concurrency_starts_low_and_stays_below_its_ceiling",
     ),
     llama(
         "SHOULD",
@@ -140,7 +140,7 @@ BATCHES = (
         "Event loops change between calls; a connection must not outlive its loop.",
         f"{LLAMA}/test_remote.py::test_one_object_serves_one_loop_after_another",
         f"{LLAMA}/test_embedding.py::test_one_object_works_in_one_loop_after_another",
-        "tests/backends/test_api_concurrency.py::test_one_backend_in_several_loops",
+        "tests/backends/remote/test_concurrency.py::test_one_backend_in_several_loops",
     ),
 )
 
@@ -276,7 +276,7 @@ IMAGES = (
         "TRAP",
         "The framework fetches a URL without looking at the status, so an error page arrives as a picture.",
         f"{GAPS}::test_an_error_page_is_no_picture",
-        "tests/test_sources.py::TestFetching::test_anything_else_says_why",
+        "tests/images/test_sources.py::TestFetching::test_anything_else_says_why",
         "docs/llama-index.md#multimodalvectorstoreindex",
     ),
     llama(
@@ -581,20 +581,20 @@ VECTOR_STORES = (
         "MUST",
         "Vectors are of unit length, so that cosine and dot product rank alike.",
         "tests/test_vectors.py::test_unit_length",
-        "tests/test_encoder.py::test_rows_are_finite_and_of_unit_length",
+        "tests/encoder/test_encoder.py::test_rows_are_finite_and_of_unit_length",
     ),
     store(
         "MUST",
         "Another width than the collection's is refused early, with both numbers.",
         f"{STORES}/test_langchain.py::test_a_store_of_another_model_or_width_is_refused",
         f"{STORES}/test_llama_index.py::test_a_store_of_another_model_or_width_is_refused",
-        "tests/test_fingerprint.py::test_a_refusal_names_both_sides_and_what_to_do",
+        "tests/retrieval/test_fingerprint.py::test_a_refusal_names_both_sides_and_what_to_do",
     ),
     store(
         "TRAP",
         "Two texts are closer than a text and its picture, so a mixed list needs cut-offs or fusion.",
-        "tests/test_ranking.py::test_images_are_not_buried_under_texts",
-        "tests/test_ranking.py::test_a_good_image_overtakes_a_middling_text",
+        "tests/retrieval/test_ranking.py::test_images_are_not_buried_under_texts",
+        "tests/retrieval/test_ranking.py::test_a_good_image_overtakes_a_middling_text",
         "docs/stores.md#one-ranking-for-texts-and-images",
     ),
     store(

@@ -13,22 +13,22 @@ SUBJECT = "#"
 SUBJECTS = tuple(str(number) for number in range(1, 41))
 LEVELS = ("MUST", "SHOULD")
 
-API = "tests/backends/test_api.py::"
-CONCURRENCY = "tests/backends/test_api_concurrency.py::"
-CREW = "tests/backends/test_crew.py::"
-DIALECTS = "tests/backends/test_dialects.py::"
-ENCODER = "tests/backends/test_api_encoder.py::"
-FAULTS = "tests/backends/test_api_faults.py::"
-FLOW = "tests/backends/test_flow.py::"
-LIMITS = "tests/backends/test_limits.py::"
-NETWORK = "tests/backends/test_network.py::"
+API = "tests/backends/remote/test_api.py::"
+CONCURRENCY = "tests/backends/remote/test_concurrency.py::"
+CREW = "tests/concurrency/test_threads.py::"
+DIALECTS = "tests/backends/remote/test_dialects.py::"
+ENCODER = "tests/backends/remote/test_encoder.py::"
+FAULTS = "tests/backends/remote/test_faults.py::"
+FLOW = "tests/backends/remote/test_flow.py::"
+LIMITS = "tests/backends/remote/test_limits.py::"
+NETWORK = "tests/backends/remote/test_network.py::"
 PARITY = "tests/test_parity.py::"
-REFUSALS = "tests/backends/test_refusals.py::"
-SAGEMAKER = "tests/backends/test_sagemaker.py::"
-SECRETS = "tests/backends/test_secrets.py::"
-SETTINGS = "tests/backends/test_api_settings.py::"
-WAITS = "tests/backends/test_waits.py::"
-WIRE = "tests/backends/test_wire.py::"
+REFUSALS = "tests/backends/remote/test_error_mapping.py::"
+SAGEMAKER = "tests/backends/remote/test_sagemaker.py::"
+SECRETS = "tests/backends/remote/test_secrets.py::"
+SETTINGS = "tests/backends/remote/test_settings.py::"
+WAITS = "tests/backends/remote/test_retry.py::"
+WIRE = "tests/backends/remote/test_responses.py::"
 
 
 def must(number: int, says: str, *covered: str) -> Entry:
@@ -228,21 +228,21 @@ SAFETY = (
         f"{CONCURRENCY}test_copies_work_with_the_key_of_the_environment",
         f"{NETWORK}test_no_credential_goes_to_another_host",
         f"{SECRETS}test_a_key_of_the_environment_stays_at_home",
-        "tests/langchain_adapter/test_options.py::test_no_secret_shows_anywhere",
-        "tests/llama_index_adapter/test_serialisation.py::test_no_dump_holds_the_key_and_the_environment_gives_it_back",
-        "tests/test_encoder_state.py::TestCopies::test_pickles_carry_settings_and_no_secrets",
+        "tests/langchain/test_options.py::test_no_secret_shows_anywhere",
+        "tests/llama_index/test_serialization.py::test_no_dump_holds_the_key_and_the_environment_gives_it_back",
+        "tests/encoder/test_state.py::TestCopies::test_pickles_carry_settings_and_no_secrets",
     ),
     must(
         20,
         "A text never opens a file nor fetches an address; only an image input may, and where that is allowed can be "
         "narrowed down to nothing.",
         f"{API}test_text_is_always_text",
-        "tests/test_encoder.py::TestShapes::test_text_is_never_opened",
-        "tests/test_sources.py::TestAgentPolicy::test_without_roots_no_file_at_all",
-        "tests/test_sources.py::TestAddresses::test_private",
-        "tests/test_sources.py::TestFetching::test_redirects_do_not_lead_to_files",
+        "tests/encoder/test_encoder.py::TestShapes::test_text_is_never_opened",
+        "tests/images/test_sources.py::TestAgentPolicy::test_without_roots_no_file_at_all",
+        "tests/images/test_sources.py::TestAddresses::test_private",
+        "tests/images/test_sources.py::TestFetching::test_redirects_do_not_lead_to_files",
         "tests/server/test_pictures.py::TestAddresses::test_private_ones_are_refused_and_not_asked",
-        "tests/server/test_refusals.py::TestSettings::test_no_policy_lets_requests_name_files",
+        "tests/server/test_errors.py::TestSettings::test_no_policy_lets_requests_name_files",
     ),
     must(
         21,

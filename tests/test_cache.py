@@ -392,12 +392,12 @@ class TestWhatSharesAnEntry:
         png = encoded(gradient(), "PNG")
         first = encoder.encode_image([png])
         monkeypatch.setattr(
-            "jina_clip_integrations.pictures.EncodedPicture._decode", lambda self: pytest.fail("decoded")
+            "jina_clip_integrations.images.encoded.EncodedPicture._decode", lambda self: pytest.fail("decoded")
         )
         np.testing.assert_array_equal(encoder.encode_image([png]), first)
 
     def test_a_new_file_is_decoded_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from jina_clip_integrations import pictures
+        from jina_clip_integrations.images import encoded as pictures
 
         decoded = []
         as_rgb = pictures.as_rgb

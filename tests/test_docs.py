@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from jina_clip_integrations.backends.api import HOSTED
-from jina_clip_integrations.backends.direct import DirectTransport
+from jina_clip_integrations.backends.remote.api import HOSTED
+from jina_clip_integrations.backends.remote.direct import DirectTransport
 from tests.faulty_server import KEY, FaultyServer
 
 ROOT = Path(__file__).parent.parent

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from jina_clip_integrations import ImageError, InputError, SourcePolicy
+from jina_clip_integrations.images.encoded import EncodedPicture, PixelPicture
 from jina_clip_integrations.inputs import Reader, check_text, one_or_many_images, one_or_many_texts, parse, parse_texts
-from jina_clip_integrations.pictures import EncodedPicture, PixelPicture
 
 PIXELS = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(4, 5, 3)
 
@@ -159,7 +159,7 @@ class TestNoImage:
         def denied(*args: Any) -> int:
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr("jina_clip_integrations.sources.os.open", denied)
+        monkeypatch.setattr("jina_clip_integrations.images.sources.os.open", denied)
         with pytest.raises(ImageError, match="permission denied"):
             pixels_of(tmp_path / "a.png")
 

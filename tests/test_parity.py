@@ -89,7 +89,7 @@ def encoder(golden: Golden, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         backend: Any = golden.backend
         if way != "local":
             spec = None if way == "api of an unknown model" else golden.backend.spec
-            monkeypatch.setattr("jina_clip_integrations.backends.api.find_model", lambda name: spec)
+            monkeypatch.setattr("jina_clip_integrations.backends.remote.api.find_model", lambda name: spec)
             dialect = way if way in ("invocations", "jina-onprem") else "jina"
             base_url = golden.serving.url + ("" if dialect == "invocations" else "/v1")
             given = {"dialect": dialect, "base_url": base_url, "batch_size": 5, "max_retries": 0} | (

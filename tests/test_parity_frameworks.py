@@ -110,7 +110,7 @@ def ask(
 ) -> Iterator[Callable[..., Any]]:
     """`ask(way, face, 16)("texts", […])`: the class of one framework, with its model here or behind the server."""
     framework = FRAMEWORKS[request.param]
-    monkeypatch.setattr("jina_clip_integrations.backends.api.find_model", lambda name: golden.backend.spec)
+    monkeypatch.setattr("jina_clip_integrations.backends.remote.api.find_model", lambda name: golden.backend.spec)
     places: dict[str, dict[str, Any]] = {
         "local": {"model": str(FOLDER), "device": "cpu", "dtype": "float32", "max_length": 512},
         "api": {"model": "v2", "base_url": f"{golden.serving.url}/v1", "batch_size": 5, "max_retries": 0},

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from ..backends.base import Picture
+from ..images.encoded import InputPicture
+from ..images.sources import SourcePolicy
 from ..inputs import Reader
-from ..pictures import InputPicture
-from ..sources import SourcePolicy
 
 CHAT_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
 """Picture types that chat models take; others are sent as PNG."""

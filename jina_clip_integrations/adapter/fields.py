@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, SecretStr, field_serializer
 
-from ..backends.keys import clean_key, find_key, is_sensitive
+from ..credentials import clean_key, find_key, is_sensitive
 from ..settings import RetryPolicy
 
 

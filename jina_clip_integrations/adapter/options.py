@@ -15,10 +15,10 @@ from ..backends.base import Usage
 from ..catalog import RETRIEVAL_QUERY, find_model
 from ..encoder import JinaClipEncoder
 from ..errors import ConfigurationError
+from ..images.sources import SourcePolicy
 from ..settings import LIVE_OPTIONS, SECRET_OPTIONS, ApiSettings, LocalSettings, option_names, reject_unknown
-from ..sources import SourcePolicy
 from .fields import ApiOptions, LocalOptions, harmless, secret
-from .slot import ENCODER_ARGUMENTS, EncoderSlot
+from .lazy_encoder import ENCODER_ARGUMENTS, EncoderSlot
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -29,7 +29,7 @@ def _create_api(model: str, options: Mapping[str, Any]) -> EmbeddingBackend:
     if "base_url" not in options and is_local_model(model):
         raise ConfigurationError(f'model {model!r} lives on this machine, not at the API; use backend="local"')
     _check_options("api", options, ApiSettings, others=LocalSettings)
-    from .api import ApiBackend
+    from .remote.api import ApiBackend
 
     return cast(EmbeddingBackend, ApiBackend(model, **options))
 

@@ -10,8 +10,8 @@ from importlib import metadata
 from typing import Any
 
 from .. import __version__
-from ..backends.keys import KEY_VARIABLES, clean_key
 from ..catalog import ModelSpec, find_model
+from ..credentials import KEY_VARIABLES, clean_key
 from ..errors import ConfigurationError
 from .messages import OK
 from .options import DEFAULT_MODEL, DEMO_MODEL, add_output_options, output_of

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..collections.identity import ModelMark, mark_of
+from ..collections.scan import modality_of, read_text, scan, stamp
 from ..errors import InputError, JinaClipError
 from ..types import Vectors
 from .batches import Pace
-from .folder import modality_of, read_text, scan, stamp
-from .identity import ModelMark, mark_of
 from .messages import INCOMPLETE, OK
 from .options import add_model_options, add_output_options, open_encoder, output_of, width_of
 from .output import Output, plural

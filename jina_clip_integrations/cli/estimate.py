@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..collections.passages import passages
+from ..collections.scan import FoundFile, existing_folder, read_text, scan
 from ..errors import InputError
 from ..types import Modality
-from .folder import FoundFile, existing_folder, read_text, scan
 from .messages import INCOMPLETE, OK
 from .options import DEFAULT_MODEL, add_output_options, output_of
 from .output import Output, plural
-from .passages import passages
 
 
 @dataclass

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..catalog import ModelSpec
 from ..errors import InputError
+from ..retrieval.metrics import CUTOFFS, cut, mean_of, ranks, recall, recall_by_group
 from ..types import Vectors
 from .batches import encode_all
 from .captions import pictures_of, read_captions
@@ -27,7 +28,6 @@ from .options import (
     width_of,
 )
 from .output import Output
-from .recall import CUTOFFS, cut, mean_of, ranks, recall, recall_by_group
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..collections.identity import ModelMark, mark_of
+from ..collections.passages import passages
+from ..collections.scan import FoundFile, Stamp, digest, existing_folder, read_text, scan, stamp
+from ..collections.store import DEFAULT_COLLECTION, Entry, FolderStore, StoredFile
 from ..errors import InputError, JinaClipError
 from ..types import Vectors
 from .batches import Pace
-from .folder import FoundFile, Stamp, digest, existing_folder, read_text, scan, stamp
-from .identity import ModelMark, mark_of
 from .messages import INCOMPLETE, OK
 from .options import add_model_options, add_output_options, open_encoder, output_of, width_of
 from .output import Output, Progress, plural
-from .passages import passages
-from .store import DEFAULT_COLLECTION, Entry, FolderStore, StoredFile
 
 if TYPE_CHECKING:
     from ..encoder import JinaClipEncoder

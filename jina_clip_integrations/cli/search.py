@@ -8,15 +8,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..collections.identity import ModelMark, check_same_model, mark_of
+from ..collections.store import FolderStore, Found
 from ..errors import InputError
-from ..ranking import reciprocal_rank_fusion
+from ..retrieval.ranking import reciprocal_rank_fusion
 from ..types import Modality, Vectors
-from .identity import ModelMark, check_same_model, mark_of
 from .index import add_store_options
 from .messages import OK
 from .options import add_model_options, add_output_options, open_encoder, output_of, positive_int, width_of
 from .output import Output
-from .store import FolderStore, Found
 
 if TYPE_CHECKING:
     from ..encoder import JinaClipEncoder

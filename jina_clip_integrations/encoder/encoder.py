@@ -10,16 +10,16 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ..backends.base import EmbeddingBackend, Usage
-from ..backends.keys import is_sensitive
 from ..cache import EmbeddingCache, open_cache
 from ..catalog import ModelSpec
+from ..concurrency.locks import SharedLock
+from ..credentials import is_sensitive
 from ..errors import BackendError, JinaClipError
+from ..images.sources import SourcePolicy
 from ..inputs import Parsed, Reader, many_items, one_or_many_images, one_or_many_texts, parse, parse_texts
-from ..locks import SharedLock
 from ..settings import LIVE_OPTIONS, SECRET_OPTIONS, require_choice, require_integer
-from ..sources import SourcePolicy
 from ..types import ImageInput, Item, OnError, Vectors
-from .chosen import ChosenBackend
+from .backend import ChosenBackend
 from .job import Job
 from .last_errors import LastErrors
 from .progress import Bar

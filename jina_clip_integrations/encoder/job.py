@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from ..backends.base import Batch, BatchResult, Usage
 from ..cache import EmbeddingCache, text_keys, vector_key
 from ..errors import ApiError, BackendError, InputError
+from ..images.encoded import InputPicture, PixelBudget
 from ..inputs import Parsed
-from ..pictures import InputPicture, PixelBudget
 from ..types import Modality
-from .answers import as_entry, check_vectors, finite_rows, pick, position_of
-from .content import Fingerprint, Setup, Unit, fingerprint
-from .outcome import Outcome
+from .checks import as_entry, check_vectors, finite_rows, pick, position_of
+from .items import Fingerprint, Setup, Unit, fingerprint
+from .results import Outcome
+from .rows import Table
 from .steps import Embed, Flow, Wait, Workers, settled
-from .table import Table
 
 TEXT_CHUNK = 16_384
 """Texts handed to the backend at a time, so that it can sort them by length."""

@@ -11,7 +11,7 @@ import numpy as np
 from ..backends.base import EmbeddingBackend
 from ..cache import EmbeddingCache
 from ..errors import ConfigurationError
-from ..sources import SourcePolicy
+from ..images.sources import SourcePolicy
 
 DEFAULT_MODEL = "jina-clip-v2"
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from ..backends.base import DEFAULT_BATCH_SIZE, Batch, BatchResult
+from ..concurrency.loops import run_in_helper_loop
 from ..errors import ApiError, BackendError, InputError
-from .bridge import run_in_helper_loop
 
 READERS = 8
 """Threads that read, fetch and fingerprint pictures while the backend computes."""

@@ -13,7 +13,7 @@ from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict
 
 from ..adapter.chat_images import chat_image
-from ..sources import SourcePolicy
+from ..images.sources import SourcePolicy
 from ..types import ImageInput
 
 BLOCK_KEY = "image_block"

@@ -13,12 +13,12 @@ from llama_index.core.schema import BaseNode, MetadataMode
 from ..adapter import one_text, text_list
 from ..errors import ConfigurationError
 from ..settings import DEFAULT_API_BATCH_SIZE
-from .carriers import has_image
-from .dump import OBJECT_FIELDS, Dump, in_words
+from .cache_keys import cache_keys
 from .hooks import LARGEST_SLICE, EncoderHooks
-from .keys import cache_keys
-from .pacing import tokens_of_requests
-from .slices import Embedding, Role, Slice, adrive, around, drive, errors_moved
+from .image_inputs import has_image
+from .instrumentation import Embedding, Role, Slice, adrive, around, drive, errors_moved
+from .rate_limit import tokens_of_requests
+from .serialization import OBJECT_FIELDS, Dump, in_words
 from .spans import image_span
 
 SLICES_AT_ONCE = 4

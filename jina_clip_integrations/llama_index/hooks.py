@@ -10,11 +10,11 @@ from pydantic import Field
 
 from ..adapter import EncoderOptions, image_list, row, rows
 from ..errors import InputError
+from ..images.sources import SourcePolicy
 from ..inputs import Reader
-from ..sources import SourcePolicy
-from .carriers import carried, picture_of, pictures_of
-from .dump import backend_from_words
-from .slices import Embedding
+from .image_inputs import carried, picture_of, pictures_of
+from .instrumentation import Embedding
+from .serialization import backend_from_words
 
 DEFAULT_SLICE = 128
 """Inputs handed over at a time: enough for a GPU, and not too long between two steps of a bar."""

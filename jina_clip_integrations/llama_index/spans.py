@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from .slices import dispatcher
+from .instrumentation import dispatcher
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 

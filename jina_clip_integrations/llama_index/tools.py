@@ -13,9 +13,9 @@ from llama_index.core.schema import MetadataMode, NodeWithScore
 from llama_index.core.tools import RetrieverTool, ToolMetadata, ToolOutput
 
 from ..adapter.chat_images import chat_image, encoded
+from ..images.sources import SourcePolicy
 from ..inputs import Reader
-from ..sources import SourcePolicy
-from .carriers import carried, has_image, picture_of
+from .image_inputs import carried, has_image, picture_of
 
 TOOL_NAME = "image_retriever"
 TOOL_DESCRIPTION = "Finds pictures and texts that fit a description. Give it a description in plain words."

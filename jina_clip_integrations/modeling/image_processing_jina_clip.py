@@ -12,7 +12,7 @@ from transformers import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
 
 from ..errors import ConfigurationError, ImageError
-from ..images import IMAGE_MEAN, IMAGE_STD, check_resize, normalize_pixels, resize_and_crop
+from ..images.geometry import IMAGE_MEAN, IMAGE_STD, check_resize, normalize_pixels, resize_and_crop
 
 CHANNELS = (1, 3, 4)
 

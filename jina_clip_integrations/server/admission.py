@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from .refusals import overloaded
+from .errors import overloaded
 from .settings import ServerSettings
 
 SMOOTHING = 0.2

@@ -13,12 +13,12 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
 from .. import __version__
-from .answers import embeddings_body, invocations_body
-from .around import ERROR_CODE, REQUEST_ID, Around
+from .errors import RefusalError
 from .invocations import CSV_TYPE, Invocation, read_csv, read_invocation
 from .metrics import CONTENT_TYPE
-from .receiving import check_is_json, parse_json, read_body, unless_gone
-from .refusals import RefusalError
+from .middleware import ERROR_CODE, REQUEST_ID, Around
+from .request_body import check_is_json, parse_json, read_body, unless_gone
+from .responses import embeddings_body, invocations_body
 from .service import SERVICE_PREFIX, Service
 from .settings import ServerSettings
 

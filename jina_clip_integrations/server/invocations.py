@@ -12,8 +12,8 @@ import io
 from dataclasses import dataclass, field
 from typing import Any
 
-from .answers import new_id
-from .refusals import bad_field
+from .errors import bad_field
+from .responses import new_id
 from .schema import Request, Schema
 
 CSV_TYPE = "text/csv"

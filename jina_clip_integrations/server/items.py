@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from .refusals import BadFieldsError, FieldError, field_path
+from .errors import BadFieldsError, FieldError, field_path
 
 MAX_URL_CHARACTERS = 65_536
 """Longest URL of a picture, as the older published schema had it."""

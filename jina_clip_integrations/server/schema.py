@@ -10,8 +10,8 @@ import pydantic
 import pydantic_core
 
 from ..catalog import ModelSpec
+from .errors import BadFieldsError, FieldError, RefusalError, bad_field, field_path, shown
 from .items import Item, read_items
-from .refusals import BadFieldsError, FieldError, RefusalError, bad_field, field_path, shown
 
 ALIASES = {
     "encoding_type": "embedding_type",

@@ -16,13 +16,13 @@ from ..errors import ConfigurationError, ImageError, InputError, JinaClipError, 
 from ..types import Vectors
 from ..vectors import finish
 from .admission import Places
-from .answers import Spent
+from .auth import Doorkeeper
 from .batching import Batcher, InputFailedError, Kind
-from .doorkeeper import Doorkeeper
-from .embedding import Embedder
+from .embedder import Embedder
+from .errors import RefusalError, bad_item, internal_error, overloaded, unavailable
 from .metrics import Metrics
-from .preparing import Prepared, Preparer, in_order
-from .refusals import RefusalError, bad_item, internal_error, overloaded, unavailable
+from .preprocess import Prepared, Preparer, in_order
+from .responses import Spent
 from .schema import Request, Schema
 from .settings import ServerSettings
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import ConfigurationError
+from ..images.sources import AGENT_MAX_PIXELS, SourcePolicy
 from ..settings import option_names, reject_unknown, require_integer, require_number
-from ..sources import AGENT_MAX_PIXELS, SourcePolicy
 
 MIB = 2**20
 

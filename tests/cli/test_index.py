@@ -162,7 +162,7 @@ def test_two_folders_share_a_store(index: Any, run: Any, colours: Any, folder: P
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the client forgets to close its lock
 def test_a_store_in_use_is_a_clear_error(index: Any, tmp_path: Path) -> None:
-    from jina_clip_integrations.cli.store import FolderStore
+    from jina_clip_integrations.collections.store import FolderStore
 
     with FolderStore(str(tmp_path / "store")):
         ran = index()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jina_clip_integrations.cli.search import described, fuse
-from jina_clip_integrations.cli.store import Found
+from jina_clip_integrations.collections.store import Found
 
 
 @pytest.fixture

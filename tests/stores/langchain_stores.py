@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 
 from langchain_core.vectorstores import VectorStore
 
-from jina_clip_integrations.fingerprint import VectorFingerprint
 from jina_clip_integrations.langchain import JinaClipEmbeddings
+from jina_clip_integrations.retrieval.fingerprint import VectorFingerprint
 
 NAME = "pictures"
 Open: TypeAlias = Callable[[str, Any], AbstractContextManager[VectorStore]]

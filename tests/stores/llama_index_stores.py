@@ -16,8 +16,8 @@ from typing import Any, TypeAlias
 from llama_index.core import StorageContext, VectorStoreIndex, load_index_from_storage
 from llama_index.core.schema import BaseNode, ImageNode, QueryBundle, TextNode
 
-from jina_clip_integrations.fingerprint import VectorFingerprint
 from jina_clip_integrations.llama_index import JinaClipEmbedding
+from jina_clip_integrations.retrieval.fingerprint import VectorFingerprint
 
 NAME = "pictures"
 

@@ -11,9 +11,9 @@ import pytest
 from langchain_qdrant import QdrantVectorStore
 from qdrant_client import QdrantClient, models
 
-from jina_clip_integrations.fingerprint import VectorFingerprint
 from jina_clip_integrations.langchain import JinaClipEmbeddings
-from jina_clip_integrations.ranking import reciprocal_rank_fusion
+from jina_clip_integrations.retrieval.fingerprint import VectorFingerprint
+from jina_clip_integrations.retrieval.ranking import reciprocal_rank_fusion
 from tests.colours import ColourBackend
 
 CAPTIONS = {"red": "a green hat", "green": "a red hat", "blue": "a blue hat"}

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from llama_index.core.schema import ImageNode
 
-from jina_clip_integrations.fingerprint import VectorFingerprint
 from jina_clip_integrations.langchain import JinaClipEmbeddings
 from jina_clip_integrations.llama_index import JinaClipEmbedding
+from jina_clip_integrations.retrieval.fingerprint import VectorFingerprint
 from jina_clip_integrations.vectors import similarity
 from tests.colours import ColourBackend
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ...catalog import ModelSpec
+from ...concurrency.locks import SharedLock
 from ...errors import ConfigurationError, require_extra
-from ...locks import SharedLock
 from ...settings import Device, LocalSettings
 from ..base import Batch, BatchResult, collect
 from .batching import by_token_budget
@@ -25,7 +25,7 @@ from .devices import DeviceChoice, choose_devices
 
 if TYPE_CHECKING:
     from .engine import Engine
-    from .preparation import Prepared
+    from .preprocess import Prepared
     from .workers import Work, Workers
 
 TOKENS_PER_BATCH = {"cpu": 2048, "mps": 8192, "cuda": 32768}

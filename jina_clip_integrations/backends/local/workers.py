@@ -19,7 +19,7 @@ from ...types import Vectors
 from ..base import BatchResult, Picture, Usage
 from .devices import DeviceChoice, is_out_of_memory
 from .engine import Engine
-from .preparation import Preparation, Prepared
+from .preprocess import Preparation, Prepared
 from .processors import compute_with, processors, shares, threads_are_given
 
 T = TypeVar("T")

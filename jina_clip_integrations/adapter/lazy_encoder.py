@@ -1,0 +1,112 @@
+"""Where an adapter keeps its encoder: built on first use, built anew when an option has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import SecretStr
+
+from ..backends import create_backend
+from ..backends.base import EmbeddingBackend, Usage
+from ..concurrency.locks import SharedLock
+from ..encoder import JinaClipEncoder
+
+ENCODER_ARGUMENTS = ("dimensions", "normalize", "exif_orientation", "sources", "cache", "show_progress")
+"""What the encoder keeps for itself; the other arguments make the backend."""
+
+
+class EncoderSlot:
+    """Holds one encoder and its backend. Equal to any other slot and pickled empty: it has no settings of its own.
+
+    When only an option of the encoder changes, the backend stays, and with it the loaded model and the connections.
+    """
+
+    def __init__(self) -> None:
+        self._lock = SharedLock()
+        self._encoder: JinaClipEncoder | None = None
+        self._made_from: dict[str, Any] = {}
+        self._backend: EmbeddingBackend | None = None
+        self._backend_made_from: dict[str, Any] = {}
+        self._earlier = Usage()
+
+    def encoder(self, arguments: Mapping[str, Any], *, check: Callable[[], None]) -> JinaClipEncoder:
+        """The encoder for these arguments. `check` may refuse them before one is built."""
+        with self._lock:
+            if self._encoder is not None and self._made_from == arguments:
+                return self._encoder
+            check()
+            encoder = self._build(arguments)
+            self._earlier, self._encoder, self._made_from = self.usage, encoder, _snapshot(arguments)
+            return encoder
+
+    def is_ready(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether `encoder` would answer without building anything."""
+        return self._encoder is not None and self._made_from == arguments
+
+    def _build(self, arguments: Mapping[str, Any]) -> JinaClipEncoder:
+        own = {name: value for name, value in arguments.items() if name in ENCODER_ARGUMENTS}
+        rest = {name: value for name, value in arguments.items() if name not in ENCODER_ARGUMENTS}
+        if self._backend is None or self._backend_made_from != rest:
+            self._backend, self._backend_made_from = _backend(**rest), _snapshot(rest)
+        return JinaClipEncoder(arguments["model"], backend=self._backend, **own)
+
+    @property
+    def usage(self) -> Usage:
+        """Spent so far, by earlier encoders too."""
+        return self._earlier if self._encoder is None else self._earlier + self._encoder.usage
+
+    @property
+    def last_errors(self) -> dict[int, Exception]:
+        """Errors of the last call of this thread or task, by index."""
+        return {} if self._encoder is None else dict(self._encoder.last_errors)
+
+    def fork(self) -> EncoderSlot:
+        """A slot for a copy: counters of its own, the same model and connections."""
+        copied = EncoderSlot()
+        with self._lock:
+            copied._backend, copied._backend_made_from = self._backend, self._backend_made_from
+        return copied
+
+    def close(self) -> None:
+        """Close the encoder, and the backend if it was made here. The next use opens both again."""
+        for opened in self._detach():
+            opened.close()
+
+    async def aclose(self) -> None:
+        """`close` for async code."""
+        for opened in self._detach():
+            await opened.aclose()
+
+    def _detach(self) -> list[Any]:
+        with self._lock:
+            made_here = isinstance(self._backend_made_from.get("backend"), str)
+            opened = [self._encoder, self._backend if made_here else None]
+            self._earlier, self._encoder, self._backend = self.usage, None, None
+        return [thing for thing in opened if thing is not None]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, EncoderSlot)
+
+    __hash__ = None  # type: ignore[assignment]  # mutable
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> EncoderSlot:
+        return self.fork()
+
+    def __reduce__(self) -> tuple[type[EncoderSlot], tuple[()]]:
+        return EncoderSlot, ()
+
+
+def _backend(model: str, backend: str | EmbeddingBackend, **options: Any) -> EmbeddingBackend:
+    if not isinstance(backend, str):
+        return backend
+    return create_backend(backend, model, {name: _unsealed(value) for name, value in options.items()})
+
+
+def _unsealed(value: Any) -> Any:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+def _snapshot(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments, safe from later changes inside a list or a dict."""
+    return {name: value.copy() if isinstance(value, dict | list) else value for name, value in arguments.items()}

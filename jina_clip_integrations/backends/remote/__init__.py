@@ -1,0 +1,1 @@
+"""Backends that compute elsewhere: a dialect, a transport, and one request flow for all of them."""

@@ -1,0 +1,262 @@
+"""`ApiBackend`: the hosted Jina API, or any server that speaks one of the dialects."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit, urlunsplit
+
+from ...catalog import MODELS, ModelSpec, find_model
+from ...credentials import KEY_VARIABLES, Key, find_key, is_sensitive
+from ...errors import ConfigurationError
+from ...settings import (
+    DEFAULT_API_BATCH_SIZE,
+    DEFAULT_MAX_CONCURRENCY,
+    DEFAULT_MAX_RETRIES,
+    DEFAULT_TIMEOUT_S,
+    HOSTED_BASE_URL,
+    LIVE_OPTIONS,
+    SECRET_OPTIONS,
+    ApiSettings,
+    RetryPolicy,
+    option_names,
+)
+from .backend import RemoteBackend
+from .dialects import Dialect, find_dialect
+from .flow import CallRecord as CallRecord
+from .transport import HttpTransport
+
+if TYPE_CHECKING:
+    import httpx
+
+HOSTED = urlsplit(HOSTED_BASE_URL).hostname
+
+
+class ApiBackend(RemoteBackend):
+    """Vectors from the hosted Jina API, or from a server of your own that speaks a `Dialect`.
+
+        ApiBackend("jina-clip-v2")                                                     # key from JINA_API_KEY
+        ApiBackend("jina-clip-v2", base_url="http://localhost:7997", dialect="infinity")
+
+    Safe to share between threads and tasks, which then share its limits; forked children open connections of their own.
+    Pickles and copies leave the key, headers that may hold one, clients and hooks behind; the key is then read from the
+    environment again.
+
+    Args:
+        model: `jina-clip-v1`, `jina-clip-v2`, or any name that a server of your own knows.
+        api_key: A string, an object with `get_secret_value()`, or a callable that returns a fresh token before every
+            request. None: `JINA_API_KEY`, `JINAAI_API_KEY` or `JINA_AUTH_TOKEN`, for servers of the `jina` dialect.
+        base_url: Address in front of the dialect's path. A key is needed for the hosted service only, and is never sent
+            over plain http to another machine.
+        batch_size: Most items per request; bytes and tokens per request are bounded too.
+        max_concurrency: Most requests in flight. Begins with 2 and adapts to what the service accepts.
+        timeout: Seconds for one attempt from connecting to the last byte, or an `httpx.Timeout`.
+        max_retries: Attempts after the first, for failures that pass.
+        dialect: `jina`, `jina-onprem`, `infinity`, `xinference`, `openai`, `invocations`, or a `Dialect`.
+        embedding_type: `base64` or `float` give float32 rows; `binary` or `ubinary` packed bits, `ceil(d / 8)` uint8.
+        resize_images: True sends one tile in the model's own geometry; `squash`, `crop`, `pad` are other recipes; False
+            sends pictures as they are, and URLs unfetched.
+        requests_per_minute, tokens_per_minute: Pace to keep; None = as fast as the service lets.
+        token_budget: Tokens that may be spent in all. A request is sent only if the most that it and those under way
+            may cost fits; pictures that the service fetches are fetched here too, for their size.
+        headers: Headers of your own, such as a gateway's credentials.
+        http_client, async_http_client: httpx clients with proxies or certificates of your own; never closed here.
+        max_request_bytes, max_request_tokens, max_image_bytes, max_response_bytes: Sizes, see `ApiSettings`.
+        retry: Waits between attempts.
+        on_request: Called after every attempt with a `CallRecord`; must be quick and thread-safe.
+
+    Raises:
+        ConfigurationError: a setting that cannot work, an unknown model at the hosted service, or no key for it.
+    """
+
+    kind: ClassVar[str] = "api"
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        api_key: Any = None,
+        base_url: str = HOSTED_BASE_URL,
+        batch_size: int = DEFAULT_API_BATCH_SIZE,
+        max_concurrency: int = DEFAULT_MAX_CONCURRENCY,
+        timeout: float | httpx.Timeout = DEFAULT_TIMEOUT_S,
+        max_retries: int = DEFAULT_MAX_RETRIES,
+        dialect: str | Dialect = "jina",
+        embedding_type: str = "base64",
+        resize_images: bool | str = True,
+        requests_per_minute: int | None = None,
+        tokens_per_minute: int | None = None,
+        token_budget: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        http_client: httpx.Client | None = None,
+        async_http_client: httpx.AsyncClient | None = None,
+        max_request_bytes: int = ApiSettings.max_request_bytes,
+        max_request_tokens: int = ApiSettings.max_request_tokens,
+        max_image_bytes: int = ApiSettings.max_image_bytes,
+        max_response_bytes: int = ApiSettings.max_response_bytes,
+        retry: RetryPolicy = ApiSettings.retry,
+        on_request: Callable[[CallRecord], None] | None = None,
+    ) -> None:
+        given = {name: value for name, value in locals().items() if name in option_names(ApiSettings)}
+        self._configure(model, given, key_needed=True)
+
+    def _configure(self, model: str, given: Mapping[str, Any], *, key_needed: bool) -> None:
+        options = {name: value for name, value in given.items() if value is not None}  # None = the default
+        settings = ApiSettings(**options)
+        dialect = find_dialect(settings.dialect)
+        address = _Address.parse(settings.base_url, dialect.path)
+        key = find_key(settings.api_key, environment=dialect.environment_key)
+        if key and not address.is_private:
+            if settings.api_key is not None or address.is_hosted:
+                raise ConfigurationError(
+                    f"base_url: a key does not go over plain http to {address.host}; use https. (Credentials of a "
+                    "gateway in your own network may be passed in headers.)"
+                )
+            key = Key(None, source="none")  # a key for the hosted service is not for this server
+        self._address_of_service = address
+        self._key = key
+        self._options = options
+        self._extra_headers = _check_headers(settings.headers)
+        spec = _find_spec(model, hosted=address.is_hosted)
+        if address.is_hosted and key_needed:
+            self._require_key()
+        self._http = HttpTransport(
+            url=address.url,
+            host=address.host,
+            headers=self._headers,
+            timeout=settings.timeout,
+            client=_check_client(settings.http_client, "http_client", awaitable=False),
+            async_client=_check_client(settings.async_http_client, "async_http_client", awaitable=True),
+        )
+        self._set_up(
+            model=spec.name if spec is not None and address.is_hosted else model,
+            spec=spec,
+            settings=settings,
+            dialect=dialect,
+            name=address.host,
+            secrets=self._secrets,
+        )
+
+    @property
+    def base_url(self) -> str:
+        """Address of the service, without what follows a question mark."""
+        return str(self._settings.base_url).partition("?")[0]
+
+    def __repr__(self) -> str:
+        options = repr(self._settings).partition("(")[2][:-1]
+        return f"{type(self).__name__}({', '.join(filter(None, (repr(self.model), options)))})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        left_behind = SECRET_OPTIONS | LIVE_OPTIONS
+        options = {name: value for name, value in self._options.items() if name not in left_behind}
+        options["headers"] = {name: value for name, value in self._extra_headers.items() if not is_sensitive(name)}
+        return {"model": self.model, "options": options}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._configure(state["model"], state["options"], key_needed=False)
+
+    def _transport(self) -> HttpTransport:
+        return self._http
+
+    def _address(self) -> str:
+        return self._address_of_service.url.partition("?")[0]
+
+    def _headers(self) -> dict[str, str]:
+        """Headers of one request; asks a callable key for its token. Raises `ConfigurationError` without a key."""
+        if self._address_of_service.is_hosted:
+            self._require_key()
+        headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": _user_agent()}
+        token = self._key.reveal()
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        mine = {name.lower() for name in self._extra_headers}
+        return {name: value for name, value in headers.items() if name.lower() not in mine} | self._extra_headers
+
+    def _require_key(self) -> None:
+        if not self._key and not any(name.lower() == "authorization" for name in self._extra_headers):
+            raise ConfigurationError(
+                f"no key for {HOSTED}: pass api_key or set {KEY_VARIABLES[0]} ({' and '.join(KEY_VARIABLES[1:])} are "
+                "read too); a server of your own (base_url) needs none"
+            )
+
+    def _secrets(self) -> tuple[str, ...]:
+        """What must not show: the key, and headers that may hold one, with and without their scheme."""
+        mine = (value for name, value in self._extra_headers.items() if is_sensitive(name))
+        return self._key.known + tuple(part for value in mine for part in (value, *value.split()[1:]) if part)
+
+
+class _Address:
+    """Where requests go."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self.url = url
+        self.host = parts.hostname or ""
+        self.is_hosted = self.host == HOSTED
+        self.is_private = parts.scheme == "https" or is_loopback(self.host)
+        """Whether nobody on the way can read along."""
+
+    @classmethod
+    def parse(cls, base_url: Any, path: str) -> _Address:
+        """`base_url` with the dialect's path behind its own. Raises `ConfigurationError`, without the URL's secrets."""
+        if not isinstance(base_url, str):
+            raise ConfigurationError(f"base_url must be a string, not {type(base_url).__name__}")
+        try:
+            parts = urlsplit(base_url.strip())
+            port = parts.port
+        except ValueError as error:
+            raise ConfigurationError("base_url is not a valid address") from error
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigurationError("base_url must begin with https:// or http:// and name a host")
+        if parts.username is not None or parts.password is not None:
+            raise ConfigurationError("base_url holds a user name or password; pass credentials in headers instead")
+        del port
+        prefix = parts.path.rstrip("/")
+        whole = prefix if path and prefix.endswith(path) else prefix + path
+        return cls(urlunsplit((parts.scheme, parts.netloc, whole, parts.query, "")))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _find_spec(model: Any, *, hosted: bool) -> ModelSpec | None:
+    if not isinstance(model, str) or not model:
+        raise ConfigurationError("model must be the name of a model")
+    spec = find_model(model)
+    if spec is None and hosted:
+        if model == "demo" or os.path.isdir(os.path.expanduser(model)):
+            raise ConfigurationError(f'model {model!r} lives on this machine, not at the API; use backend="local"')
+        names = ", ".join(name for name in MODELS if "/" not in name)
+        raise ConfigurationError(f"unknown model {model!r}; {HOSTED} has {names}. For others set base_url")
+    return spec
+
+
+def _check_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
+    for name, value in (headers or {}).items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise ConfigurationError("headers must map names to strings")
+        if not (name.isascii() and name.isprintable() and value.isascii() and value.isprintable()):
+            raise ConfigurationError(f"headers: {name[:40]!r} holds a character that no header may have")
+    return dict(headers or {})
+
+
+def _check_client(client: Any, name: str, *, awaitable: bool) -> Any:
+    if client is not None and hasattr(client, "aclose") is not awaitable:
+        wanted = "httpx.AsyncClient" if awaitable else "httpx.Client"
+        raise ConfigurationError(f"{name} must be an {wanted}, not {type(client).__name__}")
+    return client
+
+
+def _user_agent() -> str:
+    from ... import __version__
+
+    return f"jina-clip-integrations/{__version__}"

@@ -1,0 +1,260 @@
+"""How servers want to be spoken to: one frozen row each, chosen by the caller and never guessed.
+
+Figures: the published schema of the hosted API, the SageMaker sample files, and the servers' own code (Jina's on-prem
+image, infinity, Xinference). What a server does not do (an instruction, a cut, unit length, packed bits) is done here,
+so that every row gives the same vectors.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from ...catalog import ModelSpec
+from ...errors import ConfigurationError
+from ...types import Modality
+
+SLOT = "$"
+"""Where the value goes in an item's form."""
+
+_as_json = json.JSONEncoder(ensure_ascii=False).encode  # kept, since `json.dumps` makes one for every call
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """One way of speaking to a server. A field named `…_field` is None where the server has no such field.
+
+    A server of your own that differs in one thing is `dataclasses.replace(DIALECTS["openai"], name="mine", path="")`.
+    """
+
+    name: str
+    """For messages and cache keys."""
+    path: str = "/embeddings"
+    """Appended to `base_url` unless that ends with it already."""
+    items_field: str = "input"
+    """Name of the list of items."""
+    text: str = '{"text": $}'
+    """JSON of a text item; `$` stands for the quoted text."""
+    image: str | None = '{"image": $}'
+    """JSON of a picture sent along; `$` stands for its quoted base64. None: the server takes texts only."""
+    image_url: str | None = None
+    """JSON of a picture that the server fetches; `$` stands for the quoted URL. None: it cannot."""
+    data_uri: bool = False
+    """Whether base64 needs `data:image/png;base64,` in front. The hosted API wants it bare."""
+    guesses_strings: bool = False
+    """Whether the server takes strings that look like a data URI or a URL for pictures."""
+    model_field: str | None = "model"
+    modality_field: str | None = None
+    encoding_field: str | None = None
+    encodings: tuple[str, ...] = ("float",)
+    """Values of `encoding_field` that the server understands."""
+    task_field: str | None = None
+    """Without it the instruction is put in front of the text here."""
+    dimensions_field: str | None = None
+    """Without it full vectors come back and are cut here."""
+    normalized_field: str | None = None
+    truncate_field: str | None = None
+    options_field: str | None = None
+    """Name of the object that holds task, dimensions and the like; None: they stand beside the items."""
+    max_texts: int | None = None
+    """Most texts per request."""
+    max_images: int | None = None
+    """Most pictures per request."""
+    indexed: bool = True
+    """Whether every row must say which item it belongs to; without, order counts where rows do not say."""
+    unit_vectors: bool = True
+    """Whether the server normalises unless told otherwise."""
+    environment_key: bool = False
+    """Whether a key from the environment is meant for this kind of server. A key given by argument always is."""
+
+    def __post_init__(self) -> None:
+        for name in ("text", "image", "image_url"):
+            form = getattr(self, name)
+            if form is not None and not _is_form(form):
+                raise ConfigurationError(f"dialect {self.name!r}: {name} must be JSON with one {SLOT} for the value")
+        if self.path and not self.path.startswith("/"):
+            raise ConfigurationError(f"dialect {self.name!r}: path must begin with a slash or be empty")
+        if not self.encodings:
+            raise ConfigurationError(f"dialect {self.name!r}: encodings must name at least one encoding")
+
+    def max_items(self, modality: Modality) -> int | None:
+        """Most items of one kind per request, None where no cap is known."""
+        return self.max_texts if modality == "text" else self.max_images
+
+    def encoding(self, embedding_type: str) -> str:
+        """How vectors shall travel: what was asked for, else the tightest encoding that keeps float32."""
+        if embedding_type in self.encodings:
+            return embedding_type
+        return "base64" if "base64" in self.encodings else "float"
+
+    def text_item(self, text: str) -> str:
+        """JSON of a text item. A text that the server would take for a picture gets a space in front, which the
+        models' tokenizers drop."""
+        if self.guesses_strings and text.lower().startswith(("data:", "http://", "https://")):
+            text = " " + text
+        return fill(self.text, text)
+
+    def image_item(self, data: str, media_type: str) -> str:
+        """JSON of a picture given as base64 text."""
+        if self.image is None:
+            raise ConfigurationError(f"a server of dialect {self.name!r} takes texts only, not pictures")
+        return fill(self.image, f"data:{media_type};base64,{data}" if self.data_uri else data)
+
+    def url_item(self, url: str) -> str | None:
+        """JSON of a picture that the server fetches, or None where it cannot."""
+        return None if self.image_url is None else fill(self.image_url, url)
+
+    def instruct(self, text: str, task: str | None, spec: ModelSpec | None) -> str:
+        """The text with the task's instruction in front, where the server does not do that itself."""
+        if task is None or self.task_field:
+            return text
+        if spec is None:
+            raise ConfigurationError(
+                f"task={task!r}: a server of dialect {self.name!r} applies no task, and the instruction of this model "
+                "is not known here; put it in front of the text yourself"
+            )
+        return spec.tasks[task] + text
+
+    def head(
+        self,
+        *,
+        model: str,
+        modality: Modality,
+        spec: ModelSpec | None,
+        task: str | None,
+        dimensions: int | None,
+        normalize: bool,
+        embedding_type: str,
+    ) -> dict[str, Any]:
+        """The request body without its items: only fields that the server and the model declare, and no nulls."""
+        if not normalize and self.unit_vectors and not self.normalized_field:
+            raise ConfigurationError(
+                f"normalize=False: a server of dialect {self.name!r} gives unit vectors only; leave normalize out"
+            )
+        wanted = {
+            self.task_field: task if modality == "text" else None,
+            self.dimensions_field: dimensions if _may_cut(spec, dimensions) else None,
+            self.normalized_field: None if normalize else False,
+            self.truncate_field: True if spec is not None else None,
+        }
+        options = {name: value for name, value in wanted.items() if name and value is not None}
+        body = {
+            self.model_field: model,
+            self.modality_field: modality,
+            self.encoding_field: self.encoding(embedding_type),
+        }
+        head: dict[str, Any] = {name: value for name, value in body.items() if name}
+        if self.options_field:
+            return head | ({self.options_field: options} if options else {})
+        return head | options
+
+
+def fill(form: str, value: str) -> str:
+    """A form with its value, as JSON."""
+    return form.replace(SLOT, _as_json(value), 1)
+
+
+def _is_form(form: str) -> bool:
+    try:
+        json.loads(fill(form, "x"))
+    except (TypeError, ValueError, AttributeError):
+        return False
+    return form.count(SLOT) == 1
+
+
+def _may_cut(spec: ModelSpec | None, dimensions: int | None) -> bool:
+    """Whether `dimensions` may be sent: a model without Matryoshka has no such field, and full width needs none."""
+    if spec is None:
+        return dimensions is not None
+    return dimensions not in (None, spec.embed_dim) and bool(spec.matryoshka_dimensions)
+
+
+JINA = Dialect(
+    name="jina",
+    image_url='{"image": $}',
+    encoding_field="embedding_type",
+    encodings=("base64", "float", "binary", "ubinary"),
+    task_field="task",
+    dimensions_field="dimensions",
+    normalized_field="normalized",
+    truncate_field="truncate",
+    environment_key=True,
+)
+
+JINA_ON_PREM = Dialect(
+    name="jina-onprem",
+    image='{"image_base64": $}',
+    image_url='{"type": "image_url", "image_url": $}',
+    encoding_field="embedding_type",
+    encodings=("base64", "float", "binary", "ubinary"),
+    task_field="task",
+    dimensions_field="dimensions",
+    normalized_field="normalized",
+    truncate_field="truncate",
+)
+
+INFINITY = Dialect(
+    name="infinity",
+    text="$",
+    image="$",
+    image_url="$",
+    data_uri=True,
+    modality_field="modality",
+    encoding_field="encoding_format",
+    encodings=("base64", "float"),
+    dimensions_field="dimensions",
+    max_texts=2048,
+    max_images=32,
+)
+
+XINFERENCE = Dialect(
+    name="xinference",
+    image_url='{"image": $}',
+    data_uri=True,
+    normalized_field="normalize_embeddings",
+)
+
+OPENAI = Dialect(
+    name="openai",
+    text="$",
+    image="$",
+    data_uri=True,
+    guesses_strings=True,
+    encoding_field="encoding_format",
+    encodings=("base64", "float"),
+    dimensions_field="dimensions",
+)
+
+INVOCATIONS = Dialect(
+    name="invocations",
+    path="/invocations",
+    items_field="data",
+    image='{"bytes": $}',
+    image_url='{"url": $}',
+    model_field=None,
+    task_field="task",
+    dimensions_field="dimensions",
+    options_field="parameters",
+    indexed=False,
+    unit_vectors=False,
+)
+
+DIALECTS: Mapping[str, Dialect] = MappingProxyType(
+    {row.name: row for row in (JINA, JINA_ON_PREM, INFINITY, XINFERENCE, OPENAI, INVOCATIONS)}
+)
+"""The rows that may be chosen by name."""
+
+
+def find_dialect(dialect: str | Dialect) -> Dialect:
+    """The row of that name, or the object itself. Raises `ConfigurationError` for an unknown name."""
+    if isinstance(dialect, Dialect):
+        return dialect
+    if not isinstance(dialect, str) or dialect not in DIALECTS:
+        shown = repr(dialect) if isinstance(dialect, str) else f"a {type(dialect).__name__}"
+        raise ConfigurationError(
+            f"dialect is {shown}; choose one of {', '.join(map(repr, DIALECTS))} or pass a Dialect of your own"
+        )
+    return DIALECTS[dialect]

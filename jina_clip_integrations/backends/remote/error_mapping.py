@@ -1,0 +1,363 @@
+"""Reading refusals: whatever body a server, gateway or load balancer sends becomes one of our errors.
+
+Decided by the service's own code first and by the status second. Nothing that the caller had sent, and no key, gets
+into a message: servers like to quote their input.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from ...errors import (
+    ApiError,
+    ApiTimeoutError,
+    AuthenticationError,
+    InsufficientBalanceError,
+    InvalidRequestError,
+    InvalidResponseError,
+    RateLimitError,
+    ServerError,
+)
+from .responses import NOT_JSON, Answer
+
+Kind: TypeAlias = Literal[
+    "auth", "balance", "resource", "requests", "tokens", "concurrency",
+    "request", "input", "too large", "timeout", "gateway timeout", "server", "busy", "answer", "other",
+]  # fmt: skip
+"""What a refusal is about, which decides the error's class and whether to try again."""
+
+CODES: dict[str, Kind] = {
+    "AUTHZ_INSUFFICIENT_BALANCE": "balance",
+    "AUTHZ_RESOURCE_LIMIT_EXCEEDED": "resource",
+    "CONFLICT_RESOURCE_BUSY": "busy",
+    "INPUT_INVALID_LABELS": "request",
+    "INPUT_LABEL_LIMIT_EXCEEDED": "request",
+    "INPUT_MODEL_NOT_FOUND": "request",
+    "INTERNAL_ERROR": "server",
+    "RATE_CONCURRENCY_LIMIT_EXCEEDED": "concurrency",
+    "RATE_TOKEN_LIMIT_EXCEEDED": "tokens",
+    "RESOURCE_NOT_FOUND": "request",
+    "SERVICE_TIMEOUT": "gateway timeout",
+    "SERVICE_UNAVAILABLE": "server",
+}
+FAMILIES: dict[str, Kind] = {"AUTH_": "auth", "AUTHZ_": "auth", "RATE_": "requests", "INPUT_": "input"}
+STATUSES: dict[int, Kind] = {
+    400: "request", 401: "auth", 402: "balance", 403: "auth", 404: "request", 405: "request", 408: "timeout",
+    409: "busy", 413: "too large", 415: "request", 422: "request", 429: "requests", 504: "gateway timeout",
+}  # fmt: skip
+
+CLASSES: dict[Kind, type[ApiError]] = {
+    "auth": AuthenticationError,
+    "balance": InsufficientBalanceError,
+    "requests": RateLimitError,
+    "tokens": RateLimitError,
+    "concurrency": RateLimitError,
+    "request": InvalidRequestError,
+    "input": InvalidRequestError,
+    "too large": InvalidRequestError,
+    "timeout": ApiTimeoutError,
+    "gateway timeout": ServerError,
+    "server": ServerError,
+    "answer": InvalidResponseError,
+}
+
+HINTS: dict[Kind, str] = {
+    "auth": "check api_key, or the environment variable that it was read from",
+    "balance": "top up the account or use another key; the job was stopped here",
+    "resource": "the plan of this key does not cover it; the job was stopped here",
+    "requests": "set requests_per_minute to what the key allows",
+    "tokens": "set tokens_per_minute to what the key allows",
+    "concurrency": "lower max_concurrency",
+    "too large": "lower batch_size or max_request_bytes, or send smaller items",
+    "gateway timeout": "lower batch_size, or try again later",
+    "server": "try again later",
+    "timeout": "try again later, or raise timeout",
+}
+CODE_HINTS = {
+    "INPUT_MODEL_NOT_FOUND": "check the model's name for this server",
+    "INPUT_TOKEN_LIMIT_EXCEEDED": "shorten the text, or use a server that cuts it (the hosted API is asked to)",
+}
+STATUS_HINTS = {404: "check base_url and dialect", 405: "check base_url and dialect", 415: "check base_url and dialect"}
+
+RETRIED_STATUSES = frozenset({500, 502, 503, 504, *range(520, 530)})
+"""Failures of the server or of what stands before it that pass by themselves."""
+
+STOPPING: frozenset[Kind] = frozenset({"auth", "balance", "resource"})
+"""No other request of the job can fare better."""
+
+MESSAGE_LENGTH = 300
+RUN = 12
+"""From this many characters in a row on, a message that shares them with what was sent is cut there."""
+GRAM = 8
+"""Characters that are compared at a time to find such runs."""
+
+_CAP = re.compile(
+    r"(?:at most|larger than|more than|max(?:imum)?(?: \w+){0,4}(?: of| is|:)?)\s+([\d,]+)\b"
+    r"(?!\s*(?:characters|tokens|bytes|dimensions|pixels|px|mb|kb))",
+    re.IGNORECASE,
+)
+_QUOTA = re.compile(r"[\d,]+\s*/\s*([\d,]+)\s+(concurrent|requests|tokens)\b", re.IGNORECASE)
+_ITEMS = ("input", "data", "inputs", "texts")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """What a server said no to."""
+
+    kind: Kind
+    status: int
+    code: str | None = None
+    message: str = ""
+    request_id: str | None = None
+    items: tuple[int, ...] = ()
+    """Positions in the request that the server names."""
+    settings: tuple[str, ...] = ()
+    """Parts of the paths to fields that it names and that are not the items."""
+    item_cap: int | None = None
+    """N of "at most N items"."""
+    quota: int | None = None
+    """N of "M/N concurrent requests", of "M/N requests per minute" or of "M/N tokens per minute", as `kind` says."""
+
+    @property
+    def names_setting(self) -> bool:
+        """Whether it names a field that is not the items."""
+        return bool(self.settings)
+
+    def is_about(self, field: str) -> bool:
+        """Whether the request would have been fine without this field of its body, by what is said."""
+        refused = self.kind in ("request", "input") and self.status in (400, 422)
+        return refused and (field in self.settings or field in self.message)
+
+    @property
+    def passes(self) -> bool:
+        """Whether the same request may succeed later."""
+        if self.kind in ("requests", "tokens", "concurrency", "timeout", "gateway timeout", "busy"):
+            return True
+        return self.kind == "server" and (self.status in RETRIED_STATUSES or self.status < 500)
+
+    @property
+    def about_items(self) -> bool:
+        """Whether one bad item may be the reason, so that the others would succeed without it."""
+        if self.names_setting and not self.items:
+            return False
+        if self.kind in ("input", "too large") or self.items:
+            return True
+        return self.kind == "request" and self.status in (400, 413, 422) and self.code not in CODES
+
+    def error(self, service: str, retry_after_s: float | None = None, *, hint: str | None = None) -> ApiError:
+        """The exception for it. `service` is the host, `hint` what to do next, for the message."""
+        said = f": {self.message}" if self.message else ""
+        code = f" {self.code}" if self.code else ""
+        hint = hint or CODE_HINTS.get(self.code or "") or STATUS_HINTS.get(self.status) or HINTS.get(self.kind)
+        message = f"{service} answered {self.status}{code}{said}" + (f"; {hint}" if hint else "")
+        details: dict[str, Any] = {
+            "status_code": self.status,
+            "code": self.code,
+            "request_id": self.request_id,
+            "body": self.message or None,
+        }
+        cls = CLASSES.get(self.kind, ApiError)
+        if cls is RateLimitError:
+            return RateLimitError(message, retry_after_s=retry_after_s, **details)
+        return cls(message, **details)
+
+
+@dataclass(frozen=True)
+class _Said:
+    message: str = ""
+    code: str | None = None
+    request_id: str | None = None
+    fields: tuple[tuple[str, ...], ...] = ()
+
+
+def read_refusal(answer: Answer, *, items: int = 0, sent: Sequence[str] = (), secrets: Iterable[str] = ()) -> Refusal:
+    """Make sense of any answer that is no list of embeddings.
+
+    `items` is the number of items in the request, `sent` what it carried and `secrets` what must not show either.
+    """
+    said = _read(answer)
+    named = [_item_of(path) for path in said.fields]
+    cap = _first_number(_CAP, said.message)
+    kind = _kind(answer.status, said)
+    request_id = said.request_id or answer.headers.get("x-request-id") or None
+    hidden = tuple(secrets)
+    return Refusal(
+        kind=kind,
+        status=answer.status,
+        code=said.code and scrub(said.code, sent, hidden)[:80],
+        message=_short(scrub(said.message, sent, hidden)),
+        request_id=request_id and scrub(request_id, sent, hidden)[:80],
+        items=tuple(sorted({place for place in named if isinstance(place, int) and 0 <= place < items})),
+        settings=tuple(part for path, place in zip(said.fields, named, strict=True) if place is None for part in path),
+        item_cap=cap if cap is not None and 1 <= cap < items else None,
+        quota=_quota(kind, said.message),
+    )
+
+
+def scrub(message: str, sent: Sequence[str], secrets: Iterable[str] = ()) -> str:
+    """`message` without secrets and without anything of `RUN` characters or more that was `sent`."""
+    hidden = [secret for secret in secrets if secret]
+    for secret in hidden:
+        message = message.replace(secret, "[key]")
+    for text in sent:
+        if 4 <= len(text) < RUN:
+            message = message.replace(text, "[input]")
+    cut = message[: 2 * MESSAGE_LENGTH]
+    grams = {cut[at : at + GRAM] for at in range(len(cut) - GRAM + 1)}
+    suspects = [text for text in (*sent, *hidden) if _may_share(text, grams)]
+    kept: list[str] = []
+    at = 0
+    while at < len(cut):
+        end = _quoted_until(cut, at, suspects)
+        kept.append("[input]" if end > at else cut[at])
+        at = max(end, at + 1)
+    return "".join(kept if len(cut) == len(message) else kept[:-RUN])
+
+
+def _may_share(text: str, grams: set[str]) -> bool:
+    """Whether `text` may share `RUN` characters with what `grams` were taken from. Fast: texts may be megabytes.
+
+    A common run of `RUN` characters holds a whole gram at one of these steps, wherever it begins.
+    """
+    return any(text[at : at + GRAM] in grams for at in range(0, len(text) - GRAM + 1, RUN - GRAM + 1))
+
+
+def _quoted_until(message: str, at: int, sent: Sequence[str]) -> int:
+    """Where the longest run from `at` on that was sent ends; `at` if there is none of `RUN` characters."""
+    run = message[at : at + RUN]
+    if len(run) < RUN:
+        return at
+    end = at
+    for text in sent:
+        if run in text:
+            end = max(end, at + RUN)
+            while end < len(message) and message[at : end + 1] in text:
+                end += 1
+    return end
+
+
+def _short(message: str) -> str:
+    message = " ".join(message.split())
+    return message if len(message) <= MESSAGE_LENGTH else message[: MESSAGE_LENGTH - 1] + "…"
+
+
+def _kind(status: int, said: _Said) -> Kind:
+    code = (said.code or "").upper()
+    if code in CODES:
+        return CODES[code]
+    for prefix, kind in FAMILIES.items():
+        if code.startswith(prefix):
+            return kind
+    message = said.message.lower()
+    if status == 403 and "balance" in message:
+        return "balance"
+    if status == 429 and "concurren" in message:
+        return "concurrency"
+    if status in STATUSES:
+        return STATUSES[status]
+    return "server" if status >= 500 else "answer" if status < 300 else "other"
+
+
+def _read(answer: Answer) -> _Said:
+    document = answer.document
+    if isinstance(document, dict):
+        return _read_object(document)
+    if isinstance(document, str) and document.strip():
+        return _Said(document)
+    return _Said(_describe(answer))
+
+
+def _read_object(document: dict[str, Any]) -> _Said:
+    """Bodies E1 to E6 of the wild: flat, nested, with a list of fields, pydantic's list, OpenAI's, gateways'."""
+    detail = document.get("detail")
+    error = document.get("error")
+    inner = next((part for part in (detail, error) if isinstance(part, dict)), {})
+    listed = document.get("errors") or detail
+    fields, field_texts = _read_fields(listed if isinstance(listed, list) else [])
+    texts = (inner.get("message"), detail, error, document.get("message"), document.get("Message"))
+    summary = next((text for text in texts if isinstance(text, str) and text), "")
+    return _Said(
+        message="; ".join(field_texts) or summary,
+        code=_as_code(inner.get("code"), inner.get("type"), document.get("code")),
+        request_id=next(
+            (i for i in (inner.get("request_id"), document.get("request_id")) if isinstance(i, str) and i), None
+        ),
+        fields=fields,
+    )
+
+
+def _read_fields(errors: list[Any]) -> tuple[tuple[tuple[str, ...], ...], list[str]]:
+    """Paths and messages of a list of field errors. Their `input` is what the caller had sent: never looked at."""
+    paths: list[tuple[str, ...]] = []
+    texts: list[str] = []
+    for error in errors:
+        if not isinstance(error, dict):
+            continue
+        where = error.get("field") or error.get("loc") or ()
+        parts = where.split(" -> ") if isinstance(where, str) else where if isinstance(where, list) else []
+        path = tuple(map(str, parts))
+        said = error.get("message") or error.get("msg") or error.get("type") or "invalid"
+        paths.append(path)
+        name = _setting_of(path)
+        texts.append(f"{name}: {said}" if name else str(said))
+    return tuple(paths), texts
+
+
+def _as_code(*candidates: Any) -> str | None:
+    for code in candidates:
+        if isinstance(code, (str, int)) and not isinstance(code, bool) and str(code):
+            return str(code)
+    return None
+
+
+def _setting_of(path: tuple[str, ...]) -> str:
+    """The field that a path ends in, without the body and the union's branch in front."""
+    named = [part for part in path if part not in ("body", "__root__") and not part.isdecimal()]
+    return _short(named[-1])[:60] if named else ""
+
+
+def _item_of(path: tuple[str, ...]) -> int | Literal["items"] | None:
+    """The item that a path leads to, "items" for the list as a whole or the body, None for a setting."""
+    for at, part in enumerate(path):
+        if part in _ITEMS:
+            rest = (later for later in path[at + 1 :] if later.isdecimal())
+            return int(next(rest, "-1")) if any(later.isdecimal() for later in path[at + 1 :]) else "items"
+    return "items" if path in ((), ("body",)) else None
+
+
+def _describe(answer: Answer) -> str:
+    """A few words about a body that is no JSON object."""
+    if 300 <= answer.status < 400:
+        return "a redirect, which is not followed; set base_url to the address that answers"
+    if not answer.body.strip():
+        return "an empty body"
+    text = answer.body[:4096].decode("utf-8", "replace")
+    title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+    if title and title.group(1).strip():
+        return f"a web page titled {' '.join(title.group(1).split())[:100]!r}"
+    if text.lstrip().startswith("<"):
+        return "a web page"
+    if text.lstrip()[:1] in ("{", "["):
+        return "broken JSON" if answer.document is NOT_JSON else "JSON that says nothing"
+    return text
+
+
+def _quota(kind: Kind, message: str) -> int | None:
+    """The limit that a message about `kind` names."""
+    found = _QUOTA.search(message)
+    named = {"concurrent": "concurrency"}.get(found.group(2).lower(), found.group(2).lower()) if found else None
+    limit = _number(found.group(1)) if found and named == kind else None
+    return limit or None
+
+
+def _first_number(pattern: re.Pattern[str], text: str) -> int | None:
+    found = pattern.search(text)
+    return _number(found.group(1)) if found else None
+
+
+def _number(digits: str) -> int | None:
+    plain = digits.replace(",", "")
+    return int(plain) if plain.isdecimal() and len(plain) < 10 else None

@@ -1,0 +1,118 @@
+"""Reading answers: JSON to rows of vectors, trusting nothing but what was checked."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NoReturn
+
+from numpy.typing import NDArray
+
+from ...errors import InvalidResponseError
+from .encodings import Expected, decode
+
+NOT_JSON = object()
+"""What `Answer.document` is for a body that is not JSON."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response as it came over the wire. Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    @cached_property
+    def document(self) -> Any:
+        """The body as JSON, parsed once, or `NOT_JSON`."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return NOT_JSON
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether this claims to be a list of embeddings."""
+        return isinstance(self.document, dict) and isinstance(self.document.get("data"), list)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The checked vectors of one answer, in the request's order."""
+
+    vectors: NDArray[Any]
+    """`(items, width)`, float32; or uint8 `(items, ceil(width / 8))` for packed bits."""
+    total_tokens: int = 0
+    model: str | None = None
+
+
+def read_rows(answer: Answer, expected: Expected) -> Rows:
+    """The vectors of a successful answer, each placed by its index and checked: width, finite, not all zero.
+
+    Raises `InvalidResponseError` with `positions` naming the item of the request, where one is at fault.
+    """
+    if not answer.has_rows:
+        _refuse("the answer is not a list of embeddings")
+    vectors = decode(_placed(answer.document["data"], expected), expected)
+    model = answer.document.get("model")
+    return Rows(vectors, read_tokens(answer), model if isinstance(model, str) else None)
+
+
+def read_tokens(answer: Answer) -> int:
+    """Tokens that the service counted, for the whole answer or summed over its rows; 0 where it does not say."""
+    if not isinstance(answer.document, dict):
+        return 0
+    whole = _tokens(answer.document)
+    if whole or not answer.has_rows:
+        return whole
+    return sum(_tokens(row) for row in answer.document["data"] if isinstance(row, dict))
+
+
+def _tokens(holder: Mapping[str, Any]) -> int:
+    usage = holder.get("usage")
+    if not isinstance(usage, dict):
+        return 0
+    for name in ("total_tokens", "prompt_tokens"):
+        count = usage.get(name)
+        if isinstance(count, (int, float)) and math.isfinite(count) and count > 0:
+            return int(count)
+    return 0
+
+
+def _placed(data: Sequence[Any], expected: Expected) -> list[Any]:
+    """The embeddings in the request's order; every item exactly once."""
+    if len(data) != expected.items:
+        _refuse(f"{len(data)} rows for {expected.items} items")
+    if not all(isinstance(row, dict) for row in data):
+        _refuse("a row is not an object")
+    indices = [row.get("index") for row in data]
+    if not expected.indexed and all(index is None for index in indices):
+        indices = list(range(len(data)))
+    embeddings = [row.get("embedding") for row in data]
+    if all(type(index) is int and index == place for place, index in enumerate(indices)):
+        return embeddings
+    placed: dict[int, Any] = {}
+    for index, embedding in zip(indices, embeddings, strict=True):
+        place = _as_place(index)
+        if place is None or not 0 <= place < expected.items:
+            _refuse("a row's index is missing or not an item of the request")
+        if place in placed:
+            _refuse("two rows for the same item", place)
+        placed[place] = embedding
+    return [placed[place] for place in range(expected.items)]
+
+
+def _as_place(index: Any) -> int | None:
+    if isinstance(index, bool) or not isinstance(index, (int, float)) or not math.isfinite(index):
+        return None
+    return int(index) if index == int(index) else None
+
+
+def _refuse(what: str, place: int | None = None) -> NoReturn:
+    error = InvalidResponseError(what)
+    error.positions = () if place is None else (place,)
+    raise error

@@ -1,0 +1,315 @@
+"""`SageMakerBackend`: the same models behind an Amazon SageMaker endpoint (AWS Marketplace model packages).
+
+Request and answer follow the sample files of the vendor's client; AWS errors are turned into what an HTTP server would
+have answered, so that retries, cutting and error classes are those of every other remote backend.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from ...catalog import ModelSpec, find_model
+from ...errors import (
+    ApiConnectionError,
+    ApiError,
+    ApiTimeoutError,
+    AuthenticationError,
+    ConfigurationError,
+    require_extra,
+)
+from ...settings import (
+    DEFAULT_MAX_CONCURRENCY,
+    DEFAULT_MAX_RETRIES,
+    LIVE_OPTIONS,
+    ApiSettings,
+    RetryPolicy,
+    option_names,
+)
+from .backend import RemoteBackend
+from .dialects import Dialect, find_dialect
+from .error_mapping import Kind
+from .flow import CallRecord, Lost, Reply, Send
+from .responses import Answer
+
+DEFAULT_BATCH_SIZE = 32
+"""Items per call; an endpoint has one instance's memory."""
+
+MAX_BODY_BYTES = 6 * 1024 * 1024
+"""Most that a synchronous call may carry (AWS documentation); 4 MB for serverless endpoints."""
+
+CALL_TIMEOUT_S = 65.0
+"""AWS ends a synchronous call after 60 s."""
+
+STATUSES = {
+    "AccessDenied": 403,
+    "AccessDeniedException": 403,
+    "ExpiredToken": 401,
+    "ExpiredTokenException": 401,
+    "IncompleteSignature": 401,
+    "InvalidClientTokenId": 401,
+    "InvalidSignatureException": 401,
+    "MissingAuthenticationToken": 401,
+    "MissingAuthenticationTokenException": 401,
+    "SignatureDoesNotMatch": 401,
+    "UnrecognizedClientException": 401,
+    "InternalDependencyException": 503,
+    "InternalFailure": 500,
+    "InternalServerError": 500,
+    "InternalStreamFailure": 500,
+    "ModelNotReadyException": 503,
+    "ServiceUnavailable": 503,
+    "ServiceUnavailableException": 503,
+    "RequestLimitExceeded": 429,
+    "Throttling": 429,
+    "ThrottlingException": 429,
+    "TooManyRequestsException": 429,
+    "RequestEntityTooLargeException": 413,
+    "ValidationError": 400,
+    "ValidationException": 400,
+}
+"""AWS error codes to the HTTP status that means the same; AWS itself answers most of them with 400."""
+
+HINTS: dict[Kind, str] = {
+    "auth": "check the AWS credentials and that they allow sagemaker:InvokeEndpoint",
+    "requests": "lower max_concurrency or give the endpoint more instances",
+    "too large": "lower batch_size or max_request_bytes",
+    "server": "see the endpoint's state and its logs",
+}
+
+
+class SageMakerBackend(RemoteBackend):
+    """Vectors from a SageMaker endpoint that runs jina-clip.
+
+        SageMakerBackend("my-endpoint", model="jina-clip-v2", region_name="eu-central-1")
+
+    The endpoint's vectors are raw; they are cut and normalised here. Pickles and copies leave `client` behind and open
+    one of their own. Options that are not listed mean the same as for `ApiBackend`.
+
+    Args:
+        endpoint_name: Name of the endpoint.
+        model: `jina-clip-v1` or `jina-clip-v2`; never guessed from the endpoint.
+        client: A boto3 client of `sagemaker-runtime`; its own timeouts and retries then apply too. None: one with the
+            usual AWS credentials.
+        region_name: AWS region of the client that is made here.
+        dialect: How the container is spoken to, should yours differ.
+        call_parameters: More arguments of `invoke_endpoint`, such as `TargetVariant`.
+        max_request_bytes: Largest body; 4 MB for serverless endpoints.
+
+    Raises:
+        ConfigurationError: a setting that cannot work, or a model that is neither of the two.
+        ImportError: boto3 is missing.
+    """
+
+    kind: ClassVar[str] = "sagemaker"
+
+    def __init__(
+        self,
+        endpoint_name: str,
+        *,
+        model: str,
+        client: Any = None,
+        region_name: str | None = None,
+        dialect: str | Dialect = "invocations",
+        call_parameters: Mapping[str, Any] | None = None,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        max_concurrency: int = DEFAULT_MAX_CONCURRENCY,
+        timeout: float = CALL_TIMEOUT_S,
+        max_retries: int = DEFAULT_MAX_RETRIES,
+        embedding_type: str = "float",
+        resize_images: bool | str = True,
+        requests_per_minute: int | None = None,
+        tokens_per_minute: int | None = None,
+        token_budget: int | None = None,
+        max_request_bytes: int = MAX_BODY_BYTES,
+        max_request_tokens: int = ApiSettings.max_request_tokens,
+        max_image_bytes: int = MAX_BODY_BYTES - 1024,
+        max_response_bytes: int = ApiSettings.max_response_bytes,
+        retry: RetryPolicy = ApiSettings.retry,
+        on_request: Callable[[CallRecord], None] | None = None,
+    ) -> None:
+        options = {name: value for name, value in locals().items() if name in option_names(ApiSettings)}
+        where = {"region_name": region_name, "call_parameters": dict(call_parameters or {})}
+        self._configure(endpoint_name, model, client, where, options)
+
+    def _configure(
+        self, endpoint_name: str, model: str, client: Any, where: dict[str, Any], options: dict[str, Any]
+    ) -> None:
+        require_extra("boto3", extra="aws", purpose="SageMakerBackend")
+        if not isinstance(endpoint_name, str) or not endpoint_name:
+            raise ConfigurationError("endpoint_name must be the name of a SageMaker endpoint")
+        settings = ApiSettings(**options)
+        if not isinstance(settings.timeout, (int, float)):
+            raise ConfigurationError("timeout must be a number of seconds for SageMakerBackend")
+        self.endpoint_name = endpoint_name
+        self._where = where
+        self._options = options
+        self._runtime = _Runtime(endpoint_name, client, settings, **where)
+        self._set_up(
+            model=model,
+            spec=_find_spec(model),
+            settings=settings,
+            dialect=find_dialect(settings.dialect),
+            name=f"SageMaker endpoint {endpoint_name}",
+            hints=HINTS,
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.endpoint_name!r}, model={self.model!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        options = {name: value for name, value in self._options.items() if name not in LIVE_OPTIONS}
+        return {"name": self.endpoint_name, "model": self.model, "where": self._where, "options": options}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._configure(state["name"], state["model"], None, state["where"], state["options"])
+
+    def _transport(self) -> _Runtime:
+        return self._runtime
+
+    def _address(self) -> str:
+        region = self._where["region_name"] or "default"
+        return f"{region}/{self.endpoint_name}"
+
+
+class _Runtime:
+    """Calls of one endpoint. boto3 has no async face, so the awaitable one waits for a thread."""
+
+    def __init__(
+        self,
+        endpoint_name: str,
+        client: Any,
+        settings: ApiSettings,
+        *,
+        region_name: str | None,
+        call_parameters: Mapping[str, Any],
+    ) -> None:
+        self._endpoint_name = endpoint_name
+        self._given = client
+        self._settings = settings
+        self._region_name = region_name
+        self._call_parameters = call_parameters
+        self._own: Any = None
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+
+    def send(self, step: Send) -> Reply:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        body = step.body()
+        try:
+            response = self._client().invoke_endpoint(
+                EndpointName=self._endpoint_name,
+                ContentType="application/json",
+                Accept="application/json",
+                Body=body,
+                **self._call_parameters,
+            )
+            read = response["Body"].read(step.limit + 1)
+        except ClientError as error:
+            return answer_of(error.response)
+        except BotoCoreError as error:
+            return self._lost(error)
+        if len(read) > step.limit:
+            return Lost(ApiError(f"{self._name}: the answer is longer than max_response_bytes={step.limit:,}"))
+        return Answer(200, _headers(response), read)
+
+    async def asend(self, step: Send) -> Reply:
+        return await asyncio.to_thread(self.send, step)
+
+    def close(self) -> None:
+        with self._lock:
+            client, self._own = self._own, None
+        if client is not None:
+            client.close()
+
+    async def aclose(self) -> None:
+        self.close()
+
+    @property
+    def _name(self) -> str:
+        return f"SageMaker endpoint {self._endpoint_name}"
+
+    def _client(self) -> Any:
+        if self._given is not None:
+            return self._given
+        if self._process != os.getpid():  # a forked child: the parent's connections are not ours
+            self._process, self._own, self._lock = os.getpid(), None, threading.Lock()
+        with self._lock:
+            if self._own is None:
+                self._own = self._new_client()
+            return self._own
+
+    def _new_client(self) -> Any:
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
+
+        from ... import __version__
+
+        config = Config(
+            connect_timeout=min(float(self._settings.timeout), 15.0),
+            read_timeout=float(self._settings.timeout),
+            retries={"total_max_attempts": 1, "mode": "standard"},  # retries happen in the request flow
+            max_pool_connections=max(10, self._settings.max_concurrency),
+            user_agent_extra=f"jina-clip-integrations/{__version__}",
+        )
+        try:
+            return boto3.client("sagemaker-runtime", region_name=self._region_name, config=config)
+        except BotoCoreError as error:
+            raise ConfigurationError(f"no AWS client: {error}; pass region_name or client") from error
+
+    def _lost(self, error: Exception) -> Lost:
+        """What became of a call that AWS never answered. The texts are botocore's templates, without credentials."""
+        from botocore import exceptions
+
+        what = f"{self._name}: {type(error).__name__}"
+        credentials = (
+            exceptions.NoCredentialsError,
+            exceptions.PartialCredentialsError,
+            exceptions.CredentialRetrievalError,
+            exceptions.TokenRetrievalError,
+        )
+        if isinstance(error, credentials):
+            return Lost(AuthenticationError(f"{what}; {HINTS['auth']}"), sent=False)
+        if isinstance(error, (exceptions.ReadTimeoutError, exceptions.ConnectTimeoutError)):
+            sent = isinstance(error, exceptions.ReadTimeoutError)
+            return Lost(ApiTimeoutError(f"{what}; raise timeout or lower batch_size"), sent=sent)
+        lost = (exceptions.ConnectionError, exceptions.HTTPClientError, exceptions.IncompleteReadError)
+        if isinstance(error, lost):
+            sent = not isinstance(error, exceptions.EndpointConnectionError)
+            return Lost(ApiConnectionError(f"{what}; check the network and region_name"), sent=sent)
+        return Lost(ApiError(f"{what}: the call cannot be made; check endpoint_name and call_parameters"), sent=False)
+
+
+def answer_of(response: Mapping[str, Any]) -> Answer:
+    """An AWS error as the HTTP answer that means the same; a `ModelError` is what the container had answered."""
+    error = response.get("Error", {})
+    code, message = str(error.get("Code", "")), str(error.get("Message", ""))
+    meta = response.get("ResponseMetadata", {})
+    headers = _headers(response)
+    if code == "ModelError":
+        status = response.get("OriginalStatusCode") or 500
+        original = str(response.get("OriginalMessage") or message)
+        return Answer(int(status), headers, original.encode())
+    status = STATUSES.get(code) or meta.get("HTTPStatusCode") or 500
+    return Answer(int(status), headers, json.dumps({"detail": message, "code": code}).encode())
+
+
+def _headers(response: Mapping[str, Any]) -> dict[str, str]:
+    meta = response.get("ResponseMetadata", {})
+    headers = {name.lower(): str(value) for name, value in meta.get("HTTPHeaders", {}).items()}
+    if meta.get("RequestId"):
+        headers["x-request-id"] = str(meta["RequestId"])
+    return headers
+
+
+def _find_spec(model: Any) -> ModelSpec:
+    spec = find_model(model) if isinstance(model, str) else None
+    if spec is None:
+        raise ConfigurationError(f"unknown model {model!r}; a SageMaker endpoint runs 'jina-clip-v1' or 'jina-clip-v2'")
+    return spec

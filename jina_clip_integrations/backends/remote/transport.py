@@ -1,0 +1,320 @@
+"""HTTP: clients that belong to their process and event loop, one exchange at a time, sync and async.
+
+Nothing here decides anything: an exchange gives an `Answer`, or says how it was `Lost`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+import threading
+import time
+import weakref
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ApiConnectionError, ApiError, ApiTimeoutError, InvalidResponseError
+from .flow import Lost, Reply, Send
+from .responses import Answer
+
+if TYPE_CHECKING:
+    import httpx
+
+LONGEST_CONNECT_S = 15.0
+"""A server that does not even accept a connection in this time is given up earlier than `timeout`."""
+
+KEPT_ALIVE = 32
+"""Idle connections that are kept for the next requests."""
+
+
+@dataclass(kw_only=True)
+class HttpTransport:
+    """Sends requests to one address."""
+
+    url: str = field(repr=False)
+    host: str
+    headers: Callable[[], dict[str, str]]
+    """Headers of a request, made anew each time since tokens may expire. May block."""
+    timeout: Any
+    """Seconds from connecting to the last byte, or an `httpx.Timeout`."""
+    client: httpx.Client | None = None
+    """A client of the caller's, never closed here."""
+    async_client: httpx.AsyncClient | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _own: httpx.Client | None = field(default=None, repr=False)
+    _closing: Any = field(default=None, repr=False)
+    _sockets: weakref.WeakSet[socket.socket] = field(default_factory=weakref.WeakSet, repr=False)
+    """Connections of our own blocking client."""
+    _by_loop: dict[asyncio.AbstractEventLoop, _LoopClient] = field(default_factory=dict, repr=False)
+    _process: int = field(default_factory=os.getpid, repr=False)
+
+    def send(self, step: Send) -> Reply:
+        """One exchange, blocking."""
+        return _Exchange(self, step).run(self._client())
+
+    async def asend(self, step: Send) -> Reply:
+        """One exchange; bodies are built and parsed in a thread, so that the event loop goes on."""
+        return await _Exchange(self, step).arun(await self._async_client())
+
+    def close(self) -> None:
+        """Close what was opened here for blocking calls, also under a thread that still waits for an answer.
+
+        Supplied clients are left alone.
+        """
+        self._leave_parent()
+        with self._lock:
+            closing, self._own, self._closing = self._closing, None, None
+            sockets, self._sockets = list(self._sockets), weakref.WeakSet()
+        for connection in sockets:
+            with suppress(OSError):  # closed already
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)  # of the bare socket, also beneath TLS
+        if closing is not None:
+            closing()
+
+    async def aclose(self) -> None:
+        """Close the client of the running loop too."""
+        self.close()
+        with self._lock:
+            loop_client = self._by_loop.pop(asyncio.get_running_loop(), None)
+        if loop_client is not None:
+            await loop_client.lifetime.aclose()
+
+    def watch(self, connection: Any) -> None:
+        """Have `close` end this connection too."""
+        if isinstance(connection, socket.socket):
+            with self._lock:
+                self._sockets.add(connection)
+
+    def _client(self) -> httpx.Client:
+        if self.client is not None:
+            return self.client
+        self._leave_parent()
+        with self._lock:
+            if self._own is None:
+                self._own = self._new_client()
+                self._closing = weakref.finalize(self, self._own.close)
+            return self._own
+
+    def _new_client(self) -> httpx.Client:
+        import httpx
+
+        from .direct import DirectTransport, goes_direct
+
+        if goes_direct(self.url):
+            direct = DirectTransport(certificates=_certificates, keep=KEPT_ALIVE, watch=self.watch)
+            return httpx.Client(transport=direct)
+        return httpx.Client(limits=_pool_limits(), verify=_certificates())
+
+    async def _async_client(self) -> httpx.AsyncClient:
+        if self.async_client is not None:
+            return self.async_client
+        self._leave_parent()
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            known = self._by_loop.get(loop)
+            if known is not None:
+                return known.client
+            import httpx
+
+            client = httpx.AsyncClient(limits=_pool_limits(), verify=_certificates())
+            closed = [other for other in self._by_loop if other.is_closed()]
+            for other in closed:
+                del self._by_loop[other]
+            self._by_loop[loop] = known = _LoopClient(client, self._lifetime(loop, client))
+        await known.lifetime.__anext__()
+        return client
+
+    async def _lifetime(self, loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient) -> AsyncGenerator[None, None]:
+        """Closes `client` at the end of its loop: loops close the async generators that were begun in them."""
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._by_loop.pop(loop, None)
+            await client.aclose()
+
+    def _leave_parent(self) -> None:
+        """In a forked child, forget the parent's connections without touching them."""
+        if self._process == os.getpid():
+            return
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        if self._closing is not None:
+            self._closing.detach()
+        _ABANDONED.append((self._own, self._by_loop))
+        self._own, self._closing, self._by_loop, self._sockets = None, None, {}, weakref.WeakSet()
+
+
+_ABANDONED: list[Any] = []
+"""Clients of a parent process: kept, so that no destructor closes sockets that the parent still uses."""
+
+
+@dataclass(eq=False)
+class _LoopClient:
+    client: httpx.AsyncClient
+    lifetime: AsyncGenerator[None, None]
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Loading them takes longer than a request, so all clients of the process share them."""
+    import httpx
+
+    return httpx.create_ssl_context()
+
+
+def _pool_limits() -> httpx.Limits:
+    import httpx
+
+    return httpx.Limits(max_connections=None, max_keepalive_connections=KEPT_ALIVE)
+
+
+class _Exchange:
+    """One request and what came back."""
+
+    def __init__(self, transport: HttpTransport, step: Send) -> None:
+        import httpx
+
+        self.transport = transport
+        self.step = step
+        self.httpx = httpx
+        self.fresh = False
+        """Whether a new connection was made for it."""
+        self.began = False
+        """Whether it went out on a connection."""
+        self.answered = False
+        """Whether the head of an answer came."""
+        self.status = 0
+        self.blocks: list[bytes] = []
+        """What came of the body so far."""
+        self.size = 0
+        whole = transport.timeout
+        self.seconds: float | None = float(whole) if isinstance(whole, (int, float)) else None
+        timeout = httpx.Timeout(self.seconds, connect=min(self.seconds, LONGEST_CONNECT_S)) if self.seconds else whole
+        self.timeouts: dict[str, float | None] = timeout.as_dict()
+        self.deadline = None if self.seconds is None else time.monotonic() + self.seconds
+
+    def run(self, client: httpx.Client) -> Reply:
+        if client.is_closed:
+            return _closed("http_client")
+        try:
+            request = self._request(client, self._prepare(), self._note_socket)
+            response = client.send(request, stream=True, follow_redirects=False)
+            self.status = response.status_code
+            try:
+                for block in response.iter_bytes():
+                    self._take(block)
+            finally:
+                response.close()
+            return self._answer(response)
+        except (self.httpx.HTTPError, self.httpx.InvalidURL, OSError, ApiError) as error:
+            return self._lost(error)
+
+    async def arun(self, client: httpx.AsyncClient) -> Reply:
+        if client.is_closed:
+            return _closed("async_http_client")
+        try:
+            return await asyncio.wait_for(self._arun(client), self.seconds)
+        except asyncio.TimeoutError:
+            return self._lost(TimeoutError("deadline"))
+        except (self.httpx.HTTPError, self.httpx.InvalidURL, OSError, ApiError) as error:
+            return self._lost(error)
+
+    async def _arun(self, client: httpx.AsyncClient) -> Reply:
+        request = self._request(client, await asyncio.to_thread(self._prepare), self._anote)
+        response = await client.send(request, stream=True, follow_redirects=False)
+        self.status = response.status_code
+        try:
+            async for block in response.aiter_bytes():
+                self._take(block)
+        finally:
+            await response.aclose()
+        return await asyncio.to_thread(self._answer, response)
+
+    def _prepare(self) -> tuple[dict[str, str], bytes]:
+        return self.transport.headers(), self.step.body()
+
+    def _request(self, client: Any, prepared: tuple[dict[str, str], bytes], trace: Any) -> httpx.Request:
+        headers, body = prepared
+        extensions = {"trace": trace, "timeout": self.timeouts}
+        request: httpx.Request = client.build_request(
+            "POST", self.transport.url, headers=headers, content=body, extensions=extensions
+        )
+        return request
+
+    def _take(self, block: bytes) -> None:
+        self.blocks.append(block)
+        self.size += len(block)
+        if self.size > self.step.limit:
+            raise InvalidResponseError(
+                f"{self.transport.host}: the answer is longer than max_response_bytes={self.step.limit:,}; "
+                "lower batch_size or raise it"
+            )
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise TimeoutError("deadline")
+
+    def _answer(self, response: httpx.Response) -> Answer:
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        answer = Answer(response.status_code, headers, b"".join(self.blocks))
+        self.blocks.clear()
+        answer.document  # noqa: B018  # parse here, where it may take a while
+        return answer
+
+    def _note(self, event: str, _info: Any) -> None:
+        self.fresh |= event.startswith("connection.connect")
+        self.began |= event.endswith("send_request_headers.started")
+        self.answered |= event.endswith("receive_response_headers.complete")
+        if self.deadline is not None and event.endswith(".started"):  # each phase gets what the others left
+            self.timeouts["read"] = self.timeouts["write"] = max(0.001, self.deadline - time.monotonic())
+
+    def _note_socket(self, event: str, info: Any) -> None:
+        self._note(event, info)
+        if self.transport.client is None and event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            self.transport.watch(info["return_value"].get_extra_info("socket"))
+
+    async def _anote(self, event: str, info: Any) -> None:
+        self._note(event, info)
+
+    def _lost(self, error: Exception) -> Lost | Answer:
+        host, httpx = self.transport.host, self.httpx
+        if isinstance(error, ApiError):
+            return Lost(error)
+        if isinstance(error, httpx.DecodingError):
+            return Answer(self.status, {}, b"a body that is not compressed as its Content-Encoding says")
+        if isinstance(error, (TimeoutError, httpx.TimeoutException)):
+            connecting = isinstance(error, (httpx.ConnectTimeout, httpx.PoolTimeout))
+            waited = f" within {self.seconds:g} s" if self.seconds else ""
+            what = "no connection" if connecting else "no complete answer"
+            timeout = ApiTimeoutError(f"{host}: {what}{waited}; raise timeout or lower batch_size")
+            return Lost(_from(timeout, error), sent=not connecting)
+        if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol)):
+            return Lost(ApiError(f"{host}: base_url is no address that can be reached over http or https"), sent=False)
+        found = ApiConnectionError(f"{host}: {_reason(error)}; check the network, base_url and proxy settings")
+        connecting = isinstance(error, (httpx.ConnectError, httpx.ProxyError))
+        return Lost(_from(found, error), sent=not connecting, stale=self._is_stale(error))
+
+    def _is_stale(self, error: Exception) -> bool:
+        """Whether a connection that had been kept was closed by the other side before it saw this request."""
+        broken = isinstance(error, (self.httpx.RemoteProtocolError, self.httpx.ReadError, self.httpx.WriteError))
+        return broken and self.began and not self.fresh and not self.answered
+
+
+def _from(error: ApiError, cause: Exception) -> ApiError:
+    """`error` with its cause, bared of the request and the frames that hold the key."""
+    bare = TimeoutError if isinstance(error, ApiTimeoutError) else ConnectionError
+    error.__cause__ = bare(_reason(cause))
+    return error
+
+
+def _closed(name: str) -> Lost:
+    return Lost(ApiError(f"{name} is closed; pass one that is open, or none"), sent=False)
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())[:150]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,183 @@
+"""From what was measured to the settings that it speaks for. Pure arithmetic: no clock, no model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import geometric_mean
+from typing import TYPE_CHECKING, Any
+
+from ..output import plural
+
+if TYPE_CHECKING:
+    from .measure import Figure, Size
+
+SAME = 0.05
+"""Speeds that differ by less than this part are taken as equal, as measurements of a busy machine are."""
+
+SPARE = 1.25
+"""Decoding should be faster than the model by this factor, so that a stretch of larger photos does not hold it up."""
+
+EXACT = ("float32", "float16", "bfloat16")
+"""Precisions, the most exact first; it wins a tie."""
+
+EMBEDDED = ("pictures", "texts")
+"""What a user waits for, the slower one first."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Settings for `LocalBackend`, and the figures that speak for them."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    reasons: Sequence[str] = ()
+
+    def call(self, model: str) -> str:
+        """What to write in Python."""
+        values = {name: f'"{value}"' if isinstance(value, str) else str(value) for name, value in self.settings.items()}
+        return f'LocalBackend("{model}", {", ".join(f"{name}={value}" for name, value in values.items())})'
+
+
+@dataclass
+class Curve:
+    """Speeds of one thing in one precision: pictures, or tokens of text, per second."""
+
+    by_size: dict[int, float] = field(default_factory=dict)
+    auto: float | None = None
+    """With `batch_size="auto"`, if it was measured."""
+    auto_size: int | None = None
+    """The size that this is for pictures."""
+    full: bool = False
+    """Whether memory ended the search, or what `auto` takes did not fit."""
+
+    @property
+    def best(self) -> float:
+        """The highest speed, 0.0 if there is none."""
+        return max([*self.by_size.values(), self.auto or 0.0])
+
+    @property
+    def compares(self) -> bool:
+        """Whether there is more than one size."""
+        return len(self.by_size) + (self.auto is not None and self.auto_size is None) > 1
+
+    @property
+    def allows_auto(self) -> bool:
+        """Whether what `auto` takes fits into memory, as far as is known."""
+        return self.auto is not None or not self.full
+
+    def at(self, size: Size) -> float | None:
+        """The speed with `batch_size=size`: as measured, else as with the next smaller size; None for none smaller."""
+        if size == "auto" and self.auto is not None:
+            return self.auto
+        smaller = [measured for measured in self.by_size if size == "auto" or measured <= size]
+        return self.by_size[max(smaller)] if smaller else None
+
+    def part(self, size: Size) -> float:
+        """How near `size` comes to the best; 1.0 where nothing speaks against it."""
+        speed = self.at(size)
+        return speed / self.best if speed and self.best else 1.0
+
+
+Curves = Mapping[str, Curve]
+"""`pictures` and `texts`, as far as they were measured, of one precision."""
+
+
+def advise(figures: Sequence[Figure]) -> Advice | None:
+    """The settings that `figures` speak for; None where no text and no picture was measured."""
+    precisions = {figure.dtype: curves_of(figures, figure.dtype) for figure in figures if figure.dtype}
+    precisions = {dtype: curves for dtype, curves in precisions.items() if curves}
+    if not precisions:
+        return None
+    dtype = best_dtype(precisions)
+    curves = precisions[dtype]
+    size = best_batch_size(curves)
+    settings: dict[str, Any] = {"dtype": dtype, "batch_size": size}
+    reasons = [why_dtype(precisions, dtype), why_batch_size(curves, size)]
+    speed = curves["pictures"].at(size) if "pictures" in curves else None
+    decoding = curve_of([figure for figure in figures if figure.what == "decoding"]).by_size
+    if speed is not None and decoding:
+        settings["num_workers"] = best_workers(decoding, speed)
+        reasons.append(why_workers(decoding, settings["num_workers"], speed))
+    return Advice(settings, reasons)
+
+
+def curves_of(figures: Sequence[Figure], dtype: str) -> dict[str, Curve]:
+    """The curves of one precision; what was not measured at all is left out."""
+    mine = {what: [f for f in figures if f.what == what and f.dtype == dtype] for what in EMBEDDED}
+    return {what: curve for what, some in mine.items() if (curve := curve_of(some)).best}
+
+
+def curve_of(figures: Sequence[Figure]) -> Curve:
+    """The curve through figures of one thing."""
+    curve = Curve(full=any(figure.why_not == "out of memory" for figure in figures))
+    for figure in figures:
+        speed = figure.tokens_per_second or figure.per_second  # samples of texts differ a little in length
+        if speed and figure.size != "auto":
+            curve.by_size[figure.size] = speed
+        if speed and figure.auto:
+            curve.auto, curve.auto_size = speed, None if figure.size == "auto" else figure.size
+    return curve
+
+
+def best_dtype(precisions: Mapping[str, Curves]) -> str:
+    """The fastest precision on average over pictures and texts; of those that are as fast the most exact one."""
+    most = max(len(curves) for curves in precisions.values())
+    whole = {dtype: curves for dtype, curves in precisions.items() if len(curves) == most}  # others ended early
+    marks = {}
+    for dtype, curves in whole.items():
+        best = {what: max(rival[what].best for rival in whole.values() if what in rival) for what in curves}
+        marks[dtype] = sum(curve.best / best[what] for what, curve in curves.items()) / most
+    near = [dtype for dtype, mark in marks.items() if mark >= (1 - SAME) * max(marks.values())]
+    return min(near, key=EXACT.index)
+
+
+def best_batch_size(curves: Curves) -> Size:
+    """`auto` if it is about as fast as any number on pictures and on texts, else the smallest number that is.
+
+    Pictures and texts weigh the same (geometric mean). Where pictures were measured the numbers are theirs: texts alone
+    would not say how many pictures fit into memory.
+    """
+    leading = curves.get("pictures") or curves["texts"]
+    sizes: list[Size] = ["auto"] if all(curve.allows_auto for curve in curves.values()) else []
+    sizes += [size for size in sorted(leading.by_size) if size != leading.auto_size]
+    marks = {size: geometric_mean([curve.part(size) for curve in curves.values()]) for size in sizes or ["auto"]}
+    return next(size for size, mark in marks.items() if mark >= (1 - SAME) * max(marks.values()))
+
+
+def best_workers(decoding: Mapping[int, float], pictures_per_second: float) -> int:
+    """The fewest threads that decode faster than the model computes, with something to spare; else the fastest."""
+    enough = [threads for threads, speed in decoding.items() if speed >= SPARE * pictures_per_second]
+    near = [threads for threads, speed in decoding.items() if speed >= (1 - SAME) * max(decoding.values())]
+    return min(enough or near)
+
+
+def why_dtype(precisions: Mapping[str, Curves], dtype: str) -> str:
+    """The figures behind a precision."""
+    what = next(iter(precisions[dtype]))
+    unit = "pictures" if what == "pictures" else "tokens of text"
+    order = [dtype, *(other for other in precisions if other != dtype and what in precisions[other])]
+    speeds = ", ".join(f"{name} {rate(precisions[name][what].best)}" for name in order)
+    return f"dtype: {unit} per second at best: {speeds}"
+
+
+def why_batch_size(curves: Curves, size: Size) -> str:
+    """The figures behind a batch size."""
+    parts = []
+    for what, curve in curves.items():
+        known = f"{100 * curve.part(size):.0f}% of the highest speed" if curve.compares else "one size measured only"
+        parts.append(f"{what} {known}")
+    return f"batch_size: {size}: {', '.join(parts)}"
+
+
+def why_workers(decoding: Mapping[int, float], workers: int, pictures_per_second: float) -> str:
+    """The figures behind a number of decoding threads."""
+    verdict = "" if decoding[workers] >= pictures_per_second else "; photos that large hold the model up"
+    return (
+        f"num_workers: {plural(workers, 'thread')} can decode {rate(decoding[workers])} photos per second, "
+        f"the model takes {rate(pictures_per_second)}{verdict}"
+    )
+
+
+def rate(per_second: float) -> str:
+    """A speed with three digits: `0.0612`, `4.8`, `1,240`."""
+    return f"{per_second:,.0f}" if per_second >= 100 else f"{per_second:.3g}"

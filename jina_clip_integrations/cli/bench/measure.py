@@ -1,0 +1,266 @@
+"""What a model does per second on this machine, measured within a given time. What to make of it is not decided here.
+
+The clock is hard: nothing is begun that is expected to outlast the time that is left, and what leaves no room for a
+second run counts by its first one.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, TypeAlias
+
+from ...backends.local.devices import DeviceChoice, is_out_of_memory
+from ...backends.local.processors import processors
+from ...backends.local.workers import MOST_DECODERS
+from .model import Subject
+from .workloads import Passes, preparation, text_lengths
+
+Clock: TypeAlias = Callable[[], float]
+Size: TypeAlias = 'int | Literal["auto"]'
+What: TypeAlias = Literal["query", "texts", "pictures", "decoding"]
+
+PICTURE_SIZES = {"cpu": (1, 2, 4, 8), "mps": (1, 2, 4, 8, 16, 32), "cuda": (1, 2, 4, 8, 16, 32, 64, 128)}
+"""Pictures per pass that are tried on a kind of device, besides what `batch_size="auto"` takes there."""
+
+TEXT_SIZES: tuple[Size, ...] = ("auto", 1, 8, 32)
+"""Values of `batch_size` that are tried on texts, the likely one first."""
+
+QUERY_TOKENS, PROBE_TOKENS = 12, 128
+"""Length of a short query, and of the text from whose time everything else is foreseen."""
+
+FEWEST_TEXTS, MOST_TEXTS = 8, 4096
+"""Texts of a sample: as many as the time allows, within these bounds."""
+
+MOST_RUNS, MOST_ROUNDS = 20, 5
+"""More repetitions of a pass, or photos per thread, would tell nothing new."""
+
+GAIN, PATIENCE = 1.03, 2
+"""So many larger batches that do not beat the best one by this factor end the search."""
+
+DECODING_SHARE, QUERY_SHARE, TEXT_SHARE = 0.1, 0.05, 0.35
+"""Shares of the time for decoding, and of a precision's time for queries and texts, where pictures are wanted too."""
+
+OUT_OF_MEMORY, NO_TIME = "out of memory", "no time"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One measurement."""
+
+    what: What
+    """`query` (one short text at a time), `texts`, `pictures`, or `decoding` (12-megapixel JPEGs to model size)."""
+    dtype: str | None = None
+    """Precision; None for decoding."""
+    size: Size
+    """Pictures per pass, most texts per pass (`auto`: by tokens), or threads that decode."""
+    auto: bool = False
+    """Whether this is what `batch_size="auto"` comes to."""
+    per_second: float | None = None
+    """Items per second; None where it could not be measured."""
+    tokens_per_second: float | None = None
+    """For texts."""
+    runs: int = 0
+    """Repetitions whose median counts."""
+    memory_bytes: int | None = None
+    """Most memory taken so far, on the GPU or by this process; None where it cannot be asked for."""
+    why_not: str | None = None
+    """Why there is no figure: `out of memory` or `no time`."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Seconds that may be spent, by a clock."""
+
+    clock: Clock
+    end: float
+
+    @classmethod
+    def of(cls, seconds: float, clock: Clock) -> Budget:
+        """A budget that begins now."""
+        return cls(clock, clock() + seconds)
+
+    def left(self) -> float:
+        """Seconds that are left; negative once it is overdrawn."""
+        return self.end - self.clock()
+
+    def share(self, part: float) -> Budget:
+        """A budget of this part of what is left."""
+        return Budget.of(max(0.0, self.left()) * part, self.clock)
+
+    def seconds(self, work: Callable[[], object]) -> float:
+        """How long one call of `work` takes."""
+        start = self.clock()
+        work()
+        return self.clock() - start
+
+    def sample(self, work: Callable[[], object], *, within_s: float) -> tuple[float, int]:
+        """Median seconds of `work`, and of how many runs: as many as fit into `within_s` after one to warm up.
+
+        If the first one leaves no room for another, it is the figure.
+        """
+        start = self.clock()
+        first = longest = self.seconds(work)
+        times: list[float] = []
+        while len(times) < MOST_RUNS and self.clock() - start + longest <= within_s:
+            times.append(self.seconds(work))
+            longest = max(times)
+        return statistics.median(times or [first]), max(1, len(times))
+
+
+def measure(
+    subject: Subject,
+    choices: Sequence[DeviceChoice],
+    *,
+    seconds: float,
+    texts: bool = True,
+    pictures: bool = True,
+    threads: int | None = None,
+    clock: Clock = time.perf_counter,
+) -> Iterator[Figure]:
+    """Measure `subject` on the device and in the precision of each choice, yielding figures as they are known.
+
+    Args:
+        subject: What to measure.
+        choices: Device and precision; each gets an equal part of the time.
+        seconds: How long all of it may take, making or reading the models included.
+        texts: Whether to measure texts.
+        pictures: Whether to measure pictures, and how fast photos are decoded.
+        threads: Most threads to decode with; None = the processors there.
+        clock: Seconds, from any beginning.
+
+    Raises:
+        CheckpointError: damaged weights.
+    """
+    budget = Budget.of(seconds, clock)
+    if pictures:
+        yield from decoding(preparation(subject), budget.share(DECODING_SHARE), most_threads=threads)
+    first_s = 0.0  # from the start of a precision to its first figure, mostly for reading the weights
+    for done, choice in enumerate(choices):
+        mine = budget.share(1 / (len(choices) - done))
+        if mine.left() <= 2 * first_s:
+            yield Figure(what="query", dtype=choice.dtype, size=1, why_not=NO_TIME)
+            continue
+        first_s, start = 0.0, clock()
+        for figure in speed(subject, choice, mine, texts=texts, pictures=pictures):
+            first_s = first_s or clock() - start
+            yield figure
+
+
+def speed(
+    subject: Subject, choice: DeviceChoice, budget: Budget, *, texts: bool = True, pictures: bool = True
+) -> Iterator[Figure]:
+    """One precision: queries, then texts, then pictures, as far as wanted."""
+    try:
+        passes = Passes(subject, choice)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        yield Figure(what="query", dtype=choice.dtype, size=1, why_not=OUT_OF_MEMORY)
+        return
+    with passes:
+        query = passes.texts([QUERY_TOKENS], most=1)
+        query_s, runs = budget.sample(query, within_s=QUERY_SHARE * budget.left())
+        yield _figure(passes, "query", 1, items=1, tokens=QUERY_TOKENS, seconds=query_s, runs=runs)
+        token_s = query_s / QUERY_TOKENS
+        if PROBE_TOKENS * token_s < budget.left():
+            token_s = min(token_s, budget.seconds(passes.texts([PROBE_TOKENS], most=1)) / PROBE_TOKENS)
+        if texts:
+            share = budget.share(TEXT_SHARE if pictures else 1.0)
+            yield from text_speed(passes, share, query_s=query_s, token_s=token_s)
+        if pictures:
+            yield from picture_speed(passes, budget, picture_s=token_s * passes.picture_tokens)
+
+
+def text_speed(passes: Passes, budget: Budget, *, query_s: float, token_s: float) -> Iterator[Figure]:
+    """Texts of all lengths, for several values of `batch_size`. Seconds per short query and per token foretell."""
+    text_s = token_s * sum(text_lengths(MOST_TEXTS)) / MOST_TEXTS
+    for done, size in enumerate(TEXT_SIZES):
+        each_s = text_s if size == "auto" else max(text_s, query_s / size)
+        within_s = budget.left() / (len(TEXT_SIZES) - done)
+        count = int(min(MOST_TEXTS, max(FEWEST_TEXTS, within_s / 2 / each_s)))
+        if size != "auto" and size > count:
+            continue  # the sample would be one batch, as with "auto"
+        if count * each_s > budget.left():
+            yield Figure(what="texts", dtype=passes.dtype, size=size, why_not=NO_TIME)
+            continue
+        lengths = text_lengths(count)
+        timed = _sample(budget, partial(passes.texts, lengths, most=size), within_s=within_s)
+        if timed is None:
+            yield Figure(what="texts", dtype=passes.dtype, size=size, why_not=OUT_OF_MEMORY)
+        else:
+            took, runs = timed
+            yield _figure(passes, "texts", size, items=count, tokens=sum(lengths), seconds=took, runs=runs)
+
+
+def picture_speed(passes: Passes, budget: Budget, *, picture_s: float) -> Iterator[Figure]:
+    """Pictures in growing batches until memory, time or the gain ends. One is expected to take `picture_s`."""
+    sizes = sorted({*PICTURE_SIZES[passes.kind], passes.auto_pictures})
+    best, idle = 0.0, 0
+    for done, size in enumerate(sizes):
+        if idle >= PATIENCE and size != passes.auto_pictures:
+            continue
+        if size * picture_s > budget.left():
+            yield Figure(what="pictures", dtype=passes.dtype, size=size, why_not=NO_TIME)
+            return
+        within_s = budget.left() * size / sum(sizes[done:])
+        timed = _sample(budget, partial(passes.pictures, size), within_s=within_s)
+        if timed is None:
+            yield Figure(what="pictures", dtype=passes.dtype, size=size, why_not=OUT_OF_MEMORY)
+            return
+        took, runs = timed
+        yield _figure(passes, "pictures", size, items=size, seconds=took, runs=runs)
+        picture_s = took / size
+        best, idle = (1 / picture_s, 0) if 1 / picture_s > GAIN * best else (best, idle + 1)
+
+
+def decoding(prepare: Callable[[], object], budget: Budget, *, most_threads: int | None = None) -> Iterator[Figure]:
+    """How many photos a second `prepare` gets through with 1, 2, 4 … threads."""
+    most = most_threads or min(processors(), MOST_DECODERS)
+    counts = sorted({most, *(2**power for power in range(most.bit_length()) if 2**power <= most)})
+    photo_s = min(budget.seconds(prepare) for _ in range(2))
+    for done, threads in enumerate(counts):
+        within_s = budget.left() / (len(counts) - done)
+        rounds = int(min(MOST_ROUNDS, max(1, within_s / photo_s / threads)))  # if more threads were no faster
+        photos = rounds * threads
+        if photos * photo_s > budget.left():
+            yield Figure(what="decoding", size=threads, why_not=NO_TIME)
+            return
+        with ThreadPoolExecutor(threads) as pool:
+            took = budget.seconds(partial(_all, pool, prepare, photos))
+        yield Figure(what="decoding", size=threads, per_second=photos / took, runs=rounds)
+        photo_s = took / photos
+
+
+def _all(pool: ThreadPoolExecutor, work: Callable[[], object], times: int) -> None:
+    for future in [pool.submit(work) for _ in range(times)]:
+        future.result()
+
+
+def _sample(budget: Budget, make: Callable[[], Callable[[], object]], *, within_s: float) -> tuple[float, int] | None:
+    """`Budget.sample` of the work that `make` makes; None where memory is full."""
+    try:
+        return budget.sample(make(), within_s=within_s)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
+
+
+def _figure(
+    passes: Passes, what: What, size: Size, *, items: int, seconds: float, runs: int, tokens: int | None = None
+) -> Figure:
+    return Figure(
+        what=what,
+        dtype=passes.dtype,
+        size=size,
+        auto=size == (passes.auto_pictures if what == "pictures" else "auto"),
+        per_second=items / seconds,
+        tokens_per_second=None if tokens is None else tokens / seconds,
+        runs=runs,
+        memory_bytes=passes.memory_bytes(),
+    )

@@ -1,0 +1,239 @@
+"""`jina-clip demo`: words in many languages and pictures, asked of a gallery with the demo model, offline."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import InputError
+from ...retrieval.metrics import cut, mean_of, ranks, recall_by_group
+from ...types import Vectors
+from ..batches import encode_all
+from ..evaluate import gallery_test
+from ..messages import OK
+from ..options import DEMO_MODEL, add_output_options, open_encoder, output_of, positive_int, width_of
+from ..output import Output
+from .queries import DEFAULT_QUERIES, LANGUAGES, Question, question_of
+
+if TYPE_CHECKING:
+    from ...demo import GalleryPicture
+    from ...encoder import JinaClipEncoder
+    from .contact_sheet import Row
+
+DEFAULT_OUTPUT = "jina-clip-demo.png"
+NOT_THE_WEIGHTS = "Demo model, not Jina's weights"
+LEGEND = "Scores are cosines. Green: what was asked for. Pictures: Noto Emoji, Apache-2.0."
+MOST_ON_SHEET = 10
+"""Answers per query that the contact sheet shows."""
+
+QUALITY_LANGUAGES = ("en", "de", "es", "hi", "ja", "ar")
+"""The quality of fewer dimensions is measured with the names in these languages."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One picture of the gallery as an answer."""
+
+    picture: GalleryPicture
+    score: float
+    is_right: bool
+    """Whether it is what was asked for, where that is known."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A query with its answers, best first."""
+
+    question: Question
+    answers: list[Answer]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Figures of the run."""
+
+    pictures: int
+    dimensions: int
+    embedding_s: float
+    quality: dict[int, float]
+    """Width to recall@5 of gallery names, in percent; empty if it was not measured."""
+
+    def size_line(self) -> str:
+        """How large everything is."""
+        return f"{self.pictures:,} pictures, {self.dimensions} dimensions, {4 * self.dimensions} bytes per vector"
+
+    def quality_line(self) -> str:
+        """What fewer dimensions save and cost."""
+        full, short = max(self.quality), min(self.quality)
+        return (
+            f"{short} of {full} dimensions: {4 * short} instead of {4 * full} bytes per vector "
+            f"({100 * short / full:.0f}%). Recall@5 of the pictures' names in {len(QUALITY_LANGUAGES)} languages: "
+            f"{self.quality[short]:.1f}% instead of {self.quality[full]:.1f}%."
+        )
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options of `jina-clip demo`."""
+    parser.add_argument("queries", nargs="*", metavar="QUERY", help="words to search with (default: six languages)")
+    parser.add_argument("--image", action="append", default=[], metavar="FILE", help="search with this picture")
+    parser.add_argument("--dimensions", type=positive_int, metavar="N", help="cut vectors to N, and measure the cost")
+    parser.add_argument("--top", type=positive_int, default=6, metavar="K", help="answers per query (default: 6)")
+    parser.add_argument("--output", default=DEFAULT_OUTPUT, metavar="FILE.png", help="contact sheet (%(default)s)")
+    parser.add_argument("--no-sheet", action="store_true", help="draw no contact sheet")
+    parser.add_argument("--device", help="auto, cpu, cuda or mps (default: auto)")
+    add_output_options(parser)
+    parser.set_defaults(model=DEMO_MODEL, backend="local", dtype="float32", batch_size=None, cache=None, base_url=None)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Embed the gallery, ask it, show the answers."""
+    from ...demo import gallery
+
+    out = output_of(args)
+    sheet_file = None if args.no_sheet else sheet_path(args.output)
+    pictures = gallery()
+    questions = questions_of(args, pictures)
+    with open_encoder(args, dimensions=None) as encoder:
+        full = width_of(encoder)
+        width = checked_width(encoder, args.dimensions, full)
+        queries = encode_questions(encoder, questions)
+        started_s = time.perf_counter()
+        vectors = encode_all(encoder, [{"image": picture.data()} for picture in pictures], out, "embedding pictures")
+        took_s = time.perf_counter() - started_s
+        quality = measure_quality(encoder, vectors, [full, width], out) if args.dimensions else {}
+    facts = Facts(len(pictures), width, took_s, quality)
+    asked = ask(questions, cut(queries, width), cut(vectors, width), pictures, args.top)
+    show(out, asked, facts)
+    if sheet_file:
+        save_sheet(sheet_file, asked, facts)
+        out.line(f"Contact sheet: {sheet_file}")
+    out.result(as_json(asked, facts, sheet_file))
+    return OK
+
+
+def sheet_path(output: str) -> Path:
+    """Where the sheet goes. Raises `InputError` before anything is computed if it cannot go there."""
+    path = Path(output).expanduser()
+    if path.suffix.lower() != ".png":
+        raise InputError(f"--output {output}: the contact sheet is a .png")
+    if not path.parent.is_dir():
+        raise InputError(f"--output {output}: there is no folder {path.parent}")
+    return path
+
+
+def questions_of(args: argparse.Namespace, pictures: Sequence[GalleryPicture]) -> list[Question]:
+    """The words and pictures of the command line, or the tour."""
+    own = [question_of(text, pictures) for text in args.queries]
+    own += [Question(image=image) for image in args.image]
+    return own or list(DEFAULT_QUERIES)
+
+
+def checked_width(encoder: JinaClipEncoder, dimensions: int | None, full: int) -> int:
+    """The width to cut to. Raises `ConfigurationError` if the model was not trained for it."""
+    if dimensions is not None and encoder.spec is not None:
+        encoder.spec.check_dimensions(dimensions)
+    return dimensions or full
+
+
+def encode_questions(encoder: JinaClipEncoder, questions: Sequence[Question]) -> Vectors:
+    """One vector per question, `(n, d)`."""
+    return encoder.encode([{"image": q.image} if q.image is not None else {"text": q.text} for q in questions])
+
+
+def ask(
+    questions: Sequence[Question], queries: Vectors, vectors: Vectors, pictures: Sequence[GalleryPicture], top: int
+) -> list[Asked]:
+    """The `top` nearest pictures of every question."""
+    asked = []
+    for question, scores in zip(questions, queries @ vectors.T, strict=True):
+        nearest = np.argsort(-scores, kind="stable")[:top]
+        asked.append(
+            Asked(question, [_answer(question, pictures[position], float(scores[position])) for position in nearest])
+        )
+    return asked
+
+
+def _answer(question: Question, picture: GalleryPicture, score: float) -> Answer:
+    return Answer(picture, score, is_right=question.is_answered_by(picture))
+
+
+def measure_quality(encoder: JinaClipEncoder, pictures: Vectors, sizes: Sequence[int], out: Output) -> dict[int, float]:
+    """Recall@5 in percent of the gallery's names against its pictures, mean over languages, at every width."""
+    test = gallery_test(",".join(QUALITY_LANGUAGES))
+    texts = encode_all(encoder, [{"text": text} for text in test.texts], out, "embedding names")
+    right = [[answer] for answer in test.answers]
+    found = {}
+    for size in sizes:
+        rows = ranks(cut(texts, size), cut(pictures, size), right)
+        found[size] = mean_of(recall_by_group(rows, test.languages))["R@5"]
+    return found
+
+
+def show(out: Output, asked: Sequence[Asked], facts: Facts) -> None:
+    """The answers for people."""
+    out.line(f"{NOT_THE_WEIGHTS}: {facts.size_line()}.")
+    for one in asked:
+        out.line()
+        out.line(one.question.heading())
+        for rank, answer in enumerate(one.answers, 1):
+            mark = "✓" if answer.is_right else " "
+            out.line(f"{rank:4d}  {answer.score:6.3f} {mark} {answer.picture.emoji} {answer.picture.names['en']}")
+    out.line()
+    if facts.quality:
+        out.line(facts.quality_line())
+        out.line()
+
+
+def save_sheet(path: Path, asked: Sequence[Asked], facts: Facts) -> None:
+    """Draw and write the contact sheet."""
+    from .contact_sheet import Sheet, draw_sheet
+
+    rows = [_row(one) for one in asked]
+    notes = [facts.quality_line(), LEGEND] if facts.quality else [LEGEND]
+    sheet = Sheet("Words and pictures in one space", f"{NOT_THE_WEIGHTS}: {facts.size_line()}", rows, notes)
+    draw_sheet(sheet).save(path, optimize=True)
+
+
+def _row(one: Asked) -> Row:
+    from .contact_sheet import Hit, Row, load_picture
+
+    question = one.question
+    answers = one.answers[:MOST_ON_SHEET]
+    hits = [Hit(a.picture.image(), a.picture.names["en"], a.score, a.is_right) for a in answers]
+    picture = load_picture(question.image) if question.image is not None else None
+    return Row(question.text, hits, LANGUAGES.get(question.language, ""), question.gloss, picture)
+
+
+def as_json(asked: Sequence[Asked], facts: Facts, sheet: Path | None) -> dict[str, Any]:
+    """Everything shown, for machines."""
+    return {
+        "model": DEMO_MODEL,
+        "note": NOT_THE_WEIGHTS,
+        "pictures": facts.pictures,
+        "dimensions": facts.dimensions,
+        "bytes_per_vector": 4 * facts.dimensions,
+        "seconds_to_embed": round(facts.embedding_s, 3),
+        "recall_at_5": {str(size): value for size, value in facts.quality.items()},
+        "sheet": str(sheet) if sheet else None,
+        "queries": [{**one.question.as_json(), "results": _results(one)} for one in asked],
+    }
+
+
+def _results(one: Asked) -> list[dict[str, Any]]:
+    return [
+        {
+            "rank": rank,
+            "score": answer.score,
+            "id": answer.picture.id,
+            "emoji": answer.picture.emoji,
+            "name": answer.picture.names["en"],
+            "right": answer.is_right,
+        }
+        for rank, answer in enumerate(one.answers, 1)
+    ]

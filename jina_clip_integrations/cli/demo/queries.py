@@ -1,0 +1,91 @@
+"""The questions that `jina-clip demo` asks by itself, and what is known of a person's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ...demo import GalleryPicture
+
+LANGUAGES = {
+    "ar": "Arabic",
+    "cs": "Czech",
+    "de": "German",
+    "en": "English",
+    "es": "Spanish",
+    "fr": "French",
+    "hi": "Hindi",
+    "id": "Indonesian",
+    "it": "Italian",
+    "ja": "Japanese",
+    "ko": "Korean",
+    "nl": "Dutch",
+    "pl": "Polish",
+    "pt": "Portuguese",
+    "ru": "Russian",
+    "sv": "Swedish",
+    "tr": "Turkish",
+    "uk": "Ukrainian",
+    "vi": "Vietnamese",
+    "zh": "Chinese",
+}
+
+
+@dataclass(frozen=True)
+class Question:
+    """Words, their language, what they mean in English, and which pictures they name, where that is known."""
+
+    text: str = ""
+    language: str = ""
+    gloss: str = ""
+    right: tuple[str, ...] = ()
+    """The emoji of the pictures that are asked for."""
+    image: str | None = None
+    """The file, if the question is a picture."""
+
+    def heading(self) -> str:
+        """The question on one line: words, language, meaning."""
+        if self.image is not None:
+            return f"Picture {self.image}"
+        about = ", ".join(part for part in (LANGUAGES.get(self.language, ""), self.gloss) if part)
+        return f"“{self.text}”" + (f" ({about})" if about else "")
+
+    def is_answered_by(self, picture: GalleryPicture) -> bool:
+        """Whether the picture is one that is asked for; emoji are compared without their variation selectors."""
+        return _bare(picture.emoji) in map(_bare, self.right)
+
+    def as_json(self) -> dict[str, Any]:
+        """The question for machines."""
+        if self.image is not None:
+            return {"image": self.image}
+        return {"text": self.text, "language": self.language, "gloss": self.gloss, "right": list(self.right)}
+
+
+DEFAULT_QUERIES = (
+    Question(
+        "musical instrument", "en", "", ("🎷", "🎸", "🎹", "🎺", "🎻", "🪕", "🥁", "🪘", "🪗", "🪈", "🪇", "🪉", "📯")
+    ),
+    Question("Regenbogen", "de", "rainbow", ("🌈",)),
+    Question("una taza de café caliente", "es", "a cup of hot coffee", ("☕",)),
+    Question("चाँद", "hi", "moon", ("🌑", "🌒", "🌓", "🌔", "🌕", "🌖", "🌗", "🌘", "🌙", "🌚", "🌛", "🌜", "🌝")),
+    Question("雪だるま", "ja", "snowman", ("⛄", "☃")),
+    Question("قطار", "ar", "train", ("🚂", "🚃", "🚄", "🚅", "🚆", "🚇", "🚈", "🚉", "🚊", "🚋", "🚝", "🚞", "🚟")),
+)
+"""Three that ask for one thing and three that ask for a kind of thing."""
+
+
+def question_of(text: str, pictures: Iterable[GalleryPicture]) -> Question:
+    """A person's own words; if they are a picture's name in some language, that and the English name are known."""
+    wanted = text.strip().casefold()
+    for picture in pictures:
+        for language, name in picture.names.items():
+            if name.casefold() == wanted:
+                english = picture.names.get("en", "")
+                return Question(text, language, "" if language == "en" else english, (picture.emoji,))
+    return Question(text)
+
+
+def _bare(emoji: str) -> str:
+    return emoji.replace("\ufe0f", "")

@@ -1,0 +1,238 @@
+"""The vector store behind `index` and `search`: Qdrant, embedded in a folder or on a server.
+
+One collection holds a point per picture and per passage of a text. A point's payload says which file it came from, how
+that file looked (so that unchanged files are skipped) and which model made the vector, so that a store is never asked
+with another model's vectors.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ..errors import BackendError, ConfigurationError, InputError, require_extra
+from ..types import Modality, Vectors
+from .identity import ModelMark, check_same_model
+from .scan import FoundFile, Stamp
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
+DEFAULT_COLLECTION = "jina-clip"
+QDRANT_KEY_VARIABLE = "QDRANT_API_KEY"
+POINTS_PER_REQUEST = 256
+ERROR_CHARACTERS = 300
+_IDS = uuid.UUID("6f1a6d9e-2a0b-5c53-9a57-0d4f2f7c1b1e")
+
+
+@dataclass
+class StoredFile:
+    """What a store knows of one file."""
+
+    stamp: Stamp
+    points: list[str] = field(default_factory=list)
+    """Ids of its points."""
+    passages: int = 1
+    """How many points the file should have."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every passage arrived; an interrupted run may have left some out."""
+        return len(self.points) == self.passages
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One picture or passage on its way into the store."""
+
+    file: FoundFile
+    stamp: Stamp
+    text: str | None = None
+    passage: int = 0
+    passages: int = 1
+
+
+@dataclass(frozen=True)
+class Found:
+    """One answer of a search."""
+
+    score: float
+    """Cosine, from -1 to 1."""
+    path: str
+    name: str
+    modality: Modality
+    text: str | None
+    passage: int
+    passages: int
+
+
+class FolderStore:
+    """A collection in an embedded Qdrant (`location` is a folder) or on a server (an http(s) URL)."""
+
+    def __init__(self, location: str, *, collection: str = DEFAULT_COLLECTION) -> None:
+        require_extra("qdrant_client", extra="qdrant", purpose="A vector store")
+        self.location = location
+        self.collection = collection
+        self.is_server = location.startswith(("http://", "https://"))
+        self._client = _connect(location, server=self.is_server)
+
+    def __enter__(self) -> FolderStore:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._client.close()
+        if error is not None and type(error).__module__.startswith("qdrant_client"):
+            reason = " ".join(str(error).split())[:ERROR_CHARACTERS]
+            raise BackendError(f"the vector store {self.location} failed: {reason}") from error
+
+    def mark(self) -> ModelMark | None:
+        """The model whose vectors are in here; None while the store is empty."""
+        if not self._client.collection_exists(self.collection):
+            return None
+        points, _ = self._client.scroll(self.collection, limit=1, with_payload=True)
+        if not points:
+            return None
+        mark = (points[0].payload or {}).get("made_with")
+        if not isinstance(mark, dict):
+            raise ConfigurationError(
+                f"collection {self.collection!r} in {self.location} was not made by jina-clip index; "
+                "choose another with --collection"
+            )
+        return ModelMark(**mark)
+
+    def prepare(self, mark: ModelMark) -> None:
+        """Make the collection for this model's vectors, or refuse one that holds another's (`ConfigurationError`)."""
+        from qdrant_client import models
+
+        held = self.mark()
+        check_same_model(held, mark, where=self.location)
+        if held is not None:
+            return
+        if self._client.collection_exists(self.collection):
+            self._client.delete_collection(self.collection)
+        vectors = models.VectorParams(size=mark.dimensions, distance=models.Distance.COSINE)
+        self._client.create_collection(self.collection, vectors_config=vectors)
+        if self.is_server:
+            for name in ("root", "modality"):
+                self._client.create_payload_index(self.collection, name, models.PayloadSchemaType.KEYWORD)
+
+    def files(self, root: Path) -> dict[str, StoredFile]:
+        """What is stored of the folder `root`: relative name to file."""
+        stored: dict[str, StoredFile] = {}
+        for point in self._points_of(root):
+            payload = point.payload
+            seen = Stamp(payload["size"], payload["mtime_ns"], payload["sha256"])
+            file = stored.setdefault(payload["name"], StoredFile(seen, passages=payload["passages"]))
+            file.points.append(str(point.id))
+        return stored
+
+    def put(self, root: Path, entries: Sequence[Entry], vectors: Vectors, mark: ModelMark) -> None:
+        """Store one vector per entry; what was there under the same file and passage is replaced."""
+        from qdrant_client import models
+
+        points = [
+            models.PointStruct(id=point_id(root, entry), vector=vector.tolist(), payload=_payload(root, entry, mark))
+            for entry, vector in zip(entries, vectors, strict=True)
+        ]
+        self._client.upsert(self.collection, points=points, wait=True)
+
+    def touch(self, file: StoredFile, now: Stamp) -> None:
+        """The file's time changed but not its content: only note the new time."""
+        payload = {"size": now.size, "mtime_ns": now.mtime_ns, "sha256": now.sha256}
+        self._client.set_payload(self.collection, payload=payload, points=file.points, wait=True)
+
+    def remove(self, points: Iterable[str]) -> None:
+        """Take these points out."""
+        gone = list(points)
+        if gone:
+            self._client.delete(self.collection, points_selector=gone, wait=True)
+
+    def search(self, vector: Vectors, modality: Modality, *, top: int) -> list[Found]:
+        """The nearest pictures, or passages, to a vector `(d,)`, best first."""
+        answer = self._client.query_points(
+            self.collection,
+            query=vector.tolist(),
+            query_filter=_where("modality", modality),
+            limit=top,
+            with_payload=True,
+        )
+        return [_found(point.score, point.payload or {}) for point in answer.points]
+
+    def count(self, modality: Modality) -> int:
+        """How many points of a modality there are."""
+        return int(self._client.count(self.collection, count_filter=_where("modality", modality)).count)
+
+    def _points_of(self, root: Path) -> Iterator[Any]:
+        offset = None
+        while True:
+            points, offset = self._client.scroll(
+                self.collection,
+                scroll_filter=_where("root", str(root)),
+                limit=POINTS_PER_REQUEST,
+                offset=offset,
+                with_payload=["name", "size", "mtime_ns", "sha256", "passage", "passages"],
+            )
+            yield from points
+            if offset is None:
+                return
+
+
+def point_id(root: Path, entry: Entry) -> str:
+    """The same id for the same passage of the same file in every run."""
+    return str(uuid.uuid5(_IDS, f"{root}\n{entry.file.name}\n{entry.passage}"))
+
+
+def _connect(location: str, *, server: bool) -> QdrantClient:
+    from qdrant_client import QdrantClient
+
+    if server:
+        return QdrantClient(
+            url=location, api_key=os.environ.get(QDRANT_KEY_VARIABLE) or None, check_compatibility=False
+        )
+    path = Path(location).expanduser()
+    if path.is_file():
+        raise InputError(f"--store {location} is a file; a folder or the URL of a Qdrant server is needed")
+    try:
+        return QdrantClient(path=str(path))
+    except RuntimeError as error:
+        if "already accessed" not in str(error):
+            raise
+        raise BackendError(f"the store {location} is in use by another program; wait for it or close it") from error
+
+
+def _where(field_name: str, value: str) -> Any:
+    from qdrant_client import models
+
+    return models.Filter(must=[models.FieldCondition(key=field_name, match=models.MatchValue(value=value))])
+
+
+def _payload(root: Path, entry: Entry, mark: ModelMark) -> dict[str, Any]:
+    return {
+        "root": str(root),
+        "name": entry.file.name,
+        "modality": entry.file.modality,
+        "text": entry.text,
+        "passage": entry.passage,
+        "passages": entry.passages,
+        "size": entry.stamp.size,
+        "mtime_ns": entry.stamp.mtime_ns,
+        "sha256": entry.stamp.sha256,
+        "made_with": asdict(mark),
+    }
+
+
+def _found(score: float, payload: dict[str, Any]) -> Found:
+    return Found(
+        score=float(score),
+        path=str(Path(payload["root"]) / payload["name"]),
+        name=payload["name"],
+        modality=payload["modality"],
+        text=payload["text"],
+        passage=payload["passage"],
+        passages=payload["passages"],
+    )

@@ -1,0 +1,91 @@
+"""Keys: where they come from, and the care that they never show."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from .errors import ConfigurationError
+
+KEY_VARIABLES = ("JINA_API_KEY", "JINAAI_API_KEY", "JINA_AUTH_TOKEN")
+"""Environment variables that may hold the key, in the order in which they are asked."""
+
+SENSITIVE = ("auth", "cookie", "key", "secret", "token", "password", "credential")
+"""Parts of header names whose values are treated like keys."""
+
+
+class Key:
+    """A key, or a callable that gives a fresh one. Shows nothing and cannot be pickled."""
+
+    def __init__(self, given: Any, *, source: str) -> None:
+        """`given` is a string, an object with `get_secret_value()` or a callable; `source` names it in messages."""
+        self._given = given
+        self._source = source
+        self._last: str | None = None
+        if not callable(given):
+            self._last = clean_key(given, source=source)
+
+    def __bool__(self) -> bool:
+        return callable(self._given) or self._last is not None
+
+    def __repr__(self) -> str:
+        return f"Key(from {self._source})" if self else "Key(none)"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a key is not pickled; the environment of the other process has to hold it")
+
+    def reveal(self) -> str | None:
+        """The key itself, fresh from the callable if there is one. Raises `ConfigurationError` for an unusable one."""
+        if callable(self._given):
+            try:
+                given = self._given()
+            except Exception as error:  # it may be anything, and everything that fails here is one of our errors
+                raise ConfigurationError(f"{self._source}: the callable raised {type(error).__name__}") from error
+            self._last = clean_key(given, source=self._source)
+            if self._last is None:
+                raise ConfigurationError(f"{self._source} returned no key")
+        return self._last
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """What must not show, as far as it was revealed."""
+        return () if self._last is None else (self._last,)
+
+
+def find_key(given: Any, *, environment: bool, environ: Mapping[str, str] | None = None) -> Key:
+    """The key that was given, else (if `environment`) the first usable one of `KEY_VARIABLES`, else an empty one."""
+    key = Key(given, source="api_key")
+    if key or not environment:
+        return key
+    variables = os.environ if environ is None else environ
+    found = (Key(variables.get(name), source=name) for name in KEY_VARIABLES)
+    return next((candidate for candidate in found if candidate), key)
+
+
+def clean_key(given: Any, *, source: str) -> str | None:
+    """The bare key: no whitespace around it, no `Bearer ` in front. None for nothing, blanks or only asterisks.
+
+    Raises `ConfigurationError`, without the value, for what cannot be a key.
+    """
+    value = given.get_secret_value() if hasattr(given, "get_secret_value") else given
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{source} must be a string, a secret or a callable, not {type(value).__name__}")
+    key = value.strip()
+    if key[:6].lower() == "bearer" and (len(key) == 6 or key[6].isspace()):
+        key = key[6:].strip()
+    if not key.strip("*"):
+        return None
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ConfigurationError(
+            f"{source} holds a character that no key has (a control character, a space or a letter outside ASCII); "
+            "copy it again"
+        )
+    return key
+
+
+def is_sensitive(header: str) -> bool:
+    """Whether a header's name suggests a credential."""
+    return any(part in header.lower() for part in SENSITIVE)

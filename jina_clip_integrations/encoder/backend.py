@@ -1,0 +1,156 @@
+"""The backend that was chosen, opened when it is first needed, and what is known of its model."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..backends import create_backend, is_local_model
+from ..backends.base import EmbeddingBackend
+from ..cache import EmbeddingCache
+from ..catalog import JINA_CLIP_V2, SMALLEST_VOUCHED_DIMENSIONS, ModelSpec, find_model
+from ..concurrency.locks import SharedLock
+from ..errors import ConfigurationError
+from .items import Setup
+from .settings import DEFAULT_MODEL, EncoderSettings
+
+BACKEND_METHODS = ("embed", "aembed", "stream", "astream")
+"""A backend has at least one of them."""
+
+PACKED_TYPES = ("binary", "ubinary")
+"""Values of a backend's `embedding_type` that give bits instead of numbers."""
+
+
+class ChosenBackend:
+    """Holds the backend of one encoder, and of its copies in the same process."""
+
+    def __init__(self, settings: EncoderSettings, options: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self._options = options
+        self._lock = SharedLock()
+        self._backend: EmbeddingBackend | None = None
+        self._setup: Setup | None = None
+
+    def get(self) -> EmbeddingBackend:
+        """The backend. Raises `ConfigurationError` for options that cannot work, `ImportError` for a missing extra."""
+        with self._lock:
+            if self._backend is None:
+                self._backend = self._open()
+            return self._backend
+
+    def share(self, other: ChosenBackend) -> None:
+        """Use what `other` has opened."""
+        self._backend = other._backend
+
+    def detach(self) -> EmbeddingBackend | None:
+        """Let go of the backend, and hand it over if it was made here and so is ours to close."""
+        with self._lock:
+            ours = self._backend if self._settings.names_backend else None
+            self._backend = self._setup = None
+            return ours
+
+    @property
+    def model(self) -> str:
+        """The model as it was named, or as the backend object names its own."""
+        chosen = self._settings.backend
+        return self._settings.model if isinstance(chosen, str) else str(chosen.model)
+
+    def width(self) -> int | None:
+        """Full width of the model; None where only the service knows it."""
+        width = getattr(self.get(), "dimensions", None)
+        return int(width) if width else None
+
+    def spec(self) -> ModelSpec | None:
+        """The model's facts, from the backend or the catalogue; None for a model that nobody knows."""
+        spec = getattr(self.get(), "spec", None)
+        if isinstance(spec, ModelSpec):
+            return spec
+        found, width = find_model(self.model), self.width()
+        if found is None or width is None or width == found.embed_dim:
+            return found
+        return replace(found, embed_dim=width, matryoshka_dimensions=(1, width))
+
+    def check_now(self) -> None:
+        """What a constructor can check: open the backend, and look at its width where that needs no download."""
+        backend = self.get()
+        computed = isinstance(inspect.getattr_static(backend, "dimensions", None), property)
+        if computed and find_model(self.model) is None and not is_local_model(self.model):
+            return
+        self.check_dimensions()
+        asked = self._settings.dimensions
+        if asked is not None and asked < SMALLEST_VOUCHED_DIMENSIONS and self.spec() == JINA_CLIP_V2:
+            warnings.warn(
+                f"dimensions={asked}: {self.model} was trained for 32 and more, but its authors vouch for "
+                f"{SMALLEST_VOUCHED_DIMENSIONS} and more",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def check_dimensions(self) -> None:
+        """Raise `ConfigurationError` unless the model's vectors may be cut as asked."""
+        asked, spec, width = self._settings.dimensions, self.spec(), self.width()
+        if spec is not None:
+            spec.check_dimensions(asked)
+        elif asked is not None and not 1 <= asked <= (width or asked):
+            raise ConfigurationError(f"dimensions={asked}: {self.model} gives 1 to {width or 'its own width'}")
+
+    def check_task(self, task: str | None) -> None:
+        """Raise `ConfigurationError` unless `task` is None or one of the model's; unknown models get what they get."""
+        spec = None if task is None else self.spec()
+        if spec is not None:
+            spec.check_task(task)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether `setup` would answer at once."""
+        return self._setup is not None
+
+    def setup(self, cache: EmbeddingCache | None) -> Setup:
+        """What every job needs to know. The first call may read a checkpoint's configuration."""
+        if self._setup is None or self._setup.width is None:
+            self.check_dimensions()
+            self._setup = self._look(self.get(), cache)
+        return self._setup
+
+    def _look(self, backend: Any, cache: EmbeddingCache | None) -> Setup:
+        if getattr(backend, "embedding_type", None) in PACKED_TYPES:
+            cache = None
+        return Setup(
+            backend=backend,
+            cache=cache,
+            identity="" if cache is None else _identity(backend),
+            width=self.width(),
+            dimensions=self._settings.dimensions,
+            normalize=self._settings.normalize,
+            upright=self._settings.exif_orientation,
+            sends_urls=bool(getattr(backend, "sends_urls", False)),
+        )
+
+    def _open(self) -> EmbeddingBackend:
+        settings, chosen = self._settings, self._settings.backend
+        if isinstance(chosen, str):
+            return create_backend(chosen, settings.model, self._options)
+        if isinstance(chosen, type) or not any(callable(getattr(chosen, name, None)) for name in BACKEND_METHODS):
+            raise ConfigurationError(
+                f"backend must be 'api', 'local' or an object with one of the methods {', '.join(BACKEND_METHODS)}"
+            )
+        if not isinstance(getattr(chosen, "model", None), str):
+            raise ConfigurationError(f"backend {type(chosen).__name__} has no `model`, the name of what it computes")
+        if self._options:
+            names = ", ".join(map(repr, self._options))
+            raise ConfigurationError(f"{names}: a backend object has its options already; give them to its class")
+        if settings.model != DEFAULT_MODEL and find_model(settings.model) is not find_model(str(chosen.model)):
+            raise ConfigurationError(f"model={settings.model!r}, but the backend computes {chosen.model!r}")
+        return chosen
+
+
+def _identity(backend: Any) -> str:
+    """What computes the vectors, for cache keys."""
+    named = getattr(backend, "cache_identity", None)
+    if named is not None:
+        return str(named)
+    kind = type(backend)
+    return f"{kind.__module__}.{kind.__qualname__}/{backend.model}/{getattr(backend, 'dimensions', None)}"

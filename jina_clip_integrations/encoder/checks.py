@@ -1,0 +1,65 @@
+"""What a backend answered, checked before a row of it is believed: backends may be users' code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BackendError, InputError
+from .items import Setup, Unit
+
+_FLOAT32 = np.dtype(np.float32)
+
+
+def check_vectors(vectors: Any, count: int, setup: Setup) -> NDArray[Any]:
+    """What a backend gave, as `(count, w)` float32 or packed uint8 of a width that was asked for.
+
+    Raises `BackendError`.
+    """
+    rows = np.asarray(vectors)
+    if rows.ndim != 2 or len(rows) != count:
+        raise BackendError(f"the backend gave an array of shape {rows.shape} for {count} inputs")
+    wanted = setup.asked or setup.width
+    if rows.dtype == np.uint8:
+        widths = {wanted and -(-wanted // 8)}
+    else:
+        rows = rows.astype(np.float32, copy=False)
+        widths = {wanted, setup.width}
+    if rows.shape[1] not in widths and setup.width is not None:
+        raise BackendError(f"the backend gave vectors of {rows.shape[1]} values instead of {wanted}")
+    return rows
+
+
+def finite_rows(vectors: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which rows hold nothing but finite numbers, `(n,)`."""
+    return np.asarray(np.isfinite(vectors).all(axis=1))
+
+
+def pick(units: Sequence[Unit], positions: Sequence[int]) -> list[Unit]:
+    """The units that a result is about: each at most once, none that is done."""
+    picked = {int(position): units[position] for position in positions if 0 <= position < len(units)}
+    if len(picked) != len(positions) or any(unit.done for unit in picked.values()):
+        raise BackendError(f"the backend answered a position twice, or one that is not among the {len(units)} inputs")
+    return list(picked.values())
+
+
+def position_of(error: InputError, units: Sequence[Unit]) -> int | None:
+    """Which unit a backend's input error is about: the one it names, or the picture that met it."""
+    if error.index is not None:
+        return error.index if 0 <= error.index < len(units) else None
+    chain = {id(error), id(error.__cause__), id(error.__context__)}
+    failures = (getattr(unit.value, "failure", None) for unit in units)
+    return next((n for n, failure in enumerate(failures) if failure is not None and id(failure) in chain), None)
+
+
+def as_entry(found: Any, width: int | None) -> NDArray[np.float32] | None:
+    """What a cache gave, as a float32 row; None for anything but a full-width vector, which then counts as missing."""
+    if type(found) is np.ndarray and found.dtype is _FLOAT32 and found.shape == (width,):
+        return found  # the usual case, at a fraction of the checks' cost
+    entry = np.asarray(found)
+    if entry.dtype.kind != "f" or entry.ndim != 1 or (width is not None and len(entry) != width):
+        return None
+    return entry if entry.dtype == np.float32 else entry.astype(np.float32)

@@ -1,0 +1,106 @@
+"""What a job is made of: pieces of content, each computed once however often it occurs, and what tells them apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..cache import EmbeddingCache, alias_key
+from ..errors import JinaClipError
+from ..images.encoded import InputPicture, PixelBudget
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What the jobs of one encoder have in common."""
+
+    backend: Any
+    cache: EmbeddingCache | None
+    identity: str
+    """What computes the vectors, for cache keys."""
+    width: int | None
+    """Full width of the model; None where only the service knows it."""
+    dimensions: int | None
+    normalize: bool
+    upright: bool
+    sends_urls: bool
+    """Whether the backend passes URLs on unfetched, so that there are no pixels to fingerprint."""
+
+    @property
+    def asked(self) -> int | None:
+        """Width asked of the backend: full with a cache, so that an entry serves every `dimensions`."""
+        return self.dimensions if self.cache is None else None
+
+
+@dataclass(eq=False, slots=True)
+class Unit:
+    """One piece of content, however often it occurs in the job."""
+
+    value: Any
+    """The text or picture; dropped when done."""
+    key: str | None
+    """Cache key; None for what cannot be cached."""
+    row: int
+    """Where it occurs first."""
+    repeats: list[int] | None = None
+    """Where it occurs again. A list for every unit would cost more than all the rest, in garbage collection."""
+    done: bool = False
+    error: JinaClipError | None = None
+
+    @property
+    def rows(self) -> list[int]:
+        """Every row it belongs to."""
+        return [self.row, *(self.repeats or ())]
+
+    def settle(self, error: JinaClipError | None = None) -> None:
+        """Done, well or with `error`; the content is not needed any more."""
+        self.done = True
+        self.error = error
+        if isinstance(self.value, InputPicture):
+            self.value.release()
+        self.value = None
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What makes a picture the same as another."""
+
+    content: str
+    """Equal for equal pictures of one job."""
+    digest: str | None
+    """SHA-256 of its pixels where it can be cached."""
+
+
+def fingerprint(picture: InputPicture, setup: Setup, pixels: PixelBudget) -> Fingerprint:
+    """Read as much of `picture` as it takes to tell it from others. Raises `ImageError`.
+
+    Where it has to be decoded and `pixels` allows, it stays decoded until it is released.
+    """
+    if setup.sends_urls and picture.url is not None:
+        return Fingerprint(f"url {picture.url}", None)
+    file_digest = picture.file_digest()
+    if setup.cache is None:
+        return Fingerprint(file_digest or picture.pixel_digest(), None)
+    if file_digest is None:
+        digest = picture.pixel_digest()
+    else:
+        alias = alias_key(file_digest=file_digest, upright=setup.upright)
+        digest = _known_pixels(alias, setup.cache) or _learn_pixels(picture, alias, setup.cache, pixels)
+    return Fingerprint(digest, digest)
+
+
+def _known_pixels(alias: str, cache: EmbeddingCache) -> str | None:
+    """The pixel digest of an encoded file that was seen before."""
+    known = cache.get_many([alias]).get(alias)
+    if known is None:
+        return None
+    digest = np.asarray(known)
+    return digest.tobytes().hex() if digest.dtype == np.uint8 and digest.shape == (32,) else None
+
+
+def _learn_pixels(picture: InputPicture, alias: str, cache: EmbeddingCache, pixels: PixelBudget) -> str:
+    digest = picture.pixel_digest(hold=pixels)
+    cache.set_many({alias: np.frombuffer(bytes.fromhex(digest), np.uint8)})
+    return digest

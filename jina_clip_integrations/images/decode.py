@@ -1,0 +1,140 @@
+"""From encoded bytes to RGB pixels, as the published models do it: plain `convert("RGB")` of the first frame.
+
+That drops transparency and clips 16-bit grey.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from ..concurrency.locks import SharedLock
+from ..errors import ImageError
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+ORIENTATION_TAG = 0x0112
+"""The EXIF tag that says how the camera was held."""
+
+REFUSED_FORMATS = frozenset({"EPS"})
+"""What Pillow decodes by starting another program (PostScript, through Ghostscript): never for a picture of a user."""
+
+_UPRIGHT = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+_WARNINGS = SharedLock()  # Python's warning filters are global
+_OBJECTS = tuple(SharedLock() for _ in range(16))  # by identity: a caller's file or lazy image takes one thread only
+
+
+def as_rgb(image: PIL.Image.Image, *, upright: bool, borrowed: bool = False) -> PIL.Image.Image:
+    """First frame of `image` in RGB, turned by its EXIF orientation if `upright`. A `borrowed` image is not changed."""
+    import PIL.Image
+
+    with _own(image) if borrowed else nullcontext():
+        image.load()
+    turn = _UPRIGHT.get(_orientation(image)) if upright else None
+    if turn is not None:
+        image = image.transpose(PIL.Image.Transpose[turn])
+    if image.mode == "RGB":
+        return image
+    if "transparency" in image.info:  # not used for RGB, and Pillow warns about it
+        image = image.copy() if borrowed else image
+        del image.info["transparency"]
+    return image.convert("RGB")
+
+
+def open_header(stream: BinaryIO) -> PIL.Image.Image:
+    """Open a file without decoding it. Raises what Pillow raises; PostScript counts as no picture."""
+    import PIL.Image
+
+    with quiet_pillow():
+        PIL.Image.init()  # all formats, those of plug-ins too
+        return PIL.Image.open(stream, formats=[name for name in PIL.Image.ID if name not in REFUSED_FORMATS])
+
+
+def upright_size(image: PIL.Image.Image, *, upright: bool) -> tuple[int, int]:
+    """Width and height that `as_rgb` would give, without decoding. Pillow turns TIFF by itself."""
+    width, height = image.size
+    sideways = upright and image.format != "TIFF" and _orientation(image) >= 5
+    return (height, width) if sideways else (width, height)
+
+
+def _orientation(image: PIL.Image.Image) -> int:
+    """EXIF orientation, 1 to 8; 1 where there is none or the EXIF data is broken."""
+    try:
+        with quiet_pillow():
+            value = image.getexif().get(ORIENTATION_TAG, 1)
+    except Exception:  # broken metadata does not make a broken picture
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+@contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Pillow's warnings about odd files are decided here (by size limits and errors), not shown."""
+    with _WARNINGS, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
+
+
+def what_it_is(head: bytes) -> str:
+    """Why Pillow does not know a file that begins like this."""
+    start = head.lstrip()[:8].lower()
+    if not head:
+        return "an empty file"
+    if start.startswith((b"<!", b"<html", b"<?xml", b"<svg")):
+        return "HTML, XML or SVG, not a picture made of pixels"
+    if start.startswith(b"%!ps") or head.startswith(b"\xc5\xd0\xd3\xc6"):
+        return "PostScript, which would need another program to run; convert it to PNG"
+    if head[4:8] == b"ftyp":
+        return "HEIF, AVIF or video, which this Pillow does not read; convert it to JPEG or PNG"
+    if head.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer instead of the picture; run git lfs pull"
+    return "not a picture in a format that Pillow reads (JPEG, PNG, WebP, GIF, BMP, TIFF, …)"
+
+
+def _own(thing: object) -> SharedLock:
+    return _OBJECTS[(id(thing) >> 5) % len(_OBJECTS)]
+
+
+def reason(error: Exception) -> str:
+    """What went wrong with a picture, in words that hold nothing of it."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, IsADirectoryError):
+        return "a folder, not a picture; pass the files in it"
+    if isinstance(error, PermissionError):
+        return "may not be read (permission denied)"
+    if type(error).__name__ == "DecompressionBombError":
+        return "more pixels than Pillow's limit against decompression bombs (PIL.Image.MAX_IMAGE_PIXELS)"
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read ({error.strerror})"
+    return f"broken or truncated ({type(error).__name__}: {_first_line(error)})"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:120]
+
+
+def read_stream(stream: Any) -> bytes:
+    """All bytes of a binary file object, from its start where it can seek; its position is left as it was."""
+    with _own(stream):
+        seekable = bool(getattr(stream, "seekable", lambda: False)())
+        position = stream.tell() if seekable else None
+        if seekable:
+            stream.seek(0)
+        data = stream.read()
+        if position is not None:
+            stream.seek(position)
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise ImageError("a file object opened in text mode; open it with mode 'rb'")
+    return bytes(data)

@@ -1,0 +1,277 @@
+"""Pictures as a backend sees them: nothing is read before it is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ImageError
+from .decode import as_rgb, open_header, reason, upright_size, what_it_is
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+UNREAD = "a picture"
+"""Label of bytes that nobody has read yet."""
+
+_SIGNATURES = (
+    (b"\x89PNG", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"RIFF", "image/webp"),
+    (b"BM", "image/bmp"),
+    (b"II*\x00", "image/tiff"),
+    (b"MM\x00*", "image/tiff"),
+)
+
+
+class PixelBudget:
+    """How many bytes of decoded pictures may be held at once."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._left = limit_bytes
+        self._lock = threading.Lock()
+
+    def take(self, size_bytes: int) -> bool:
+        """Reserve that many bytes, or nothing if there is no room."""
+        with self._lock:
+            fits = size_bytes <= self._left
+            self._left -= size_bytes if fits else 0
+            return fits
+
+    def give(self, size_bytes: int) -> None:
+        """Free what was reserved."""
+        with self._lock:
+            self._left += size_bytes
+
+
+class InputPicture:
+    """What both kinds of `backends.base.Picture` share: the failure they met, and errors that name them."""
+
+    url: str | None = None
+    address: str | None = None
+    """The URL that it has to be fetched from before anything is known of it, None for anything at hand."""
+    failure: ImageError | None = None
+    """The last error raised here, so that the caller's index can be found wherever it surfaces."""
+
+    def __init__(self, *, upright: bool, max_pixels: int) -> None:
+        self._upright = upright
+        self._max_pixels = max_pixels
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.label}>"
+
+    @property
+    def label(self) -> str:
+        """Short name for messages."""
+        raise NotImplementedError
+
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels as `open()` gives them. Raises `ImageError`."""
+        raise NotImplementedError
+
+    def open(self, *, least: int | None = None) -> PIL.Image.Image:
+        """The decoded RGB picture, turned upright if the encoder was told so. Raises `ImageError`.
+
+        With `least` a JPEG is decoded at the smallest of its full, half, quarter or eighth size of which no side is
+        shorter than `least` pixels.
+        """
+        with self._naming():
+            return self._decode(least)
+
+    def pixel_digest(self, *, hold: PixelBudget | None = None) -> str:
+        """SHA-256 of size and RGB pixels, in hex: equal for equal pictures, however they were given.
+
+        If `hold` has room the decoded picture is kept for `open()` until it is released.
+        """
+        image = self.open()
+        digest = hashlib.sha256(b"RGB %d %d\n" % image.size)
+        digest.update(image.tobytes())
+        if hold is not None:
+            self._hold(image, hold)
+        return digest.hexdigest()
+
+    def file_digest(self) -> str | None:
+        """SHA-256 of the encoded file, in hex; None for pixels that came without one."""
+        return None
+
+    def release(self) -> None:
+        """Forget bytes that were kept for this job."""
+
+    def _hold(self, image: PIL.Image.Image, budget: PixelBudget) -> None:
+        """Keep the decoded picture, where it would have to be decoded again."""
+
+    def _decode(self, least: int | None) -> PIL.Image.Image:
+        raise NotImplementedError
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        try:
+            yield
+        except ImageError as error:
+            self.failure = error
+            raise
+        except MemoryError:
+            raise
+        except Exception as error:  # decoders raise anything at all on bad data
+            self.failure = ImageError(f"{self.label}: {reason(error)}")
+            raise self.failure from error
+
+    def _check_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        width, height = size
+        if width < 1 or height < 1:
+            raise ImageError(f"{self.label}: a picture of {width} x {height} pixels has nothing to embed")
+        if width * height > self._max_pixels:
+            raise ImageError(
+                f"{self.label}: {width} x {height} pixels are more than the {self._max_pixels:,} that the source "
+                "policy allows (max_pixels)"
+            )
+        return width, height
+
+
+class EncodedPicture(InputPicture):
+    """A picture that exists as an encoded file: a path, a URL, bytes, a data URI, a file object."""
+
+    def __init__(
+        self,
+        source: Callable[[], BinaryIO],
+        *,
+        name: str | None = None,
+        url: str | None = None,
+        address: str | None = None,
+        keep: bool = False,
+        upright: bool = True,
+        max_pixels: int,
+    ) -> None:
+        """`source` opens the file; with `keep` its bytes are read once and kept until `release()`."""
+        super().__init__(upright=upright, max_pixels=max_pixels)
+        self._source = source
+        self._name = name
+        self.url = url
+        self.address = address
+        self._keep = keep
+        self._kept: bytes | None = None
+        self._lock = threading.Lock()
+        self._held: tuple[PIL.Image.Image, PixelBudget] | None = None
+
+    @property
+    def label(self) -> str:
+        """The path, the URL without its query, or type, size and digest of bytes."""
+        if self._name is not None:
+            return self._name
+        return describe_bytes(self._kept) if self._kept is not None else UNREAD
+
+    def read(self) -> bytes:
+        """The encoded file as it was given. Raises `ImageError`."""
+        with self._naming(), self._stream() as stream:
+            return stream.read()
+
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels as `open()` gives them, from the header alone. Raises `ImageError`."""
+        with self._naming(), self._stream() as stream, self._header(stream) as image:
+            return upright_size(image, upright=self._upright)
+
+    def file_digest(self) -> str:
+        """SHA-256 of the encoded file, in hex. Raises `ImageError`."""
+        digest = hashlib.sha256()
+        with self._naming(), self._stream() as stream:
+            while block := stream.read(2**20):
+                digest.update(block)
+        return digest.hexdigest()
+
+    def release(self) -> None:
+        """Forget bytes and pixels that were kept for this job."""
+        self._kept = None
+        held, self._held = self._held, None
+        if held is not None:
+            held[1].give(_pixel_bytes(held[0]))
+
+    def _hold(self, image: PIL.Image.Image, budget: PixelBudget) -> None:
+        if budget.take(_pixel_bytes(image)):
+            self._held = image, budget
+
+    def _stream(self) -> BinaryIO:
+        if not self._keep:
+            return self._source()
+        with self._lock:
+            if self._kept is None:
+                with self._source() as stream:
+                    self._kept = stream.read()
+            return io.BytesIO(self._kept)
+
+    def _decode(self, least: int | None) -> PIL.Image.Image:
+        held = self._held
+        if held is not None and least is None:  # what is held is whole: the pixels shall not depend on it
+            return held[0]
+        with self._stream() as stream, self._header(stream) as image:
+            if least is not None:
+                image.draft(None, (least, least))  # does nothing to formats other than JPEG
+            return as_rgb(image, upright=self._upright)
+
+    @contextmanager
+    def _header(self, stream: BinaryIO) -> Iterator[PIL.Image.Image]:
+        import PIL
+
+        try:
+            image = open_header(stream)
+        except PIL.UnidentifiedImageError as error:
+            stream.seek(0)
+            raise ImageError(f"{self.label}: {what_it_is(stream.read(64))}") from error
+        with image:
+            self._check_size(image.size)
+            yield image
+
+
+class PixelPicture(InputPicture):
+    """A picture that came as pixels: a PIL image or an `(H, W, 3)` uint8 array."""
+
+    def __init__(self, pixels: PIL.Image.Image | NDArray[np.uint8], *, upright: bool = True, max_pixels: int) -> None:
+        super().__init__(upright=upright, max_pixels=max_pixels)
+        self._pixels = pixels
+
+    @property
+    def label(self) -> str:
+        """What it is and how large."""
+        if isinstance(self._pixels, np.ndarray):
+            return f"array {self._pixels.shape[1]} x {self._pixels.shape[0]}"
+        return f"PIL image {self._pixels.width} x {self._pixels.height} {self._pixels.mode}"
+
+    def read(self) -> bytes:
+        """The picture of `open()` as PNG."""
+        buffer = io.BytesIO()
+        self.open().save(buffer, format="PNG", compress_level=1)
+        return buffer.getvalue()
+
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels as `open()` gives them. Raises `ImageError`."""
+        with self._naming():
+            if isinstance(self._pixels, np.ndarray):
+                return self._check_size((self._pixels.shape[1], self._pixels.shape[0]))
+            return self._check_size(upright_size(self._pixels, upright=self._upright))
+
+    def _decode(self, _least: int | None) -> PIL.Image.Image:
+        import PIL.Image
+
+        if isinstance(self._pixels, np.ndarray):
+            self._check_size((self._pixels.shape[1], self._pixels.shape[0]))
+            return PIL.Image.fromarray(np.ascontiguousarray(self._pixels))
+        self._check_size(self._pixels.size)
+        return as_rgb(self._pixels, upright=self._upright, borrowed=True)
+
+
+def _pixel_bytes(image: PIL.Image.Image) -> int:
+    return image.width * image.height * 3
+
+
+def describe_bytes(data: bytes) -> str:
+    """`image/png 12 kB sha256:ab12cd34`: enough to find a picture again without showing it."""
+    kind = next((mime for magic, mime in _SIGNATURES if data.startswith(magic)), "unknown data")
+    size = f"{len(data):,} B" if len(data) < 1000 else f"{len(data) / 1000:,.0f} kB"
+    return f"{kind} {size} sha256:{hashlib.sha256(data).hexdigest()[:8]}"

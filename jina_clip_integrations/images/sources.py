@@ -1,0 +1,204 @@
+"""Where pictures may come from: one policy that decides, reads files and fetches URLs."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
+
+from ..errors import ConfigurationError, ImageError
+
+MAX_BYTES = 256 * 2**20
+"""Largest encoded picture that trusted code may load, in bytes."""
+MAX_PIXELS = 178_956_970
+"""Largest picture that is decoded, in pixels: where Pillow's own protection refuses by default."""
+AGENT_MAX_BYTES = 20 * 2**20
+"""Largest encoded picture under the agent policy, in bytes."""
+AGENT_MAX_PIXELS = 50_000_000
+"""Largest picture under the agent policy, in pixels."""
+_BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]+=*\s*")
+_BASE64_STARTS = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR", "Qk", "SUkq")  # PNG, JPEG, GIF, WebP, BMP, TIFF
+_SEPARATORS = re.compile(r"[/\\]")
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe is not waited for
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)  # links were followed and checked; one that appears since is not
+
+FETCH_TIMEOUT_S = 30.0
+"""Longest fetch of one picture, redirects included, in seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourcePolicy:
+    """Where pictures may come from and how large they may be. `trusted()` and `agent()` are the two usual ones.
+
+        JinaClipEncoder(sources=SourcePolicy.trusted(max_pixels=400_000_000))
+        JinaClipEncoder(sources=SourcePolicy.agent(roots="uploads"))
+
+    Paths, URLs and data URIs are what an outsider can write into a string; bytes and open objects come from code and
+    are only held to `max_pixels`.
+    """
+
+    paths: bool = True
+    """Whether a string or path may name a file (and `file://` URLs too)."""
+    roots: tuple[Path, ...] | None = None
+    """Folders that files must lie in once symbolic links are followed; None = anywhere."""
+    schemes: tuple[str, ...] = ("https", "http")
+    """URL schemes that may be fetched; empty = no URL at all."""
+    data_uris: bool = True
+    """Whether a string may carry the picture itself."""
+    public_only: bool = False
+    """Fetch from public addresses only; every address of the host is checked, at every redirect, and then used."""
+    max_bytes: int = MAX_BYTES
+    """Largest encoded picture, in bytes."""
+    max_pixels: int = MAX_PIXELS
+    """Largest decoded picture, in pixels."""
+    max_redirects: int = 3
+    """Redirects followed for one picture."""
+    timeout: float = FETCH_TIMEOUT_S
+    """Longest fetch of one picture, in seconds."""
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.schemes) - {"http", "https"})
+        if unknown:
+            raise ConfigurationError(f"schemes can be 'http' and 'https', not {', '.join(map(repr, unknown))}")
+        for name in ("max_bytes", "max_pixels", "timeout"):
+            if not getattr(self, name) > 0:
+                raise ConfigurationError(f"{name} of a SourcePolicy must be positive, not {getattr(self, name)!r}")
+
+    @classmethod
+    def trusted(cls, **changes: Any) -> SourcePolicy:
+        """For a person's own code: any path, any http(s) address; `changes` are fields of this class."""
+        return _changed(cls(), changes)
+
+    @classmethod
+    def agent(
+        cls, roots: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (), **changes: Any
+    ) -> SourcePolicy:
+        """For strings that a model or a stranger wrote: files inside `roots` only, public https addresses only.
+
+        Without `roots` no file at all. `changes` are fields of this class.
+        """
+        folders = (roots,) if isinstance(roots, (str, os.PathLike)) else tuple(roots)
+        strict = cls(
+            paths=bool(folders),
+            roots=tuple(Path(folder).expanduser().resolve() for folder in folders),
+            schemes=("https",),
+            public_only=True,
+            max_bytes=AGENT_MAX_BYTES,
+            max_pixels=AGENT_MAX_PIXELS,
+        )
+        return _changed(strict, changes)
+
+    def check_url(self, url: str) -> None:
+        """Raise `ImageError` for a URL that may not be fetched, as far as the URL alone tells."""
+        parts = _split(url)
+        if parts.scheme.lower() not in self.schemes:
+            allowed = ", ".join(self.schemes) or "none"
+            raise ImageError(f"{show_url(url)}: the source policy does not allow this URL (schemes allowed: {allowed})")
+        if not parts.hostname:
+            raise ImageError(f"{show_url(url)}: this URL has no host")
+        if self.public_only and (parts.username or parts.password):
+            raise ImageError(f"{show_url(url)}: the source policy does not allow a user name or password in a URL")
+
+    def check_data_uri(self, uri: str) -> None:
+        """Raise `ImageError` for a data URI that is not allowed or too long."""
+        if not self.data_uris:
+            raise ImageError("data URI: the source policy does not allow data URIs")
+        if len(uri) * 3 // 4 > self.max_bytes + 1024:
+            raise ImageError(
+                f"data URI: more than {self.max_bytes:,} bytes, the limit of the source policy (max_bytes)"
+            )
+
+    def open_path(self, path: str) -> BinaryIO:
+        """Open the file at `path` if this policy allows it. Raises `ImageError` or `OSError`."""
+        if not self.paths:
+            raise ImageError(f"{show_path(path)}: the source policy does not allow files")
+        target = self._inside_roots(path)
+        flags = _OPEN_FLAGS if self.roots is None else _OPEN_FLAGS | _NO_LINKS
+        stream = os.fdopen(os.open(target, flags), "rb")
+        try:
+            self._check_file(os.fstat(stream.fileno()), path)
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+
+    def _check_file(self, found: os.stat_result, path: str) -> None:
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(path)
+        if not stat.S_ISREG(found.st_mode):
+            raise ImageError(f"{show_path(path)}: not a regular file")
+        if found.st_size > self.max_bytes:
+            raise ImageError(
+                f"{show_path(path)}: {found.st_size:,} bytes, more than the {self.max_bytes:,} that the source policy "
+                "allows (max_bytes)"
+            )
+
+    def _inside_roots(self, path: str) -> Path:
+        target = Path(path).expanduser()
+        if self.roots is None:
+            return target
+        resolved = target.resolve()
+        if not any(resolved.is_relative_to(root) for root in self.roots):
+            raise ImageError(f"{show_path(path)}: outside the folders that the source policy allows")
+        return resolved
+
+    def fetch(self, url: str) -> bytes:
+        """Download the picture at `url` under this policy. Raises `ImageError`."""
+        from .fetch import fetch
+
+        return fetch(url, policy=self)
+
+
+def _changed(policy: SourcePolicy, changes: dict[str, Any]) -> SourcePolicy:
+    from ..settings import option_names, reject_unknown
+
+    reject_unknown(changes, option_names(SourcePolicy), where="SourcePolicy")
+    return replace(policy, **changes)
+
+
+def _split(url: str) -> Any:
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise ImageError("a URL that cannot be parsed") from error
+
+
+def show_url(url: str) -> str:
+    """`url` for a message: without user name, password, query and fragment, and not too long."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        host = f"[{host}]" if ":" in host else host
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "a malformed URL"
+    return _shorten(f"{parts.scheme}://{host}{port}{parts.path}")
+
+
+def show_path(path: str) -> str:
+    """`path` for a message; a string that cannot be one may be a payload and is only counted."""
+    return f"a string of {len(path):,} characters" if _cannot_be_a_path(path) else path
+
+
+def check_path(path: str) -> None:
+    """Raise `ImageError` for a string that cannot be a path, before anybody puts it into a message."""
+    if not path:
+        raise ImageError("an image cannot be an empty string")
+    if _cannot_be_a_path(path):
+        raise ImageError(
+            f"{show_path(path)} is no path; base64 needs data:image/png;base64, in front, and a text is not an image"
+        )
+
+
+def _cannot_be_a_path(path: str) -> bool:
+    encoded_picture = len(path) > 100 and path.startswith(_BASE64_STARTS) and _BASE64.fullmatch(path) is not None
+    return encoded_picture or len(path) > 4096 or any(len(part) > 255 for part in _SEPARATORS.split(path))
+
+
+def _shorten(text: str, limit: int = 200) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

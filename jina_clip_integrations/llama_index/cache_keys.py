@@ -1,0 +1,49 @@
+"""Keys of the framework's own vector cache. The base class keys by the bare text, whatever computes the vector."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from ..encoder import JinaClipEncoder
+from ..errors import InputError
+from ..images.encoded import InputPicture
+from .instrumentation import Slice
+
+KEY_FORMAT = 1
+"""Part of every key; raised when its meaning changes."""
+
+
+def cache_keys(part: Slice, encoder: JinaClipEncoder, *, upright: bool, query_task: str | None) -> list[str | None]:
+    """A key for each value of a slice: what computes the vector, for which role, and the content itself.
+
+    A query without a task has the key of the same text, since it has the same vector. None stands for a picture that
+    is not read here, or cannot be.
+    """
+    task = query_task if part.role == "query" else None
+    scope = f"jina-clip:{fingerprint(encoder, upright=upright)}:{task or part.role.replace('query', 'text')}"
+    contents = (_content(value, encoder) for value in part.values)
+    return [None if content is None else f"{scope}:{content}" for content in contents]
+
+
+def fingerprint(encoder: JinaClipEncoder, *, upright: bool) -> str:
+    """A short digest of everything about the encoder that changes a vector."""
+    facts = [KEY_FORMAT, encoder.model, _identity(encoder.backend), encoder.dimensions, encoder.normalize, upright]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def _identity(backend: Any) -> str:
+    kind = type(backend)
+    return str(getattr(backend, "cache_identity", None) or f"{kind.__module__}.{kind.__qualname__}")
+
+
+def _content(value: Any, encoder: JinaClipEncoder) -> str | None:
+    if not isinstance(value, InputPicture):
+        return str(value)
+    if value.url is not None and getattr(encoder.backend, "sends_urls", False):
+        return None
+    try:
+        return value.file_digest() or f"pixels-{value.pixel_digest()}"
+    except InputError:
+        return None  # met again, and reported, where it is embedded

@@ -1,0 +1,82 @@
+"""The forms in which LlamaIndex carries a picture, turned into pictures. Nothing is opened here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from llama_index.core.base.llms.types import ImageBlock
+from llama_index.core.schema import BaseNode, ImageNode, MediaResource, Node, NodeWithScore
+
+from ..errors import InputError
+from ..images.encoded import InputPicture
+from ..inputs import Reader, parse
+
+
+def picture_of(given: Any, reader: Reader) -> InputPicture:
+    """The picture that a node, a block, a resource or a plain image means. Raises `InputError`.
+
+    Text that a node carries decides nothing here: data beats path beats URL, as in LlamaIndex itself. A URL is left to
+    `reader`, which fetches it under its source policy and checks the answer.
+    """
+    item = carried(given)
+    if item is None:
+        return reader.picture(given)
+    if not item:
+        raise InputError(f"this {type(_node(given)).__name__} carries no image: neither data nor path nor URL")
+    picture = reader.item(item)
+    assert isinstance(picture, InputPicture)  # an item without text is never a str
+    return picture
+
+
+def pictures_of(given: Iterable[Any], reader: Reader) -> list[InputPicture]:
+    """The pictures, in order. Raises `InputError` naming the index of what carries none."""
+    pictures = []
+    for index, picture in enumerate(parse(given, partial(picture_of, reader=reader))):
+        if isinstance(picture, InputError):
+            raise picture.at(index)
+        assert isinstance(picture, InputPicture)  # `picture_of` gives nothing else
+        pictures.append(picture)
+    return pictures
+
+
+def has_image(node: BaseNode) -> bool:
+    """Whether a node carries a picture, captioned or not."""
+    return bool(carried(node))
+
+
+def carried(given: Any) -> Mapping[str, Any] | None:
+    """An item of the encoder for what LlamaIndex's objects carry, empty if nothing; None for anything else."""
+    given = _node(given)
+    if isinstance(given, ImageNode):
+        return _item(given.image, given.image_path, given.image_url)
+    if isinstance(given, ImageBlock):
+        return _of_block(given)
+    if isinstance(given, Node):
+        return {} if given.image_resource is None else _of_resource(given.image_resource)
+    if isinstance(given, MediaResource):
+        return _of_resource(given)
+    return {} if isinstance(given, BaseNode) else None
+
+
+def _node(given: Any) -> Any:
+    return given.node if isinstance(given, NodeWithScore) else given
+
+
+def _of_resource(resource: MediaResource) -> Mapping[str, Any]:
+    return _item(resource.data, resource.path, resource.url)
+
+
+def _of_block(block: ImageBlock) -> Mapping[str, Any]:
+    if block.image is not None and not isinstance(block.image, bytes):
+        return {"image": block.image}  # an open file; bytes have become base64 on the way in
+    return _item(block.image, block.path, block.url)
+
+
+def _item(encoded: str | bytes | None, path: Any, url: Any) -> Mapping[str, Any]:
+    if encoded:
+        return {"type": "image", "base64": encoded.decode("ascii") if isinstance(encoded, bytes) else encoded}
+    if path:
+        return {"image": str(path)}
+    return {"type": "image", "url": str(url)} if url else {}

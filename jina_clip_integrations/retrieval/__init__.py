@@ -1,0 +1,1 @@
+"""What every application of vectors shares: fingerprints, ranking, metrics."""

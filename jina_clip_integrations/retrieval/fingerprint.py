@@ -1,0 +1,169 @@
+"""Which model made a set of vectors, so that vectors of different models or widths are never compared.
+
+Where the vectors were computed does not matter: the API and this machine give the same ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..catalog import find_model
+from ..errors import ConfigurationError
+
+PREFIX = "jina_clip_"
+"""In front of every key in a store's metadata."""
+
+MODEL_KEY = f"{PREFIX}model"
+DIMENSIONS_KEY = f"{PREFIX}dimensions"
+NORMALIZE_KEY = f"{PREFIX}normalize"
+NAME_KEY = f"{PREFIX}name"
+
+DIGEST = "sha256:"
+SHOWN = len(DIGEST) + 8
+"""Characters of a digest in a message."""
+
+SAMPLES_PER_FILE = 16
+SAMPLE_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class VectorFingerprint:
+    """What two sets of vectors must share to be compared. Keep `to_metadata()` with the vectors, `check` it later.
+
+    fingerprint = VectorFingerprint.of(embeddings)
+    client.create_collection("pictures", ..., metadata=fingerprint.to_metadata())
+    fingerprint.check(client.get_collection("pictures").config.metadata, where="collection 'pictures'")
+    """
+
+    model: str
+    """Short name of a published model, whichever of its names was used; a digest of a checkpoint folder's content."""
+    dimensions: int
+    """Width of the vectors."""
+    normalize: bool = True
+    """Whether they have unit length."""
+    name: str = field(default="", compare=False)
+    """What to call the model in messages, where `model` is a digest."""
+
+    @classmethod
+    def of(cls, source: Any) -> VectorFingerprint:
+        """The fingerprint of what a `JinaClipEncoder`, `JinaClipEmbeddings` or `JinaClipEmbedding` computes.
+
+        Nothing is embedded; weights are sampled (at most 1 MB per file) where the model is a folder. Raises
+        `ConfigurationError` for an object without a model, and where only a server knows the width.
+        """
+        maker = getattr(source, "embeddings", source)  # behind `for_images()`
+        model = getattr(maker, "model_name", None) or getattr(maker, "model", None)
+        if not isinstance(model, str) or not hasattr(maker, "normalize"):
+            raise ConfigurationError(f"a {type(source).__name__} is neither an encoder nor an embedding model of ours")
+        dimensions = _width(maker, model)
+        if not dimensions:
+            raise ConfigurationError(
+                f"only the server knows the width of {model!r}; give dimensions=..., or embed something first"
+            )
+        identity = model_identity(model)
+        name = Path(model).expanduser().resolve().name if identity.startswith(DIGEST) else ""
+        return cls(identity, dimensions, bool(maker.normalize), name)
+
+    def __str__(self) -> str:
+        model = f"{self.name} {self.model[:SHOWN]}".strip() if self.model.startswith(DIGEST) else self.model
+        return f"{model}, {self.dimensions} dimensions, {'unit' if self.normalize else 'raw'} length"
+
+    def to_metadata(self) -> dict[str, str | int | bool]:
+        """A flat dict that any store's metadata can hold."""
+        facts: dict[str, str | int | bool] = {
+            MODEL_KEY: self.model,
+            DIMENSIONS_KEY: self.dimensions,
+            NORMALIZE_KEY: self.normalize,
+        }
+        return facts | ({NAME_KEY: self.name} if self.name else {})
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[Any, Any] | None) -> VectorFingerprint | None:
+        """What `to_metadata` wrote, also from stores that keep text or bytes only; None where there is nothing.
+
+        Raises `ConfigurationError` for entries that were damaged.
+        """
+        kept = {_text(key): value for key, value in (metadata or {}).items()}
+        if not any(key in kept for key in (MODEL_KEY, DIMENSIONS_KEY, NORMALIZE_KEY)):
+            return None
+        try:
+            return cls(
+                _text(kept[MODEL_KEY]),
+                int(_text(kept[DIMENSIONS_KEY])),
+                {"true": True, "1": True, "false": False, "0": False}[_text(kept[NORMALIZE_KEY]).lower()],
+                _text(kept.get(NAME_KEY, "")),
+            )
+        except (KeyError, ValueError) as error:
+            raise ConfigurationError(
+                f"the fingerprint in the metadata is damaged: {MODEL_KEY}, {DIMENSIONS_KEY} and {NORMALIZE_KEY} "
+                "must be a name, an integer and true or false"
+            ) from error
+
+    def check(self, metadata: Mapping[Any, Any] | None, *, where: str) -> None:
+        """Raise `ConfigurationError` unless the vectors behind this metadata can be compared with ours.
+
+        Args:
+            metadata: What the store keeps for the collection or table; other entries are ignored.
+            where: The store's name for the message, such as `collection 'pictures'`.
+        """
+        held = VectorFingerprint.from_metadata(metadata)
+        if held is None:
+            raise ConfigurationError(
+                f"{where} does not say which model made its vectors; if it was {self}, write to_metadata() of this "
+                "fingerprint into its metadata, otherwise start a new one"
+            )
+        if held != self:
+            raise ConfigurationError(
+                f"{where} holds vectors of [{held}], but these are of [{self}], and they cannot be compared: "
+                "use the model and settings it was made with, or start a new one"
+            )
+
+
+def model_identity(model: str) -> str:
+    """The same for the same weights: the short name of a published model, a digest of a checkpoint folder.
+
+    A model that is neither is known by its name alone.
+    """
+    known = find_model(model)
+    if known is not None:
+        return known.name
+    if model == "demo":
+        from ..demo import demo_model_path
+
+        return folder_fingerprint(demo_model_path())
+    folder = Path(model).expanduser()
+    return folder_fingerprint(folder) if folder.is_dir() else model
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """A digest of a checkpoint: its configuration, and size and samples of its weights."""
+    content = hashlib.sha256()
+    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("config.json"), *folder.glob("tokenizer.json")]):
+        content.update(path.name.encode())
+        _add_samples(content, path)
+    return f"{DIGEST}{content.hexdigest()[:32]}"
+
+
+def _add_samples(content: hashlib._Hash, path: Path) -> None:
+    size = path.stat().st_size
+    content.update(str(size).encode())
+    with path.open("rb") as file:
+        for number in range(SAMPLES_PER_FILE):
+            file.seek(number * size // SAMPLES_PER_FILE)
+            content.update(file.read(SAMPLE_BYTES))
+
+
+def _width(maker: Any, model: str) -> int:
+    """Width of the vectors; an adapter of a model that nobody knows opens its encoder for it."""
+    if maker.dimensions or not hasattr(maker, "_encoder"):
+        return int(maker.dimensions or 0)
+    known = find_model(model) if isinstance(maker.backend, str) else None
+    return known.embed_dim if known is not None else int(maker._encoder().dimensions or 0)
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

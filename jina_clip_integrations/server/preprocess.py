@@ -1,0 +1,182 @@
+"""Before the queue: pictures are fetched and measured, tokens are counted, and what cannot work is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar, cast
+
+from ..catalog import ModelSpec
+from ..errors import ImageError, InputError
+from ..images.encoded import EncodedPicture
+from ..inputs import Reader, check_text
+from ..tokens import image_tokens
+from .errors import RefusalError, bad_item
+from .items import Inline, Linked, Text
+from .responses import Spent
+from .schema import Request
+from .settings import ServerSettings
+
+CHECKERS = 4
+"""Threads that decode base64 and read the headers of pictures."""
+
+FORMATS = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000, PNM, ICO"
+SIGNATURES = tuple(
+    (offset, magic)
+    for offset, magics in (
+        (0, (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\0\0\1\0")),
+        (0, (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")),
+        (4, (b"ftyp",)),
+        (8, (b"WEBP",)),
+    )
+    for magic in magics
+)
+"""How the formats begin that are taken from strangers. PostScript is none: Pillow would start an interpreter for it."""
+
+_URL_LABEL = re.compile(r"https?://\S*: ")
+
+CountTokens = Callable[[Sequence[str], "str | None"], Awaitable["list[int]"]]
+
+T = TypeVar("T")
+
+
+@dataclass
+class Prepared:
+    """The inputs of one request, ready to be embedded."""
+
+    texts: dict[int, str] = field(default_factory=dict)
+    """Position in the request to text."""
+    pictures: dict[int, bytes] = field(default_factory=dict)
+    """Position in the request to encoded picture."""
+    tokens: dict[int, int] = field(default_factory=dict)
+    """Position in the request to what the input costs."""
+
+    def spent(self) -> Spent:
+        """Tokens by position."""
+        per_input = [self.tokens[position] for position in sorted(self.tokens)]
+        return Spent(per_input, image_tokens=sum(self.tokens[position] for position in self.pictures))
+
+
+class Preparer:
+    """Makes inputs of items. Fetching has threads of its own, so a slow host delays only who asked for it."""
+
+    def __init__(
+        self, spec: ModelSpec, settings: ServerSettings, *, count_tokens: CountTokens, max_length: int
+    ) -> None:
+        self._spec = spec
+        self._settings = settings
+        self._count_tokens = count_tokens
+        self._max_length = max_length
+        self._reader = Reader(sources=settings.source_policy)
+        self._fetchers = ThreadPoolExecutor(settings.max_fetches, "jina-clip-fetch")
+        self._checkers = ThreadPoolExecutor(CHECKERS, "jina-clip-check")
+
+    def close(self) -> None:
+        """End the threads; what is being fetched is not waited for."""
+        self._fetchers.shutdown(wait=False, cancel_futures=True)
+        self._checkers.shutdown(wait=False, cancel_futures=True)
+
+    async def prepare(self, request: Request) -> Prepared:
+        """The inputs of `request`. Raises `RefusalError` that names the first input at fault."""
+        prepared = Prepared()
+        pictures: dict[int, Linked | Inline] = {}
+        for position, item in enumerate(request.items):
+            if isinstance(item, Text):
+                prepared.texts[position] = self._checked_text(position, item.value)
+            else:
+                pictures[position] = item
+        prepared.pictures = dict.fromkeys(pictures, b"")  # in order, whichever is loaded first
+        measuring = [self._measure(prepared, position, item) for position, item in pictures.items()]
+        await in_order([self._count(prepared, request), *measuring])
+        return prepared
+
+    # Texts
+
+    def _checked_text(self, position: int, text: str) -> str:
+        limit = self._settings.max_text_characters
+        if len(text) > limit:
+            message = f"a text of {len(text):,} characters, more than the {limit:,} that this server takes"
+            raise bad_item(position, message, code="INPUT_TEXT_TOO_LONG", status=413)
+        try:
+            return check_text(text)
+        except InputError as error:
+            raise bad_item(position, error.message, code="INPUT_INVALID_TEXT") from error
+
+    async def _count(self, prepared: Prepared, request: Request) -> None:
+        """Note the tokens of all texts. Raises `RefusalError` for a text that is too long, unless it may be cut."""
+        if not prepared.texts:
+            return
+        counts = await self._count_tokens(list(prepared.texts.values()), request.task)
+        for position, count in zip(prepared.texts, counts, strict=True):
+            if count > self._max_length and not request.truncate:
+                raise self._too_long(position, count)
+            prepared.tokens[position] = min(count, self._max_length)
+
+    def _too_long(self, position: int, count: int) -> RefusalError:
+        limit = f"{count:,} tokens, more than the model's {self._max_length:,}"
+        message = f"{limit}; shorten the text or send truncate=true"
+        return bad_item(position, message, code="INPUT_TOKEN_LIMIT_EXCEEDED")
+
+    # Pictures
+
+    async def _measure(self, prepared: Prepared, position: int, item: Linked | Inline) -> None:
+        """Load one picture and note its price in tokens."""
+        if isinstance(item, Inline):
+            self._check_length(position, item.encoded)
+        pool = self._fetchers if isinstance(item, Linked) else self._checkers
+        work = partial(self._load, position, item)
+        loaded = await asyncio.get_running_loop().run_in_executor(pool, work)
+        prepared.pictures[position], prepared.tokens[position] = loaded
+
+    def _check_length(self, position: int, encoded: str) -> None:
+        limit = self._settings.max_image_bytes
+        if len(encoded) * 3 // 4 > limit + 1024:  # room for the head of a data URI
+            message = f"a picture of more than {limit:,} bytes"
+            raise bad_item(position, message, code="INPUT_IMAGE_TOO_LARGE", status=413)
+
+    def _load(self, position: int, item: Linked | Inline) -> tuple[bytes, int]:
+        picture: EncodedPicture | None = None
+        try:
+            picture = cast(EncodedPicture, self._reader.item(_as_block(item)))
+            price, data = self._price(picture.size()), picture.read()
+            if not any(data.startswith(magic, offset) for offset, magic in SIGNATURES):
+                raise ImageError(f"not a picture in a format that this server takes ({FORMATS})")
+            return data, price
+        except InputError as error:
+            code = "INPUT_IMAGE_FETCH_FAILED" if isinstance(item, Linked) else "INPUT_INVALID_IMAGE"
+            reason = without_label(error.message, picture.label if picture is not None else "")
+            raise bad_item(position, reason, code=code) from error
+
+    def _price(self, size: tuple[int, int]) -> int:
+        """Tokens by tiles; nothing where nobody knows the tiles of this model."""
+        return image_tokens(size, self._spec) if self._spec.image_size else 0
+
+
+def without_label(message: str, label: str) -> str:
+    """Why a picture cannot be used, without the address (also one it was redirected to) or digest that names it."""
+    if found := _URL_LABEL.match(message):
+        return f"the picture: {message[found.end() :]}"
+    if label and message.startswith(f"{label}: "):
+        return f"the picture: {message[len(label) + 2 :]}"
+    return message
+
+
+def _as_block(item: Linked | Inline) -> dict[str, Any]:
+    """The item in the form whose strings never name a file."""
+    where = {"url": item.url} if isinstance(item, Linked) else {"base64": item.encoded}
+    return {"type": "image", **where}
+
+
+async def in_order(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """All results, computed concurrently. The failure that is first in the list counts; what follows is cancelled."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        return [await task for task in tasks]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

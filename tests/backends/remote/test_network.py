@@ -1,0 +1,217 @@
+"""What stands between us and the service: proxies, certificates, redirects, compression, hosts that are not there."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import ssl
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from jina_clip_integrations import ApiBackend, errors
+from jina_clip_integrations.backends.remote import transport
+from tests.backends.remote.faces import FACES, FAST, embed, numbered, stream, texts
+from tests.faulty_server import KEY, FaultyServer, Refuse, vectors_of
+
+pytestmark = pytest.mark.parametrize("face", FACES)
+
+PEM = Path(__file__).with_name("loopback.pem")
+PAGE = b"<html><head><title>Please log in</title></head><body>The proxy says hello.</body></html>"
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+# Proxies
+
+
+@pytest.fixture
+def proxy(server: FaultyServer, monkeypatch: pytest.MonkeyPatch) -> FaultyServer:
+    """The server in the part of the proxy that the environment names, for whatever host."""
+    for name in PROXY_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, server.url.removesuffix("/v1"))
+    server.key = None
+    return server
+
+
+def behind_the_proxy(**options: Any) -> ApiBackend:
+    return ApiBackend("jina-clip-v2", **({"base_url": "http://embedder.internal/v1", "retry": FAST} | options))
+
+
+def test_a_proxy_of_the_environment_is_used(face: str, proxy: FaultyServer) -> None:
+    with behind_the_proxy() as backend:
+        np.testing.assert_array_equal(embed(face, backend, texts("a", "b")).vectors, vectors_of("ab"))
+    assert proxy.received[0]["host"] == "embedder.internal"
+
+
+@pytest.mark.parametrize(
+    ("status", "cls", "attempts"),
+    [
+        (200, errors.InvalidResponseError, 2),
+        (302, errors.ApiError, 1),
+        (403, errors.AuthenticationError, 1),
+        (407, errors.ApiError, 1),
+        (502, errors.ServerError, 2),
+        (503, errors.ServerError, 2),
+    ],
+)
+def test_a_proxy_that_answers_with_a_page(
+    face: str, proxy: FaultyServer, status: int, cls: type[errors.ApiError], attempts: int
+) -> None:
+    proxy.faults.extend([Refuse(status, PAGE, {"Content-Type": "text/html"})] * 9)
+    with behind_the_proxy(max_retries=1) as backend:
+        _, error = stream(face, backend, texts("a"))
+    assert type(error) is cls
+    assert error.status_code == status
+    assert "The proxy says hello" not in str(error)
+    assert ("Please log in" in str(error)) is (status != 302)
+    assert len(proxy.received) == attempts
+
+
+def test_a_proxy_that_makes_no_tunnel(face: str, proxy: FaultyServer) -> None:
+    """Nothing was sent to the service, so nothing may count against a budget."""
+    with behind_the_proxy(base_url="https://api.jina.ai/v1", api_key=KEY, max_retries=1, token_budget=100) as backend:
+        _, error = stream(face, backend, texts("a"))
+        assert backend.tokens_spent == 0
+    assert type(error) is errors.ApiConnectionError
+    assert "proxy" in str(error)
+    assert proxy.received == []
+
+
+# Certificates
+
+
+@pytest.fixture
+def tls_server() -> Iterator[FaultyServer]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(PEM)
+    with FaultyServer(tls=context) as running:
+        yield running
+
+
+def over_tls(server: FaultyServer, **options: Any) -> ApiBackend:
+    return ApiBackend("jina-clip-v2", api_key=KEY, base_url=server.url, retry=FAST, max_retries=0, **options)
+
+
+def test_an_authority_that_nobody_knows(face: str, tls_server: FaultyServer) -> None:
+    with over_tls(tls_server) as backend:
+        _, error = stream(face, backend, texts("a"))
+    assert type(error) is errors.ApiConnectionError
+    assert tls_server.received == []
+
+
+def test_an_authority_that_the_environment_names(
+    face: str, tls_server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(PEM))
+    transport._certificates.cache_clear()
+    try:
+        with over_tls(tls_server) as backend:
+            np.testing.assert_array_equal(embed(face, backend, numbered(9)).vectors, vectors_of(numbered(9).texts))
+    finally:
+        transport._certificates.cache_clear()
+
+
+def test_an_authority_that_a_supplied_client_knows(face: str, tls_server: FaultyServer) -> None:
+    def ask(**clients: Any) -> Any:
+        return over_tls(tls_server, **clients)
+
+    rows = with_a_client(face, ask, verify=ssl.create_default_context(cafile=PEM)).vectors
+    np.testing.assert_array_equal(rows, vectors_of("a"))
+
+
+def with_a_client(face: str, make: Any, **options: Any) -> Any:
+    """What a backend with a client of the caller's makes of one text."""
+    if face == "sync":
+        with httpx.Client(**options) as client:
+            return make(http_client=client).embed(texts("a"))
+
+    async def run() -> Any:
+        async with httpx.AsyncClient(**options) as client:
+            return await make(async_http_client=client).aembed(texts("a"))
+
+    return asyncio.run(run())
+
+
+# Hosts
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/v1", "https://nowhere.invalid/v1"])
+def test_hosts_that_are_not_there(face: str, address: str) -> None:
+    with ApiBackend("jina-clip-v2", api_key=KEY, base_url=address, retry=FAST, max_retries=1) as backend:
+        _, error = stream(face, backend, texts("a"))
+        assert backend.tokens_spent == 0
+    assert type(error) is errors.ApiConnectionError
+    assert error.status_code is None
+    assert "check the network, base_url and proxy settings (given up after 2 attempts)" in str(error)
+
+
+def test_tls_with_a_server_that_speaks_none(face: str, server: FaultyServer, make: Any) -> None:
+    _, error = stream(face, make(base_url=server.url.replace("http:", "https:"), max_retries=0), texts("a"))
+    assert type(error) is errors.ApiConnectionError
+
+
+def test_no_credential_goes_to_another_host(face: str, server: FaultyServer, make: Any) -> None:
+    with FaultyServer() as elsewhere:
+        server.faults.append(Refuse(308, b"", {"Location": elsewhere.url + "/embeddings"}))
+        make_with_token = partial(make, headers={"X-Gateway-Token": "secret"})
+        with pytest.raises(errors.ApiError, match="redirect"):
+            with_a_client(face, make_with_token, follow_redirects=True)
+        assert elsewhere.received == []
+
+
+# Bodies
+
+
+def compressed(server: FaultyServer, raw: bytes) -> Refuse:
+    body = json.dumps(server.answer({"Authorization": f"Bearer {KEY}"}, raw).body).encode()
+    return Refuse(200, gzip.compress(body), {"Content-Encoding": "gzip"})
+
+
+def test_compressed_answers_are_read(face: str, server: FaultyServer, make: Any) -> None:
+    body = {"model": "jina-clip-v2", "embedding_type": "base64", "input": [{"text": "a"}, {"text": "b"}]}
+    server.faults.append(compressed(server, json.dumps(body).encode()))
+    np.testing.assert_array_equal(embed(face, make(), texts("a", "b")).vectors, vectors_of("ab"))
+
+
+def test_what_a_small_answer_unpacks_to_is_limited_too(face: str, server: FaultyServer, make: Any) -> None:
+    server.faults.append(Refuse(200, gzip.compress(b" " * 5_000_000), {"Content-Encoding": "gzip"}))
+    _, error = stream(face, make(max_response_bytes=1_000_000), texts("a"))
+    assert type(error) is errors.InvalidResponseError
+    assert "max_response_bytes" in str(error)
+
+
+LIES: list[dict[str, str]] = [
+    {"X-RateLimit-Remaining-Requests": "many", "X-RateLimit-Remaining-Tokens": "-3", "Retry-After": "never"},
+    {"X-RateLimit-Remaining-Requests": "", "X-RateLimit-Remaining-Tokens": "1e9999"},
+    {"X-RateLimit-Remaining-Tokens": "9" * 40, "Retry-After": "86400"},
+    {"Content-Type": "text/html; charset=utf-16"},
+    {"Content-Encoding": "identity"},
+    {"X-Request-Id": "x" * 5000},
+]
+
+
+@pytest.mark.parametrize("headers", LIES, ids=str)
+def test_headers_that_lie(face: str, server: FaultyServer, make: Any, headers: dict[str, str]) -> None:
+    """On good answers and on refusals: no row is lost and nothing waits for nonsense."""
+    server.headers = headers
+    refusals = [] if headers.get("Retry-After") == "86400" else [Refuse(503), Refuse(429), Refuse(500, PAGE)]
+    server.faults.extend(refusals)
+    np.testing.assert_array_equal(embed(face, make(), numbered(12)).vectors, vectors_of(numbered(12).texts))
+
+
+def test_a_content_encoding_that_lies(face: str, server: FaultyServer, make: Any) -> None:
+    server.faults.extend([Refuse(200, b"{}", {"Content-Encoding": "gzip"})] * 2)
+    np.testing.assert_array_equal(embed(face, make(), texts("a")).vectors, vectors_of("a"))
+    server.headers = {"Content-Encoding": "gzip"}
+    _, error = stream(face, make(max_retries=1), texts("a"))
+    assert type(error) is errors.InvalidResponseError
+    assert "Content-Encoding" in str(error)

@@ -1,0 +1,71 @@
+"""The threads of one job."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import CancelledError
+
+import pytest
+
+from jina_clip_integrations.concurrency.threads import Crew
+from tests.backends.remote.faces import wait_for
+
+
+def crew_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("test-crew")]
+
+
+def test_results_and_errors_come_back() -> None:
+    crew = Crew("test-crew")
+    fine, broken = crew.submit(lambda: 7), crew.submit(lambda: 1 / 0)
+    assert fine.result(5) == 7
+    with pytest.raises(ZeroDivisionError):
+        broken.result(5)
+    crew.dismiss()
+    wait_for(lambda: not crew_threads())
+    assert not crew_threads()
+
+
+def test_there_are_as_many_threads_as_work_at_once() -> None:
+    crew, together = Crew("test-crew"), threading.Barrier(3)
+    for _ in range(3):
+        for future in [crew.submit(lambda: together.wait(5)) for _ in range(3)]:
+            future.result(5)
+    assert len(crew_threads()) == 3
+    crew.dismiss()
+    wait_for(lambda: not crew_threads())
+
+
+def test_one_after_another_shares_a_thread() -> None:
+    crew = Crew("test-crew")
+    first = crew.submit(threading.get_ident).result(5)
+    wait_for(lambda: crew._idle._value)  # it says that it is idle after it has given the result
+    assert crew.submit(threading.get_ident).result(5) == first
+    crew.dismiss()
+    wait_for(lambda: not crew_threads())
+
+
+def test_nobody_waits_for_them_at_the_end_of_the_program() -> None:
+    crew, done = Crew("test-crew"), threading.Event()
+    crew.submit(done.wait)
+    assert all(thread.daemon for thread in crew_threads())
+    crew.dismiss()  # does not wait
+    assert crew_threads()
+    done.set()
+    wait_for(lambda: not crew_threads())
+    assert not crew_threads()
+
+
+def test_what_was_cancelled_is_not_done() -> None:
+    crew, held = Crew("test-crew"), threading.Event()
+    crew._size = 1  # as if there were one thread
+    crew._idle.release()
+    cancelled = crew.submit(held.set)
+    assert cancelled.cancel()
+    crew._size = 0
+    assert crew.submit(lambda: 5).result(5) == 5
+    with pytest.raises(CancelledError):
+        cancelled.result(5)
+    assert not held.is_set()
+    crew.dismiss()
+    wait_for(lambda: not crew_threads())

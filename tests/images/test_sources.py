@@ -1,0 +1,479 @@
+"""Where pictures may come from, under both policies, against a server on this machine."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import pickle
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jina_clip_integrations import ConfigurationError, ImageError, JinaClipEncoder, SourcePolicy
+from jina_clip_integrations.images import fetch as fetching
+from jina_clip_integrations.images.fetch import is_public
+from jina_clip_integrations.images.sources import show_url
+from jina_clip_integrations.inputs import Reader
+from tests.faces import both_faces
+from tests.fakes import BlockingBackend, content_vector, unit
+
+PIXELS = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(4, 5, 3)
+_buffer = io.BytesIO()
+Image.fromarray(PIXELS).save(_buffer, "PNG")
+PNG = _buffer.getvalue()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Pictures and everything that may come instead."""
+
+    protocol_version = "HTTP/1.1"
+    server: Any
+
+    def do_GET(self) -> None:
+        self.server.seen.append((self.path, dict(self.headers)))
+        page = self.path.partition("?")[0].strip("/").partition("/")[0]
+        getattr(self, f"page_{page}", self.page_missing)()
+
+    def answer(self, status: int = 200, body: bytes = PNG, **headers: str) -> None:
+        self.send_response(status)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        for name, value in {"content-type": "image/png", "content-length": str(len(body)), **named}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def page_picture(self) -> None:
+        self.answer()
+
+    def page_binary(self) -> None:
+        self.answer(content_type="application/octet-stream")
+
+    def page_zipped(self) -> None:
+        self.answer(body=gzip.compress(PNG), content_encoding="gzip")
+
+    def page_bomb(self) -> None:
+        self.answer(body=gzip.compress(bytes(5_000_000)), content_encoding="gzip")
+
+    def page_html(self) -> None:
+        self.answer(body=b"<html>log in first</html>", content_type="text/html; charset=utf-8")
+
+    def page_rubbish(self) -> None:
+        self.answer(body=b"rubbish")
+
+    def page_redirect(self) -> None:
+        self.answer(302, b"", location="../picture")
+
+    def page_loop(self) -> None:
+        self.answer(301, b"", location="/loop")
+
+    def page_elsewhere(self) -> None:
+        self.answer(307, b"", location=self.server.elsewhere)
+
+    def page_large(self) -> None:
+        self.answer(body=bytes(100_000))
+
+    def page_endless(self) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "image/png")
+        self.send_header("connection", "close")
+        self.end_headers()
+        for _ in range(1000):
+            self.wfile.write(bytes(10_000))
+
+    def page_slow(self) -> None:
+        time.sleep(0.7)
+        self.answer()
+
+    def page_drip(self) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "image/png")
+        self.send_header("content-length", "1000")
+        self.end_headers()
+        for _ in range(20):
+            self.wfile.write(b"x")
+            time.sleep(0.1)
+
+    def page_missing(self) -> None:
+        self.answer(404, b"gone")
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    """`seen` holds path and headers of every request."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.seen: list[tuple[str, dict[str, str]]] = []
+        self.elsewhere = ""
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def handle_error(self, *args: Any) -> None:
+        pass  # a client that hangs up is part of the tests
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        yield running
+        running.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+def fetched(url: str, **changes: Any) -> bytes:
+    return SourcePolicy.trusted(**changes).fetch(url)
+
+
+class TestFetching:
+    @pytest.mark.parametrize("page", ["picture", "picture?token=1", "binary", "zipped", "redirect/"])
+    def test_pictures(self, server: Server, page: str) -> None:
+        assert fetched(f"{server.url}/{page}") == PNG
+
+    def test_says_who_we_are(self, server: Server) -> None:
+        fetched(f"{server.url}/picture")
+        agent = server.seen[0][1]["User-Agent"]
+        assert agent.startswith("jina-clip-integrations/")
+
+    @pytest.mark.parametrize(
+        ("page", "changes", "said"),
+        [
+            ("nowhere", {}, "answered 404 Not Found"),
+            ("html", {}, "answered with text/html, not with a picture"),
+            ("loop", {}, "more than 3 redirects"),
+            ("loop", {"max_redirects": 1}, "more than 1 redirects"),
+            ("redirect/", {"max_redirects": 0}, "more than 0 redirects"),
+            ("large", {"max_bytes": 50_000}, "more than 50,000 bytes"),
+            ("endless", {"max_bytes": 50_000}, "more than 50,000 bytes"),
+            ("bomb", {"max_bytes": 50_000}, "more than 50,000 bytes"),
+            ("slow", {"timeout": 0.2}, "not fetched within 0.2 s"),
+            ("drip", {"timeout": 0.4}, "not fetched within 0.4 s"),
+        ],
+    )
+    def test_anything_else_says_why(self, server: Server, page: str, changes: dict[str, Any], said: str) -> None:
+        with pytest.raises(ImageError, match=said) as caught:
+            fetched(f"{server.url}/{page}?token=secret", **changes)
+        assert "secret" not in str(caught.value)
+        assert f"{server.url}/{page.rstrip('/')}" in str(caught.value)
+
+    def test_nobody_there(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            port = listening.getsockname()[1]
+        with pytest.raises(ImageError, match="cannot be fetched"):
+            fetched(f"http://127.0.0.1:{port}/a.png")
+
+    def test_no_such_host(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def unknown(*args: Any, **options: Any) -> Any:
+            raise socket.gaierror(-2, "Name or service not known")
+
+        monkeypatch.setattr(socket, "getaddrinfo", unknown)
+        for policy in (SourcePolicy.trusted(), SourcePolicy.agent()):
+            with pytest.raises(ImageError, match=r"nowhere.*cannot be fetched"):
+                policy.fetch("https://pictures.nowhere/a.png")
+
+    @pytest.mark.parametrize(
+        "url", ["https://", "http:///a.png", "https://[::1/a.png", "http://a b/", "https://\udcff/"]
+    )
+    def test_malformed_urls(self, url: str) -> None:
+        with pytest.raises(ImageError):
+            Reader().picture(url).open()
+
+    def test_credentials_stay_with_their_host(self, server: Server) -> None:
+        with Server() as other:
+            server.elsewhere = f"{other.url}/picture"
+            host = server.url.removeprefix("http://")
+            assert fetched(f"http://user:pass@{host}/elsewhere") == PNG
+            assert "Authorization" in server.seen[0][1]
+            assert not {"Authorization", "Cookie", "Referer"} & other.seen[0][1].keys()
+            other.shutdown()
+
+    def test_redirects_do_not_lead_to_files(self, server: Server, tmp_path: Path) -> None:
+        (tmp_path / "a.png").write_bytes(PNG)
+        server.elsewhere = f"file://{tmp_path}/a.png"
+        with pytest.raises(ImageError, match="does not allow this URL"):
+            fetched(f"{server.url}/elsewhere")
+
+
+@both_faces
+class TestEncoder:
+    def test_urls_are_fetched_once_and_embedded(self, server: Server, face: Any) -> None:
+        encoder = JinaClipEncoder(backend=BlockingBackend())
+        url = f"{server.url}/picture"
+        rows = face(encoder).encode_image([url, url, PNG])
+        expected = unit(content_vector(b"image/5/4/" + PIXELS.tobytes()))
+        np.testing.assert_allclose(rows, [expected] * 3, atol=1e-6)
+        assert len(encoder.backend.embedded) == 1
+        assert len(server.seen) == 1
+
+    def test_one_url_is_fetched_once(self, server: Server, face: Any) -> None:
+        face(JinaClipEncoder(backend=BlockingBackend())).encode_image(f"{server.url}/picture")
+        assert len(server.seen) == 1
+
+    def test_a_bad_url_is_named(self, server: Server, face: Any) -> None:
+        encoder = JinaClipEncoder(backend=BlockingBackend())
+        urls = [f"{server.url}/{page}" for page in ("picture", "nowhere", "rubbish", "html")]
+        rows = face(encoder).encode_image(urls, on_error="skip")
+        assert np.isnan(rows[1:]).all()
+        assert "404" in str(encoder.last_errors[1])
+        assert "/rubbish: not a picture" in str(encoder.last_errors[2])
+        with pytest.raises(ImageError) as caught:
+            face(encoder).encode_image(urls)
+        assert caught.value.index == 1
+
+    def test_the_policy_is_the_encoders(self, server: Server, face: Any) -> None:
+        encoder = JinaClipEncoder(backend=BlockingBackend(), sources=SourcePolicy.agent())
+        for image in (f"{server.url}/picture", "/etc/passwd", Path("/etc/passwd")):
+            with pytest.raises(ImageError, match="source policy"):
+                face(encoder).encode_image(image)
+        assert server.seen == []
+        assert face(encoder).encode_image(PNG).shape == (8,)
+
+
+class TestAgentPolicy:
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        (tmp_path / "outside.png").write_bytes(PNG)
+        root = tmp_path / "root"
+        (root / "inner").mkdir(parents=True)
+        (root / "a.png").write_bytes(PNG)
+        (root / "inner" / "b.png").write_bytes(PNG)
+        return root
+
+    def opened(self, path: Any, policy: SourcePolicy) -> Any:
+        return np.asarray(Reader(sources=policy).picture(path).open())
+
+    def test_files_inside(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        policy = SourcePolicy.agent(root)
+        monkeypatch.chdir(root)
+        (root / "link.png").symlink_to(root / "inner" / "b.png")
+        inside = [
+            root / "a.png",
+            str(root / "inner" / "b.png"),
+            "a.png",
+            "inner/../a.png",
+            "link.png",
+            f"file://{root}/a.png",
+        ]
+        for path in inside:
+            np.testing.assert_array_equal(self.opened(path, policy), PIXELS)
+
+    def test_files_outside(self, root: Path, tmp_path: Path) -> None:
+        policy = SourcePolicy.agent(roots=[root])
+        (root / "escape.png").symlink_to(tmp_path / "outside.png")
+        (root / "up").symlink_to(tmp_path)
+        (tmp_path / "root2").mkdir()
+        (tmp_path / "root2" / "a.png").write_bytes(PNG)
+        outside = ["../outside.png", "../nowhere.png", "escape.png", "up/outside.png", "../root2/a.png"]
+        for path in [*(root / path for path in outside), f"file://{tmp_path}/outside.png", "~/a.png", "/dev/zero"]:
+            with pytest.raises(ImageError, match="outside the folders"):
+                self.opened(path, policy)
+
+    def test_without_roots_no_file_at_all(self, root: Path) -> None:
+        with pytest.raises(ImageError, match="does not allow files"):
+            self.opened(root / "a.png", SourcePolicy.agent())
+
+    def test_a_root_given_by_a_link_counts_as_what_it_is(self, root: Path, tmp_path: Path) -> None:
+        (tmp_path / "alias").symlink_to(root)
+        policy = SourcePolicy.agent(tmp_path / "alias")
+        np.testing.assert_array_equal(self.opened(root / "a.png", policy), PIXELS)
+        np.testing.assert_array_equal(self.opened(tmp_path / "alias" / "a.png", policy), PIXELS)
+
+    def test_a_link_that_appears_after_the_check_is_not_followed(self, root: Path, tmp_path: Path) -> None:
+        policy = SourcePolicy.agent(root)
+        (root / "swapped.png").symlink_to(tmp_path / "outside.png")
+        object.__setattr__(policy, "_inside_roots", lambda path: Path(path))  # as if the check had come before
+        with pytest.raises(ImageError):
+            self.opened(root / "swapped.png", policy)
+
+    @pytest.mark.parametrize("url", ["http://example.org/a.png", "HTTP://example.org/a.png", "ftp://example.org/a.png"])
+    def test_https_only(self, url: str) -> None:
+        with pytest.raises(ImageError, match=r"does not allow this URL|is not fetched here"):
+            Reader(sources=SourcePolicy.agent()).picture(url)
+
+    def test_no_user_names(self) -> None:
+        with pytest.raises(ImageError, match="user name") as caught:
+            Reader(sources=SourcePolicy.agent()).picture("https://user:pass@example.org/a.png")
+        assert "pass@" not in str(caught.value)
+
+    def test_data_uris_can_be_turned_off_and_are_limited(self) -> None:
+        uri = "data:image/png;base64," + "A" * 4000
+        with pytest.raises(ImageError, match="does not allow data URIs"):
+            Reader(sources=SourcePolicy.agent(data_uris=False)).picture(uri)
+        with pytest.raises(ImageError, match="max_bytes"):
+            Reader(sources=SourcePolicy.agent(max_bytes=1000)).picture(uri)
+
+    def test_large_files(self, root: Path) -> None:
+        with pytest.raises(ImageError, match="max_bytes"):
+            self.opened(root / "a.png", SourcePolicy.agent(root, max_bytes=10))
+
+
+PRIVATE = [
+    "127.0.0.1",
+    "127.8.9.1",
+    "0.0.0.0",
+    "10.0.0.1",
+    "172.16.5.5",
+    "192.168.1.1",
+    "169.254.169.254",
+    "100.64.0.1",
+    "192.0.2.1",
+    "198.18.0.1",
+    "224.0.0.1",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "::127.0.0.1",
+    "::ffff:127.0.0.1",
+    "::ffff:10.0.0.1",
+    "::ffff:0:7f00:1",
+    "fe80::1",
+    "fe80::1%eth0",
+    "fc00::1",
+    "fd12:3456::1",
+    "ff02::1",
+    "2001:db8::1",
+    "2002:7f00:1::",
+    "2002:a00:1::1",
+    "64:ff9b::7f00:1",
+    "64:ff9b::a9fe:a9fe",
+    "64:ff9b:1::a00:1",
+    "2001:0:7f00:1::",
+    "2001::f5ff:fffe",
+    "4000::1",
+]
+
+
+class TestAddresses:
+    @pytest.mark.parametrize("address", PRIVATE)
+    def test_private(self, address: str) -> None:
+        assert not is_public(address)
+
+    @pytest.mark.parametrize(
+        "address", ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"]
+    )
+    def test_public(self, address: str) -> None:
+        assert is_public(address)
+
+    @pytest.mark.parametrize(
+        "host", ["127.0.0.1", "localhost", "[::1]", "2130706433", "0x7f.1", "127.1", "[::ffff:127.0.0.1]", "0"]
+    )
+    def test_spellings_of_this_machine(self, host: str, server: Server) -> None:
+        policy = SourcePolicy.agent(schemes=("http", "https"))
+        with pytest.raises(ImageError, match=r"public addresses only|cannot be fetched"):
+            policy.fetch(f"http://{host}:{server.server_port}/picture")
+        assert server.seen == []
+
+    @pytest.fixture
+    def names(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+        """Addresses by host name. The server's address counts as public here, others as they are."""
+        names: dict[str, list[str]] = {}
+        monkeypatch.setattr(fetching, "resolve", lambda host, port: names[host])
+        monkeypatch.setattr(fetching, "is_public", lambda address: address == "127.0.0.1" or is_public(address))
+        return names
+
+    def test_the_checked_address_is_connected_to_under_the_hosts_name(
+        self, server: Server, names: dict[str, list[str]]
+    ) -> None:
+        names["pictures.test"] = ["127.0.0.1"]
+        policy = SourcePolicy.agent(schemes=("http",))
+        assert policy.fetch(f"http://pictures.test:{server.server_port}/picture") == PNG
+        assert server.seen[0][1]["Host"] == f"pictures.test:{server.server_port}"
+
+    def test_one_private_address_of_several_is_enough_to_refuse(
+        self, server: Server, names: dict[str, list[str]]
+    ) -> None:
+        names["pictures.test"] = ["127.0.0.1", "10.0.0.1"]
+        with pytest.raises(ImageError, match="public addresses only"):
+            SourcePolicy.agent(schemes=("http",)).fetch(f"http://pictures.test:{server.server_port}/picture")
+        assert server.seen == []
+
+    def test_every_hop_is_checked(self, server: Server, names: dict[str, list[str]]) -> None:
+        names.update({"pictures.test": ["127.0.0.1"], "inner.test": ["192.168.0.1"]})
+        server.elsewhere = f"http://inner.test:{server.server_port}/picture"
+        with pytest.raises(ImageError, match=r"http://inner\.test.*public addresses only"):
+            SourcePolicy.agent(schemes=("http",)).fetch(f"http://pictures.test:{server.server_port}/elsewhere")
+        assert [path for path, _ in server.seen] == ["/elsewhere"]
+
+    def test_a_name_is_resolved_once_per_hop(self, server: Server, names: dict[str, list[str]]) -> None:
+        class Rebinding(list[str]):
+            asked = 0
+
+            def __iter__(self) -> Iterator[str]:
+                Rebinding.asked += 1
+                return iter(["127.0.0.1"] if Rebinding.asked == 1 else ["10.0.0.1"])
+
+            def __getitem__(self, at: Any) -> Any:
+                return "127.0.0.1"
+
+        names["pictures.test"] = Rebinding(["x"])
+        assert SourcePolicy.agent(schemes=("http",)).fetch(f"http://pictures.test:{server.server_port}/picture") == PNG
+
+    def test_proxies_of_the_environment_are_not_used(
+        self, server: Server, names: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+        names["pictures.test"] = ["127.0.0.1"]
+        policy = SourcePolicy.agent(schemes=("http",))
+        assert policy.fetch(f"http://pictures.test:{server.server_port}/picture") == PNG
+
+
+class TestPolicyItself:
+    def test_unknown_fields(self) -> None:
+        for make in (SourcePolicy.trusted, SourcePolicy.agent):
+            with pytest.raises(ConfigurationError, match=r"max_byte'.*Did you mean 'max_bytes'"):
+                make(max_byte=3)
+
+    @pytest.mark.parametrize(
+        "changes", [{"schemes": ("ftp",)}, {"schemes": "https"}, {"max_bytes": 0}, {"max_pixels": -1}, {"timeout": 0}]
+    )
+    def test_values_that_cannot_work(self, changes: dict[str, Any]) -> None:
+        with pytest.raises(ConfigurationError):
+            SourcePolicy.trusted(**changes)
+
+    def test_equality_and_pickling(self, tmp_path: Path) -> None:
+        policy = SourcePolicy.agent(tmp_path)
+        assert pickle.loads(pickle.dumps(policy)) == policy
+        assert policy != SourcePolicy.agent()
+        assert hash(policy) == hash(SourcePolicy.agent([str(tmp_path)]))
+        assert SourcePolicy.trusted() == SourcePolicy()
+
+    def test_roots_are_fixed_when_the_policy_is_made(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        policy = SourcePolicy.agent("uploads")
+        monkeypatch.chdir(os.sep)
+        assert policy.roots == (tmp_path.resolve() / "uploads",)
+
+    @pytest.mark.parametrize(
+        ("url", "shown"),
+        [
+            ("https://user:pass@example.org:8443/a.png?sig=1#x", "https://example.org:8443/a.png"),
+            ("https://[2606:4700::1111]/a", "https://[2606:4700::1111]/a"),
+            ("https://[::1", "a malformed URL"),
+            ("https://example.org:x/a", "a malformed URL"),
+        ],
+    )
+    def test_shown_urls(self, url: str, shown: str) -> None:
+        assert show_url(url) == shown
+
+    def test_long_urls_are_shortened(self) -> None:
+        assert len(show_url("https://example.org/" + "a" * 5000)) == 200

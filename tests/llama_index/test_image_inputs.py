@@ -1,0 +1,129 @@
+"""Every form in which LlamaIndex carries a picture reaches the model as the same pixels."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from llama_index.core.base.llms.types import ImageBlock
+from llama_index.core.schema import (
+    Document,
+    ImageDocument,
+    ImageNode,
+    IndexNode,
+    MediaResource,
+    Node,
+    NodeWithScore,
+    TextNode,
+)
+from PIL import Image
+
+from jina_clip_integrations.errors import ImageError, InputError
+from jina_clip_integrations.llama_index.image_inputs import has_image
+from tests.expected import assert_same, of_pictures
+
+
+def forms(path: str) -> dict[str, Any]:
+    """One picture, however it may be carried."""
+    data = Path(path).read_bytes()
+    encoded = base64.b64encode(data).decode()
+    uri = f"data:image/png;base64,{encoded}"
+    with Image.open(path) as opened:
+        pixels = opened.copy()
+    return {
+        "path": path,
+        "Path": Path(path),
+        "file URL": Path(path).as_uri(),
+        "bytes": data,
+        "BytesIO": io.BytesIO(data),
+        "data URI": uri,
+        "PIL": pixels,
+        "array": np.asarray(pixels),
+        "ImageNode path": ImageNode(image_path=path),
+        "ImageNode base64": ImageNode(image=encoded),
+        "ImageNode data URI": ImageNode(image=uri),
+        "ImageNode data URL": ImageNode(image_url=uri),
+        "ImageNode resource": ImageNode(image_resource=MediaResource(path=Path(path))),
+        "ImageNode captioned": ImageNode(image_path=path, text="a caption"),
+        "NodeWithScore": NodeWithScore(node=ImageNode(image_path=path), score=0.5),
+        "ImageDocument path": ImageDocument(image_path=path),
+        "ImageDocument bytes": ImageDocument(image=data),
+        "ImageDocument base64": ImageDocument(image=encoded),
+        "Node path": Node(image_resource=MediaResource(path=Path(path))),
+        "Node data": Node(image_resource=MediaResource(data=data)),
+        "Document": Document(image_resource=MediaResource(data=data)),
+        "MediaResource path": MediaResource(path=Path(path)),
+        "MediaResource data": MediaResource(data=data),
+        "MediaResource url": MediaResource(url=uri),  # type: ignore[arg-type]
+        "ImageBlock path": ImageBlock(path=Path(path)),
+        "ImageBlock bytes": ImageBlock(image=data),
+        "ImageBlock stream": ImageBlock(image=io.BytesIO(data)),
+        "ImageBlock url": ImageBlock(url=uri),
+    }
+
+
+async def test_every_form_is_the_same_picture(call: Callable[..., Any], embedding: Any, pictures: list[str]) -> None:
+    given = forms(pictures[0])
+    vectors = await call(embedding, "get_image_embedding_batch", list(given.values()))
+    expected = of_pictures(pictures[:1])
+    right = {name: np.allclose([vector], expected, atol=1e-6) for name, vector in zip(given, vectors, strict=True)}
+    assert [name for name in given if not right[name]] == []
+
+
+@pytest.mark.parametrize("form", ["ImageNode path", "ImageDocument bytes", "Node data", "ImageBlock bytes"])
+async def test_a_form_alone_and_one_in_place_of_a_list(
+    call: Callable[..., Any], embedding: Any, pictures: list[str], form: str
+) -> None:
+    given = forms(pictures[1])[form]
+    assert_same([await call(embedding, "get_image_embedding", given)], of_pictures(pictures[1:2]))
+    assert_same([await call(embedding, "_get_image_embedding", given)], of_pictures(pictures[1:2]))
+    with pytest.raises(InputError, match="expected a list of images"):
+        await call(embedding, "get_image_embeddings", given)
+
+
+EMPTY = [ImageNode(), Node(), TextNode(text="words"), MediaResource(text="words"), ImageBlock(), Document(text="a")]
+
+
+@pytest.mark.parametrize("empty", EMPTY)
+async def test_what_carries_no_image_is_refused_by_index(call: Callable[..., Any], embedding: Any, empty: Any) -> None:
+    with pytest.raises(InputError, match=f"input 0: this {type(empty).__name__} carries no image"):
+        await call(embedding, "get_image_embedding_batch", [empty])
+
+
+def test_a_url_field_never_names_a_file(embedding: Any, pictures: list[str]) -> None:
+    with pytest.raises(ImageError, match="must start with http"):
+        embedding.get_image_embedding(ImageNode(image_url=Path(pictures[0]).as_uri()))
+
+
+def test_the_source_policy_holds_for_nodes(backend: Any, pictures: list[str], tmp_path: Path) -> None:
+    from jina_clip_integrations import SourcePolicy
+    from jina_clip_integrations.llama_index import JinaClipEmbedding
+
+    (tmp_path / "allowed").mkdir()
+    strict = JinaClipEmbedding(backend=backend, sources=SourcePolicy.agent(roots=tmp_path / "allowed"))
+    with pytest.raises(ImageError, match="outside the folders"):
+        strict.get_image_embedding(ImageNode(image_path=pictures[0]))
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        (ImageNode(image_path="a.png"), True),
+        (ImageNode(image_url="https://example.org/a.png", text="caption"), True),
+        (Node(image_resource=MediaResource(path=Path("a.png"))), True),
+        (Node(image_resource=MediaResource()), False),
+        (Node(text_resource=MediaResource(text="words")), False),
+        (ImageNode(text="a caption without a picture"), False),
+        (ImageNode(image_path="", image=""), False),
+        (TextNode(text="words"), False),
+        (IndexNode(text="words", index_id="a"), False),
+        (Document(text="words"), False),
+    ],
+)
+def test_nodes_with_a_picture_are_recognised(node: Any, expected: bool) -> None:
+    assert has_image(node) is expected

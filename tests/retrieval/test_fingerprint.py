@@ -1,0 +1,153 @@
+"""Vectors of different models or widths are kept apart; the same model is known under all its names."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jina_clip_integrations import JinaClipEncoder
+from jina_clip_integrations.errors import ConfigurationError
+from jina_clip_integrations.langchain import JinaClipEmbeddings
+from jina_clip_integrations.llama_index import JinaClipEmbedding
+from jina_clip_integrations.retrieval.fingerprint import VectorFingerprint, folder_fingerprint, model_identity
+from tests.fakes import BlockingBackend
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "v2"
+V2 = VectorFingerprint("jina-clip-v2", 1024)
+
+MAKERS: dict[str, Callable[..., Any]] = {
+    "encoder": JinaClipEncoder,
+    "langchain": JinaClipEmbeddings,
+    "llama_index": JinaClipEmbedding,
+}
+
+
+@pytest.fixture(params=sorted(MAKERS))
+def make(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Encoder or adapter, by the same options."""
+    return MAKERS[request.param]
+
+
+@pytest.mark.parametrize("model", ["jina-clip-v2", "jinaai/jina-clip-v2", "jina-ai/jina-clip-v2"])
+@pytest.mark.parametrize("backend", [{"backend": "local"}, {"backend": "api", "api_key": "jina_x"}], ids=str)
+def test_one_model_is_one_under_every_name_and_backend(make: Any, model: str, backend: dict[str, Any]) -> None:
+    assert VectorFingerprint.of(make(model=model, **backend)) == V2
+
+
+def test_an_adapter_needs_no_key_for_it() -> None:
+    assert VectorFingerprint.of(JinaClipEmbeddings()) == V2
+    assert VectorFingerprint.of(JinaClipEmbedding(model_name="jina-clip-v1")).dimensions == 768
+
+
+def test_width_and_length_are_part_of_it(make: Any) -> None:
+    cut = VectorFingerprint.of(make(model="jina-clip-v2", backend="local", dimensions=512))
+    raw = VectorFingerprint.of(make(model="jina-clip-v2", backend="local", normalize=False))
+    assert (cut.dimensions, cut.normalize) == (512, True)
+    assert (raw.dimensions, raw.normalize) == (1024, False)
+    assert len({V2, cut, raw}) == 3
+
+
+def test_the_view_for_images_is_the_same_space() -> None:
+    embeddings = JinaClipEmbeddings(backend="local", dimensions=64)
+    assert VectorFingerprint.of(embeddings.for_images()) == VectorFingerprint.of(embeddings)
+
+
+def test_a_backend_of_ones_own_counts_by_its_name_and_width(make: Any) -> None:
+    assert VectorFingerprint.of(make(backend=BlockingBackend())) == VectorFingerprint("fake", 8)
+
+
+def test_a_checkpoint_is_known_by_its_content_not_its_place(make: Any, tmp_path: Path) -> None:
+    copy = shutil.copytree(GOLDEN, tmp_path / "copy")
+    here, there = (VectorFingerprint.of(make(model=str(folder), backend="local")) for folder in (GOLDEN, copy))
+    assert here == there
+    assert (here.name, there.name) == ("v2", "copy")
+    with next(copy.glob("model*.safetensors")).open("r+b") as weights:
+        weights.seek(-4, 2)
+        weights.write(b"new.")
+    assert VectorFingerprint.of(make(model=str(copy), backend="local")) != here
+
+
+def test_an_unknown_model_is_known_by_its_name() -> None:
+    assert model_identity("me/my-clip") == "me/my-clip"
+    assert model_identity(str(GOLDEN)) == folder_fingerprint(GOLDEN)
+
+
+def test_a_width_that_only_a_server_knows() -> None:
+    options = {"model": "my-clip", "base_url": "http://127.0.0.1:9/v1"}
+    with pytest.raises(ConfigurationError, match=r"width of 'my-clip'; give dimensions=\.\.\."):
+        VectorFingerprint.of(JinaClipEncoder(**options))  # type: ignore[arg-type]
+    assert VectorFingerprint.of(JinaClipEncoder(**options, dimensions=64)).dimensions == 64  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("stranger", [object(), "jina-clip-v2", BlockingBackend()])
+def test_strangers_are_refused(stranger: object) -> None:
+    with pytest.raises(ConfigurationError, match="neither an encoder nor an embedding model of ours"):
+        VectorFingerprint.of(stranger)
+
+
+# In a store's metadata
+
+
+@pytest.mark.parametrize("fingerprint", [V2, VectorFingerprint("sha256:0123456789abcdef", 64, False, "demo")], ids=str)
+@pytest.mark.parametrize(
+    "keep",
+    [
+        dict,
+        lambda metadata: {key: str(value) for key, value in metadata.items()},
+        lambda metadata: {key.encode(): str(value).encode() for key, value in metadata.items()},
+        lambda metadata: {key: int(value) if isinstance(value, bool) else value for key, value in metadata.items()},
+        lambda metadata: {**metadata, "hnsw:space": "cosine"},
+    ],
+    ids=["as it is", "text", "bytes", "numbers", "among others"],
+)
+def test_it_comes_back_from_whatever_a_store_keeps(fingerprint: VectorFingerprint, keep: Any) -> None:
+    kept = keep(fingerprint.to_metadata())
+    back = VectorFingerprint.from_metadata(kept)
+    assert back == fingerprint
+    assert back is not None
+    assert back.name == fingerprint.name
+    fingerprint.check(kept, where="the store")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        VectorFingerprint("jina-clip-v1", 1024),
+        VectorFingerprint("jina-clip-v2", 512),
+        VectorFingerprint(V2.model, 1024, False),
+    ],
+    ids=str,
+)
+def test_a_refusal_names_both_sides_and_what_to_do(other: VectorFingerprint) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        V2.check(other.to_metadata(), where="collection 'pictures'")
+    message = str(refused.value)
+    assert message.startswith("collection 'pictures' holds vectors of")
+    assert f"[{other}]" in message
+    assert f"[{V2}]" in message
+    assert "start a new one" in message
+
+
+@pytest.mark.parametrize("metadata", [None, {}, {"hnsw:space": "cosine"}])
+def test_a_store_without_a_fingerprint_is_refused(metadata: Any) -> None:
+    assert VectorFingerprint.from_metadata(metadata) is None
+    with pytest.raises(ConfigurationError, match=r"does not say which model .* to_metadata"):
+        V2.check(metadata, where="table 'pictures'")
+
+
+@pytest.mark.parametrize(
+    "damage", [{"jina_clip_dimensions": "wide"}, {"jina_clip_normalize": "perhaps"}, {"jina_clip_model": None}]
+)
+def test_a_damaged_fingerprint_is_refused(damage: dict[str, Any]) -> None:
+    kept = {key: value for key, value in {**V2.to_metadata(), **damage}.items() if value is not None}
+    with pytest.raises(ConfigurationError, match="damaged"):
+        V2.check(kept, where="the store")
+
+
+def test_it_shows_a_digest_by_the_folders_name() -> None:
+    shown = str(VectorFingerprint("sha256:0123456789abcdef", 64, False, "demo"))
+    assert shown == "demo sha256:01234567, 64 dimensions, raw length"
