@@ -5,13 +5,13 @@ BIN := .venv/bin
 .PHONY: help demo test lint types notebooks proof bench clean
 
 help:
-	@echo "make demo       set up, then search a picture gallery by text in many languages, offline"
+	@echo "make demo       set up, then search an image gallery by text in many languages, offline"
 	@echo "make test       set up, then run the test suite"
 	@echo "make lint       ruff: style, imports, formatting"
 	@echo "make types      mypy --strict over the package"
 	@echo "make notebooks  execute every notebook and check that it runs"
 	@echo "make proof      measure the models against the golden vectors, tensor lists and recall figures"
-	@echo "make bench      measure this machine: texts, pictures, profile, kernels, ONNX, pipeline, overhead, memory, remote (an hour)"
+	@echo "make bench      measure this machine: texts, images, profile, kernels, ONNX, pipeline, overhead, memory, remote (an hour)"
 	@echo "make clean      remove .venv and caches"
 
 demo:

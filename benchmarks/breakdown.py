@@ -3,7 +3,7 @@
     python benchmarks/breakdown.py [--version v2] [--device auto] [--write]
 
 PyTorch's profiler counts the time of every operator without the operators that it calls, on a GPU that of its kernels.
-One picture, and 512 tokens of texts that are 32 tokens long; random weights of full size, float32, and bfloat16 where
+One image, and 512 tokens of texts that are 32 tokens long; random weights of full size, float32, and bfloat16 where
 the device multiplies it natively. "Published" is `reference.py`, eager and in float32. The products of an eager
 attention count as attention.
 """
@@ -54,14 +54,14 @@ def report(version: str, device: str, folder: str | None) -> str:
 
 def _ours(ours: Engine, pixels: np.ndarray) -> dict[str, Callable[[], object]]:
     return {
-        "one picture": partial(ours.embed_pixels, pixels, mean=MEAN, std=STD),
+        "one image": partial(ours.embed_pixels, pixels, mean=MEAN, std=STD),
         "16 texts": partial(ours.embed_ids, TEXTS),
     }
 
 
 def _published(reference: Reference, pixels: np.ndarray) -> dict[str, Callable[[], object]]:
     values = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.25
-    return {"one picture": partial(reference.images, values), "16 texts": partial(reference.texts, TEXTS)}
+    return {"one image": partial(reference.images, values), "16 texts": partial(reference.texts, TEXTS)}
 
 
 def _shares(work: Callable[[], object], device: str) -> list[str]:

@@ -2,7 +2,7 @@
 
     python benchmarks/cost.py [--width 4000] [--height 3000] [--write]
 
-The picture goes through `ApiBackend` into a stand-in for the service, which measures what arrives. Tiles and prices are
+The image goes through `ApiBackend` into a stand-in for the service, which measures what arrives. Tiles and prices are
 the documented ones: a tile is the square that the model sees, partial tiles count whole.
 """
 
@@ -40,14 +40,14 @@ def photo(width: int, height: int) -> bytes:
 
 
 class Service:
-    """Takes pictures in as the hosted service would, and keeps what arrived."""
+    """Takes images in as the hosted service would, and keeps what arrived."""
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
         self.arrived: list[bytes] = []
 
     def answer(self, request: httpx.Request) -> httpx.Response:
-        """One row for every picture, and its tiles as usage."""
+        """One row for every image, and its tiles as usage."""
         self.arrived += [base64.b64decode(item["image"]) for item in json.loads(request.content)["input"]]
         tokens = sum(image_tokens(size_of(data), self.spec) for data in self.arrived)
         rows = [{"index": at, "embedding": [1.0] * self.spec.embed_dim} for at in range(len(self.arrived))]
@@ -55,13 +55,13 @@ class Service:
 
 
 def size_of(data: bytes) -> tuple[int, int]:
-    """Width and height of an encoded picture."""
+    """Width and height of an encoded image."""
     with Image.open(io.BytesIO(data)) as image:
         return image.size
 
 
 def sent(spec: ModelSpec, data: bytes, *, resize_images: bool) -> tuple[bytes, int]:
-    """What the backend sends for a picture, and what the service counts for it."""
+    """What the backend sends for an image, and what the service counts for it."""
     service = Service(spec)
     with httpx.Client(transport=httpx.MockTransport(service.answer)) as client:
         backend = ApiBackend(spec.name, api_key=KEY, http_client=client, resize_images=resize_images)

@@ -60,8 +60,8 @@ def plain_model(folder: Path, choice: DeviceChoice) -> JinaClipModel:
     return model.to(choice.device)  # type: ignore[no-any-return]
 
 
-def picture_flops(config: JinaClipConfig) -> float:
-    """Floating-point operations that one picture needs: the last block's queries and MLP for CLS alone."""
+def image_flops(config: JinaClipConfig) -> float:
+    """Floating-point operations that one image needs: the last block's queries and MLP for CLS alone."""
     vision = config.vision_config
     tokens, width, inner = vision.grid_size**2 + 1, vision.width, vision.intermediate_size
     attention = 4.0 * tokens * width  # per query

@@ -4,8 +4,8 @@
 
 Matrix products of v2's text tower, six different weights in turns so that none stays in the cache: packed weights
 (`modeling/packed.py`) against plain ones, then int8 weights and activations against packed ones, by oneDNN's kernels.
-Attention of a 512-pixel picture (16 heads, 1,297 tokens of 64 features) fused, head by head (`modeling/attention.py`)
-and eager. float32, and bfloat16 where this processor multiplies it natively. Where there is a GPU: v2's picture MLP in
+Attention of a 512-pixel image (16 heads, 1,297 tokens of 64 features) fused, head by head (`modeling/attention.py`)
+and eager. float32, and bfloat16 where this processor multiplies it natively. Where there is a GPU: v2's image MLP in
 bfloat16 with its width of 2,730 against the same padded to 2,752 (`modeling/aligned.py`).
 
 The file is not called `kernels.py`, because transformers would import it as the package of that name.
@@ -33,8 +33,8 @@ from jina_clip_integrations.modeling.vision_tower import VisionMlp
 TOKENS = (1, 4, 12, 40, 128, 512, 2048)
 SHAPES = {"qkv": (1024, 3072), "out": (1024, 1024), "up": (1024, 4096), "down": (4096, 1024)}
 WEIGHTS = 6
-PICTURE = (1, 16, 1297, 64)
-PICTURES = (1, 4, 16)
+IMAGE = (1, 16, 1297, 64)
+IMAGES = (1, 4, 16)
 
 Layers = Sequence[Callable[[Tensor], Tensor]]
 
@@ -54,7 +54,7 @@ def report() -> str:
             table(["type", "layer", *(f">{n:,}" for n in TOKENS)], products),
             "int8 over packed weights of the automatic type, how many times as fast:\n",
             table(["layer", *(f">{n:,}" for n in TOKENS)], whole),
-            "Attention of one layer of a v2 picture:\n",
+            "Attention of one layer of a v2 image:\n",
             table(["type", ">fused", ">head by head", ">eager"], attention),
             gpu,
         ]
@@ -110,17 +110,17 @@ class Int8Linear:
 
 
 def _on_gpu() -> str:
-    """v2's picture MLP with padded widths against plain ones, by pictures per pass."""
+    """v2's image MLP with padded widths against plain ones, by images per pass."""
     plain = VisionMlp(JinaClipVisionConfig(width=1024, mlp_ratio=2.6667)).to("cuda", torch.bfloat16)
     wide = copy.deepcopy(plain)
     align(wide)
     cells = []
-    for count in PICTURES:
-        x = torch.randn(count * PICTURE[2], 1024, dtype=torch.bfloat16, device="cuda")
+    for count in IMAGES:
+        x = torch.randn(count * IMAGE[2], 1024, dtype=torch.bfloat16, device="cuda")
         taken = in_turns({"plain": partial(_and_wait, plain, x), "aligned": partial(_and_wait, wide, x)})
         cells.append(f"{taken['plain'] / taken['aligned']:.2f}")
-    title = f"Aligned over plain widths on {torch.cuda.get_device_name()}, how many times as fast, by pictures:\n\n"
-    return title + table(["layer", *(f">{count}" for count in PICTURES)], [["picture MLP", *cells]])
+    title = f"Aligned over plain widths on {torch.cuda.get_device_name()}, how many times as fast, by images:\n\n"
+    return title + table(["layer", *(f">{count}" for count in IMAGES)], [["image MLP", *cells]])
 
 
 def _and_wait(layer: Callable[[Tensor, Tensor], Tensor], x: Tensor) -> None:
@@ -130,7 +130,7 @@ def _and_wait(layer: Callable[[Tensor, Tensor], Tensor], x: Tensor) -> None:
 
 
 def _attention(dtype: torch.dtype) -> list[str]:
-    q, k, v = (torch.randn(PICTURE, dtype=dtype) for _ in range(3))
+    q, k, v = (torch.randn(IMAGE, dtype=dtype) for _ in range(3))
     forms = {
         "fused": partial(torch.nn.functional.scaled_dot_product_attention, q, k, v),
         "head by head": partial(_by_heads, q, k, v),

@@ -1,9 +1,9 @@
-"""Pictures per second on this machine: our engine, the published computation, and the matrix products alone.
+"""Images per second on this machine: our engine, the published computation, and the matrix products alone.
 
     python benchmarks/local_image.py [--version v2] [--device auto] [--plot] [--write]
 
 Full-size models with random weights (seed 0) on prepared pixels; decoding is measured in `pipeline.py`. The reference
-is `reference.py`, in float32 with eager attention: as many pictures per pass as the local backend takes by default, and
+is `reference.py`, in float32 with eager attention: as many images per pass as the local backend takes by default, and
 one by one; the better of the two counts. Contenders run in turns, so that what disturbs the machine disturbs all of
 them. The share is that of useful floating-point operations in the rate of the linear layers alone, the best seen just
 before and just after, with distinct weights for every layer.
@@ -22,7 +22,7 @@ from full_size import (
     checkpoint,
     choices,
     engine,
-    picture_flops,
+    image_flops,
     plain_model,
     products_alone,
     worst_cosine,
@@ -42,7 +42,7 @@ MEAN, STD = np.array(IMAGE_MEAN, np.float32), np.array(IMAGE_STD, np.float32)
 def report(version: str, device: str, folder: str | None, rounds: int, batches: str, plot: bool) -> str:
     """All tables."""
     sizes = [int(size) for size in batches.split(",")]
-    parts = [heading(f"Pictures on this machine, jina-clip-{version}", __file__)]
+    parts = [heading(f"Images on this machine, jina-clip-{version}", __file__)]
     with checkpoint(version, folder) as path:
         float32 = choices(device)[0]
         reference = Reference(plain_model(path, float32))
@@ -60,16 +60,16 @@ def report(version: str, device: str, folder: str | None, rounds: int, batches: 
             rows.append(_row(ours, reference, pixels[:per_pass], ceilings, rounds))
             del plain, ceilings
             curves[choice.dtype] = {n: n / best_of(partial(_embed, ours, pixels[:n]), runs=rounds) for n in sizes}
-    columns = ["type", ">picture", ">reference", ">one by one", ">times as fast", ">GFLOP/s", ">layers alone", ">share"]
+    columns = ["type", ">image", ">reference", ">one by one", ">times as fast", ">GFLOP/s", ">layers alone", ">share"]
     columns.append(">cosine")
-    parts += [table(columns, rows), "Pictures per second by pictures per pass:\n"]
+    parts += [table(columns, rows), "Images per second by images per pass:\n"]
     parts.append(table(["type", *(f">{n}" for n in sizes)], [[t, *map(_rate, c.values())] for t, c in curves.items()]))
     if plot:
-        parts.append(rates_figure(f"local_image_{version}", curves, "pictures per pass", "pictures per second"))
+        parts.append(rates_figure(f"local_image_{version}", curves, "images per pass", "images per second"))
     return "\n".join(parts)
 
 
-INTRODUCTION = """Pictures per pass: {per_pass}. Times are per picture. "Layers alone" is the better of plain and packed
+INTRODUCTION = """Images per pass: {per_pass}. Times are per image. "Layers alone" is the better of plain and packed
 weights, "share" the useful operations of the whole model in it, "cosine" the smallest one with the reference's vectors.
 """
 
@@ -85,7 +85,7 @@ def _row(
     before = ceilings()
     taken = {name: seconds / len(pixels) for name, seconds in in_turns(works, rounds=rounds).items()}
     best = {name: max(before[name], rate) for name, rate in ceilings().items()}
-    rate = picture_flops(ours.model.config) / taken["ours"] / GIGA
+    rate = image_flops(ours.model.config) / taken["ours"] / GIGA
     cosine = worst_cosine(torch.from_numpy(_embed(ours, pixels)), _published(reference, pixels))
     return [
         str(ours.dtype).removeprefix("torch."),
@@ -108,8 +108,8 @@ def _published(reference: Reference, pixels: np.ndarray) -> torch.Tensor:
         return reference.images(values.permute(0, 3, 1, 2)).cpu()
 
 
-def _rate(pictures_per_second: float) -> str:
-    return f"{pictures_per_second:.3g}"
+def _rate(images_per_second: float) -> str:
+    return f"{images_per_second:.3g}"
 
 
 if __name__ == "__main__":
@@ -118,6 +118,6 @@ if __name__ == "__main__":
         doc=__doc__,
         **MODEL_OPTIONS,
         rounds=Option(3, "times that every contender runs"),
-        batches=Option("1,2,4", "pictures per pass for the curve"),
+        batches=Option("1,2,4", "images per pass for the curve"),
         plot=Option(False, "draw the curve into benchmarks/results"),
     )

@@ -67,7 +67,7 @@ class Workload:
 def workload(folder: Path, count: int, *, every: int) -> Workload:
     """Texts in many languages whose lengths in tokens are log-normal: every so many batches of a job of `count`."""
     chance = np.random.default_rng(0)
-    names = [name for picture in gallery() for name in picture.names.values()]
+    names = [name for image in gallery() for name in image.names.values()]
     chance.shuffle(names)
     words = cycle(names)
     wanted = np.clip(np.exp(chance.normal(np.log(MEDIAN), SIGMA, count)), 4, LONGEST).astype(int)

@@ -30,7 +30,7 @@ HEAD = 3
 
 HEADS, TAILS = 2**14, 2**8
 SIZE_BYTES = 2**18
-"""Characters of a picture that are looked at for its size: a header may stand behind a long profile."""
+"""Characters of an image that are looked at for its size: a header may stand behind a long profile."""
 
 
 class RowPool:
@@ -43,7 +43,7 @@ class RowPool:
         self._floats = [[_as_text(row) for row in part] for part in (self._heads, self._tails)]
 
     def vector(self, content: str) -> NDArray[np.float32]:
-        """The row of a text, or of a picture's base64: `(WIDTH,)`."""
+        """The row of a text, or of an image's base64: `(WIDTH,)`."""
         head, tail = _parts(content)
         return np.concatenate([self._heads[head], self._tails[tail]])
 
@@ -125,17 +125,17 @@ class Service:
 
 
 def _read_item(item: Any) -> tuple[str, int]:
-    """Content and tokens of an item: two and a word each for a text, 4,000 a tile of 512 x 512 for a picture."""
+    """Content and tokens of an item: two and a word each for a text, 4,000 a tile of 512 x 512 for an image."""
     if isinstance(item, str):
         return item, 2 + len(item.split())
     if "text" in item:
         return item["text"], 2 + len(item["text"].split())
-    picture = item["image"] if "image" in item else item["bytes"]
-    return picture, picture_tokens(picture)
+    image = item["image"] if "image" in item else item["bytes"]
+    return image, image_tokens(image)
 
 
-def picture_tokens(encoded: str) -> int:
-    """Tokens that the service bills for a picture, given as base64."""
+def image_tokens(encoded: str) -> int:
+    """Tokens that the service bills for an image, given as base64."""
     from PIL import Image
 
     with Image.open(io.BytesIO(base64.b64decode(encoded[:SIZE_BYTES]))) as image:

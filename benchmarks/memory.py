@@ -5,7 +5,7 @@
 Every job runs in a process of its own and throws its vectors away, as somebody does who writes them to a store. Memory
 is what the process has to itself (anonymous pages), read every 2 ms for the peak, and half-way and at the end of
 the stream for the growth; what the model and the libraries take stands in the first column. Texts are made up on the
-way, all different. Pictures are 40 files of mixed sizes up to 12 megapixels, given again and again, 40 at a time.
+way, all different. Images are 40 files of mixed sizes up to 12 megapixels, given again and again, 40 at a time.
 Locally the demo model computes; over the API `loopback_service.py` answers.
 """
 
@@ -31,8 +31,8 @@ FEW = 100
 """Items that warm everything up before the first reading."""
 
 PHOTOS = 40
-PICTURES_PER = 50
-"""A stream of pictures is shorter than one of texts by this factor: they take longer, and would leave more behind."""
+IMAGES_PER = 50
+"""A stream of images is shorter than one of texts by this factor: they take longer, and would leave more behind."""
 
 
 def report(items: int) -> str:
@@ -59,8 +59,8 @@ def _jobs(items: int) -> Iterator[tuple[str, str, int]]:
     for where in ("local", "api"):
         for count in (items // 10, items):
             yield "texts", where, count
-        for count in (items // PICTURES_PER // 10, items // PICTURES_PER):
-            yield "pictures", where, count
+        for count in (items // IMAGES_PER // 10, items // IMAGES_PER):
+            yield "images", where, count
 
 
 def stream(kind: str, where: str, count: str, folder: str, url: str) -> dict[str, float]:
@@ -71,7 +71,7 @@ def stream(kind: str, where: str, count: str, folder: str, url: str) -> dict[str
             pass
         with PeakMemory() as memory:
             half, done = 0, 0
-            options = {"chunk_size": PHOTOS} if kind == "pictures" else {}
+            options = {"chunk_size": PHOTOS} if kind == "images" else {}
             for rows in encoder.iter_encode(_items(kind, total, folder), **options):
                 done += len(rows)
                 if not half and done >= total // 2:
@@ -93,7 +93,7 @@ def _encoder(where: str, url: str) -> Iterator[Any]:
 
 def _items(kind: str, count: int, folder: str) -> Iterable[dict[str, Any]]:
     if kind == "texts":
-        return ({"text": f"picture {number} of a red lighthouse"} for number in range(count))
+        return ({"text": f"image {number} of a red lighthouse"} for number in range(count))
     return islice(({"image": path} for path in cycle(sorted(Path(folder).glob("*.jpg")))), count)
 
 

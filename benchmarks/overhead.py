@@ -49,7 +49,7 @@ ROUNDS = 3
 def job_of(mix: str, count: int = JOB) -> list[str]:
     """Different texts in many languages, the same ones every time."""
     chance = np.random.default_rng(0)
-    words = np.array([word for picture in gallery() for name in picture.names.values() for word in name.split()])
+    words = np.array([word for image in gallery() for name in image.names.values() for word in name.split()])
     counts = np.clip(chance.lognormal(*MIXES[mix], count), 1, 400).astype(int)
     return [" ".join(chance.choice(words, size)) + f" {number}" for number, size in enumerate(counts)]
 

@@ -10,10 +10,10 @@ from PIL import Image
 
 PHONE = (4000, 3000)
 SIZES = {PHONE: 50, (1920, 1080): 150, (1024, 768): 400, (640, 480): 400}
-"""Width and height to the number of pictures of that size in every thousand."""
+"""Width and height to the number of images of that size in every thousand."""
 
 SCENES = 4
-"""Different pictures per size; the others differ from one of them in a patch at the centre."""
+"""Different images per size; the others differ from one of them in a patch at the centre."""
 
 QUALITY = 88
 

@@ -66,12 +66,12 @@ def stages(path: Path) -> str:
     for model, size in SIZES.items():
         for name, fast in MODES.items():
             least = SPARE * size if fast else None
-            picture = Reader().picture(data)
-            image = picture.open(least=least)
-            decoding = best_of(partial(picture.open, least=least))
-            resizing = best_of(partial(resize_and_crop, image, size))
+            source = Reader().image(data)
+            decoded = source.open(least=least)
+            decoding = best_of(partial(source.open, least=least))
+            resizing = best_of(partial(resize_and_crop, decoded, size))
             times = (f"{1000 * seconds:.0f} ms" for seconds in (decoding, resizing, decoding + resizing))
-            rows.append((model, name, f"{image.width} x {image.height}", *times))
+            rows.append((model, name, f"{decoded.width} x {decoded.height}", *times))
     whole = best_of(lambda: Image.open(BytesIO(data)).load())
     note = f"Pillow alone, without a conversion or a check, decodes it in {1000 * whole:.0f} ms.\n"
     return table(("model", "decoding", ">decoded to", ">decoding", ">resizing", ">together"), rows) + "\n" + note
@@ -90,9 +90,9 @@ def ready_rates(folder: Path, paths: Sequence[Path]) -> str:
 
 
 def _ready(preparation: Preparation, paths: Sequence[Path], threads: int) -> list[Any]:
-    pictures = [Reader().picture(path) for path in paths]
+    images = [Reader().image(path) for path in paths]
     with ThreadPoolExecutor(threads) as pool:
-        return [done.pixels for done in pool.map(preparation.prepare, range(len(pictures)), pictures)]
+        return [done.pixels for done in pool.map(preparation.prepare, range(len(images)), images)]
 
 
 def jobs(models: dict[str, tuple[Path, Sequence[Path], int]], device: str) -> str:

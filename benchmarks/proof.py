@@ -4,7 +4,7 @@
 
 1. Vectors of two tiny checkpoints against an independent float64 implementation (`tests/golden`).
 2. The tensors that the full-size models expect, against the lists of the published files.
-3. Recall of the demo model on its gallery; the picture style it never saw and the keywords held out are measured by
+3. Recall of the demo model on its gallery; the image style it never saw and the keywords held out are measured by
    `training/evaluate.py`, which downloads them, and are quoted from its last run.
 
 Exits with 1 if a limit is not met.
@@ -62,7 +62,7 @@ def golden(version: str) -> bool:
 
 def comparisons(folder: Path, facts: dict) -> Iterator[tuple[str, NDArray, NDArray | None]]:
     """Name of the golden array, our rows in float32, and in bfloat16 where they are vectors."""
-    pictures = [folder / row["file"] for row in facts["images"]]
+    images = [folder / row["file"] for row in facts["images"]]
     short = facts["short_dim"]
     for suffix, options in (("normalized", {"max_length": 512}), ("max16", {"max_length": 16})):
         for task in facts["tasks"]:
@@ -73,12 +73,12 @@ def comparisons(folder: Path, facts: dict) -> Iterator[tuple[str, NDArray, NDArr
     if folder.name == "v2":  # v1 was not trained with Matryoshka, so the encoder refuses to cut it
         options = {"max_length": 512, "dimensions": short}
         yield f"text.none.dim{short}", *both(folder, options, texts=facts["texts"], task="none")
-        yield f"images.dim{short}", *both(folder, {"dimensions": short}, pictures=pictures)
-    yield "images.normalized", *both(folder, {}, pictures=pictures)
+        yield f"images.dim{short}", *both(folder, {"dimensions": short}, images=images)
+    yield "images.normalized", *both(folder, {}, images=images)
     processor = JinaClipImageProcessor.from_pretrained(folder)
     import PIL.Image
 
-    pixels = processor([PIL.Image.open(path) for path in pictures])["pixel_values"]
+    pixels = processor([PIL.Image.open(path) for path in images])["pixel_values"]
     yield "images.pixel_values", np.asarray(pixels), None
 
 
@@ -87,7 +87,7 @@ def both(
     options: dict,
     *,
     texts: list[str] | None = None,
-    pictures: list[Path] | None = None,
+    images: list[Path] | None = None,
     task: str = "none",
 ) -> tuple[NDArray, NDArray]:
     """The same inputs through the encoder in float32 and in bfloat16."""
@@ -99,7 +99,7 @@ def both(
             if texts is not None:
                 rows.append(encoder.encode_text(texts, task=None if task == "none" else task))
             else:
-                rows.append(encoder.encode_image(pictures or []))
+                rows.append(encoder.encode_image(images or []))
     return rows[0], rows[1]
 
 
@@ -120,7 +120,7 @@ def manifest(version: str) -> bool:
 
 
 def recall() -> None:
-    """Text to picture on the demo gallery, per width, and what the full evaluation found."""
+    """Text to image on the demo gallery, per width, and what the full evaluation found."""
     from jina_clip_integrations.cli.main import main as jina_clip
 
     print("\n## Demo model: `jina-clip evaluate`\n", flush=True)

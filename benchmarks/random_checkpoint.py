@@ -43,7 +43,7 @@ def write_random_checkpoint(folder: Path, version: str, *, seed: int = 0) -> Jin
 
 
 def add_processor(folder: Path, version: str) -> None:
-    """Give a checkpoint the demo model's tokenizer (16,000 tokens) and the published picture settings.
+    """Give a checkpoint the demo model's tokenizer (16,000 tokens) and the published image settings.
 
     The published tokenizers are not at hand. The ids of this one exist in both models, which is all that measurements
     of time need; `config.json` is written too where there is none yet, for measurements that need no weights at all.

@@ -21,7 +21,7 @@ from jina_clip_integrations.modeling.text_rows import alibi_slopes, rotary_table
 from jina_clip_integrations.modeling.vision_tower import LAYER_NORM_EPS, rotary_grid
 
 BATCH = 32
-"""Texts per batch of the original's `encode_text`, and pictures of its `encode_image`."""
+"""Texts per batch of the original's `encode_text`, and images of its `encode_image`."""
 
 MASKED = -10000.0
 

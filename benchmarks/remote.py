@@ -1,9 +1,9 @@
 """How fast vectors come from a remote service, beside the older Jina classes of LangChain and LlamaIndex.
 
-    python benchmarks/remote.py [--texts 10000] [--pictures 1000] [--write]
+    python benchmarks/remote.py [--texts 10000] [--images 1000] [--write]
 
 Every contender runs in a process of its own against `loopback_service.py` in another: 100 ms of latency, at most 50
-requests in flight, the hosted API's schema. Texts and pictures are made up from a seed, all different. The clock runs
+requests in flight, the hosted API's schema. Texts and images are made up from a seed, all different. The clock runs
 from the first call to the last vector; imports and the making of the object are not counted. Afterwards every vector is
 compared with the one that its content must have.
 """
@@ -37,10 +37,10 @@ MODEL = "jina-clip-v2"
 CHUNK = 512
 """Texts that the LangChain community class is handed at a time: it sends whatever it gets as one request."""
 
-PICTURE_CHUNK = 10
-"""The same for pictures, which it sends as they are: as many as the LlamaIndex class sends."""
+IMAGE_CHUNK = 10
+"""The same for images, which it sends as they are: as many as the LlamaIndex class sends."""
 
-VERIFIED_PICTURES = 50
+VERIFIED_IMAGES = 50
 """Of ours, which are shrunk before they are sent, so many are shrunk again to know what was sent."""
 
 PACKAGES = ("httpx", "numpy", "pillow", "requests", "langchain-community", "llama-index-embeddings-jinaai")
@@ -51,14 +51,14 @@ Embed = Callable[[Any, Sequence[str]], Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """A way to embed texts and pictures through the service."""
+    """A way to embed texts and images through the service."""
 
     label: str
     make: Callable[[str], Any]
     """The object, given the base URL. Imports what it needs."""
     texts: Embed
     """Rows for texts."""
-    pictures: Embed
+    images: Embed
     """Rows for paths."""
     ours: bool = True
     repeats: int = 3
@@ -107,38 +107,38 @@ CONTENDERS = {
         label="`JinaClipEncoder`",
         make=_encoder,
         texts=lambda it, texts: it.encode_text(texts),
-        pictures=lambda it, paths: it.encode_image(paths),
+        images=lambda it, paths: it.encode_image(paths),
     ),
     "encoder-async": Contender(
         label="`JinaClipEncoder`, awaited",
         make=_encoder,
         texts=lambda it, texts: asyncio.run(it.aencode_text(texts)),
-        pictures=lambda it, paths: asyncio.run(it.aencode_image(paths)),
+        images=lambda it, paths: asyncio.run(it.aencode_image(paths)),
     ),
     "langchain": Contender(
         label="`JinaClipEmbeddings` (LangChain)",
         make=_langchain,
         texts=lambda it, texts: it.embed_documents(texts),
-        pictures=lambda it, paths: it.embed_images(paths),
+        images=lambda it, paths: it.embed_images(paths),
     ),
     "llama-index": Contender(
         label="`JinaClipEmbedding` (LlamaIndex)",
         make=_llama_index,
         texts=lambda it, texts: it.get_text_embedding_batch(texts),
-        pictures=lambda it, paths: it.get_image_embedding_batch(paths),
+        images=lambda it, paths: it.get_image_embedding_batch(paths),
     ),
     "langchain-community": Contender(
-        label=f"LangChain community `JinaEmbeddings`, chunks of {CHUNK} ({PICTURE_CHUNK} pictures)",
+        label=f"LangChain community `JinaEmbeddings`, chunks of {CHUNK} ({IMAGE_CHUNK} images)",
         make=_langchain_community,
         texts=lambda it, texts: _in_chunks(it.embed_documents, texts, CHUNK),
-        pictures=lambda it, paths: _in_chunks(it.embed_images, paths, PICTURE_CHUNK),
+        images=lambda it, paths: _in_chunks(it.embed_images, paths, IMAGE_CHUNK),
         ours=False,
     ),
     "llama-index-jinaai": Contender(
         label="LlamaIndex `JinaEmbedding`, defaults (10 at a time)",
         make=_llama_index_jinaai,
         texts=lambda it, texts: it.get_text_embedding_batch(texts),
-        pictures=lambda it, paths: it.get_image_embedding_batch(paths),
+        images=lambda it, paths: it.get_image_embedding_batch(paths),
         ours=False,
         repeats=1,
     ),
@@ -163,7 +163,7 @@ def compete(name: str, kind: str, url: str, file: str) -> dict[str, Any]:
     """Embed what `file` lists: seconds, processor seconds of this process, and whether every row is in place."""
     contender, inputs = CONTENDERS[name], json.loads(Path(file).read_text("utf-8"))
     embedder = contender.make(f"{url}/v1")
-    embed = contender.texts if kind == "texts" else contender.pictures
+    embed = contender.texts if kind == "texts" else contender.images
     began, busy = time.perf_counter(), time.process_time()
     rows = embed(embedder, inputs)
     cpu_s, wall_s = time.process_time() - busy, time.perf_counter() - began
@@ -174,8 +174,8 @@ def compete(name: str, kind: str, url: str, file: str) -> dict[str, Any]:
 def _is_in_order(rows: Any, inputs: list[str], *, kind: str, ours: bool) -> bool:
     pool = RowPool()
     places: Sequence[int] = range(len(inputs))
-    if kind == "pictures" and ours:
-        places = np.random.default_rng(0).permutation(len(inputs))[:VERIFIED_PICTURES].tolist()
+    if kind == "images" and ours:
+        places = np.random.default_rng(0).permutation(len(inputs))[:VERIFIED_IMAGES].tolist()
     content = str if kind == "texts" else _shrunk if ours else _as_it_is
     expected = np.stack([pool.vector(content(inputs[place])) for place in places])
     return len(rows) == len(inputs) and bool(np.array_equal(rows[list(places)], expected))
@@ -274,14 +274,14 @@ def _row(name: str, run: Figures, figures: dict[str, Figures]) -> list[object]:
     ]
 
 
-def report(*, texts: int, pictures: int, only: str | None) -> str:
+def report(*, texts: int, images: int, only: str | None) -> str:
     """The whole report."""
     names = only.split(",") if only else list(CONTENDERS)
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     parts = [heading("Vectors from a remote service", __file__), f"Also {versions}.\n", __doc__.split("\n\n", 2)[2]]
     with service() as url, tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        works = {"texts": short_texts(texts), "pictures": [str(path) for path in write_photos(folder, pictures)]}
+        works = {"texts": short_texts(texts), "images": [str(path) for path in write_photos(folder, images)]}
         for kind, values in works.items():
             if values:
                 inputs = folder / f"{kind}.json"
@@ -297,6 +297,6 @@ if __name__ == "__main__":
         doc=__doc__,
         case=compete,
         texts=Option(10_000, "short texts to embed"),
-        pictures=Option(1_000, "pictures to embed"),
+        images=Option(1_000, "images to embed"),
         only=Option(None, f"contenders, with commas: {', '.join(CONTENDERS)}"),
     )

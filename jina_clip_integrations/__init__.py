@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "backends.remote.api": ("ApiBackend",),
-    "backends.base": ("Batch", "BatchResult", "EmbeddingBackend", "Picture", "Usage"),
+    "backends.base": ("Batch", "BatchResult", "EmbeddingBackend", "ImageSource", "Usage"),
     "backends.remote.dialects": ("Dialect",),
     "backends.local": ("LocalBackend",),
     "backends.remote.sagemaker": ("SageMakerBackend",),
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from .backends.base import Batch as Batch
     from .backends.base import BatchResult as BatchResult
     from .backends.base import EmbeddingBackend as EmbeddingBackend
-    from .backends.base import Picture as Picture
+    from .backends.base import ImageSource as ImageSource
     from .backends.base import Usage as Usage
     from .backends.local import LocalBackend as LocalBackend
     from .backends.remote.api import ApiBackend as ApiBackend

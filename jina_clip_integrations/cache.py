@@ -56,7 +56,7 @@ class EmbeddingCache(Protocol):
 def vector_key(*, identity: str, normalize: bool, modality: Modality, task: str | None, digest: str) -> str:
     """The key of a vector: what computes it (model, revision, `max_length`, precision, backend) and for what content.
 
-    `identity` is the backend's `cache_identity`; `digest` is SHA-256 of the text or of the picture's RGB pixels, never
+    `identity` is the backend's `cache_identity`; `digest` is SHA-256 of the text or of the image's RGB pixels, never
     of a path, a size or a `repr`.
     """
     return f"{_scope(identity, normalize, modality, task)}-{digest}"

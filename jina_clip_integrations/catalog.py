@@ -34,13 +34,13 @@ class ModelSpec:
     matryoshka_dimensions: tuple[int, ...] = ()
     """Widths the model was trained to be cut to; empty means that it must not be cut."""
     image_size: int
-    """Side of the square picture that the vision tower sees, in pixels; also the service's tile."""
+    """Side of the square image that the vision tower sees, in pixels; also the service's tile."""
     max_length: int = 8192
     """Longest text in tokens, special tokens included."""
     tasks: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Task name to the instruction put in front of the text."""
     tokens_per_tile: int = 4000
-    """What the hosted service charges for one tile of a picture."""
+    """What the hosted service charges for one tile of an image."""
     licence: str = "unknown"
     """SPDX identifier of the weights."""
     commercial_use: bool | None = None

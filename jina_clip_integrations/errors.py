@@ -77,7 +77,7 @@ class InputError(JinaClipError, ValueError):
 
 
 class ImageError(InputError):
-    """A picture that cannot be read, decoded or fetched, or that the source policy does not allow."""
+    """An image that cannot be read, decoded or fetched, or that the source policy does not allow."""
 
 
 class BackendError(JinaClipError):

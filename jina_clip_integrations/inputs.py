@@ -20,10 +20,10 @@ import numpy as np
 
 from .errors import ImageError, InputError
 from .images.decode import read_stream
-from .images.encoded import EncodedPicture, InputPicture, PixelPicture
+from .images.encoded import EncodedImage, InputImage, PixelImage
 from .images.sources import SourcePolicy, check_path, show_path, show_url
 
-Parsed: TypeAlias = "str | InputPicture | InputError"
+Parsed: TypeAlias = "str | InputImage | InputError"
 """An item that was understood, or why it was not."""
 
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]+)://")
@@ -31,14 +31,14 @@ _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]+)://")
 
 @dataclass(frozen=True, kw_only=True)
 class Reader:
-    """Turns what a user passed into texts and pictures. Nothing is opened here."""
+    """Turns what a user passed into texts and images. Nothing is opened here."""
 
     sources: SourcePolicy = field(default_factory=SourcePolicy.trusted)
     upright: bool = True
 
-    def picture(self, given: Any) -> InputPicture:
-        """The picture that `given` means (see `types.ImageInput`). Raises `ImageError`."""
-        if isinstance(given, InputPicture):
+    def image(self, given: Any) -> InputImage:
+        """The image that `given` means (see `types.ImageInput`). Raises `ImageError`."""
+        if isinstance(given, InputImage):
             return given
         if isinstance(given, str):
             return self._from_string(given)
@@ -47,15 +47,15 @@ class Reader:
         if isinstance(given, (bytes, bytearray, memoryview)):
             return self._encoded(partial(io.BytesIO, bytes(given)), keep=True)
         if isinstance(given, np.ndarray):
-            return PixelPicture(_check_array(given), upright=self.upright, max_pixels=self.sources.max_pixels)
+            return PixelImage(_check_array(given), upright=self.upright, max_pixels=self.sources.max_pixels)
         if _is_pil(given):
-            return PixelPicture(given, upright=self.upright, max_pixels=self.sources.max_pixels)
+            return PixelImage(given, upright=self.upright, max_pixels=self.sources.max_pixels)
         if callable(getattr(given, "read", None)):
             return self._from_stream(given)
         raise ImageError(f"an image cannot be a {type(given).__name__}; {_IMAGE_KINDS}")
 
-    def item(self, item: Any) -> str | InputPicture:
-        """The text or picture of one item of `encode`. Raises `InputError`."""
+    def item(self, item: Any) -> str | InputImage:
+        """The text or image of one item of `encode`. Raises `InputError`."""
         if not isinstance(item, Mapping):
             raise InputError(f"an item cannot be a {type(item).__name__}; {_ITEM_KINDS}")
         if "task" in item:
@@ -64,7 +64,7 @@ class Reader:
         if image is not None and words is not None:
             raise InputError("an item is either a text or an image, not both; make two items of it")
         if image is not None:
-            return self.picture(image)
+            return self.image(image)
         if kind == "image":
             return self._from_block(item)
         if kind in ("image_url", "input_image") or (words is None and item.get("image_url") is not None):
@@ -73,7 +73,7 @@ class Reader:
             return check_text(words)
         raise InputError(f"an item with the keys {', '.join(map(repr, item)) or '(none)'}; {_ITEM_KINDS}")
 
-    def _from_block(self, block: Mapping[str, Any]) -> InputPicture:
+    def _from_block(self, block: Mapping[str, Any]) -> InputImage:
         """A LangChain content block: `url` or `base64`, or the older `source_type` with `url` or `data`."""
         if block.get("url") is not None:
             return self._from_link(block["url"])
@@ -84,22 +84,22 @@ class Reader:
             raise ImageError("an image block with a file_id cannot be read here; pass its url or base64")
         raise ImageError(f"an image block without url or base64; {_ITEM_KINDS}")
 
-    def _from_image_url(self, linked: Any) -> InputPicture:
+    def _from_image_url(self, linked: Any) -> InputImage:
         return self._from_link(linked.get("url") if isinstance(linked, Mapping) else linked)
 
-    def _from_link(self, link: Any) -> InputPicture:
+    def _from_link(self, link: Any) -> InputImage:
         """A content block's URL: it comes from a message, so it never names a file."""
         if not isinstance(link, str) or not link.lower().startswith(("http://", "https://", "data:")):
             raise ImageError('an image block\'s URL must start with http://, https:// or data:; use {"image": path}')
         return self._from_string(link)
 
-    def _from_base64(self, encoded: Any) -> InputPicture:
+    def _from_base64(self, encoded: Any) -> InputImage:
         if not isinstance(encoded, str):
             raise ImageError(f"base64 of an image block must be a str, not {type(encoded).__name__}")
         uri = encoded if encoded.startswith("data:") else f"data:;base64,{encoded}"
         return self._from_data_uri(uri)
 
-    def _from_string(self, given: str) -> InputPicture:
+    def _from_string(self, given: str) -> InputImage:
         if given[:5].lower() == "data:":
             return self._from_data_uri(given)
         scheme = _SCHEME.match(given)
@@ -111,28 +111,28 @@ class Reader:
             return self._from_path(_path_of_file_url(given))
         raise ImageError(f"{show_url(given)}: {scheme[1]}:// is not fetched here; open it yourself and pass the bytes")
 
-    def _from_path(self, path: str) -> InputPicture:
+    def _from_path(self, path: str) -> InputImage:
         check_path(path)
         return self._encoded(partial(self.sources.open_path, path), name=show_path(path))
 
-    def _from_url(self, url: str) -> InputPicture:
+    def _from_url(self, url: str) -> InputImage:
         self.sources.check_url(url)
         shown = None if self.sources.public_only else url  # otherwise nobody but us checks where it leads
         return self._encoded(
             partial(_fetched, self.sources, url), name=show_url(url), url=shown, address=url, keep=True
         )
 
-    def _from_data_uri(self, uri: str) -> InputPicture:
+    def _from_data_uri(self, uri: str) -> InputImage:
         self.sources.check_data_uri(uri)
         return self._encoded(partial(_decoded, uri), keep=True)
 
-    def _from_stream(self, stream: Any) -> InputPicture:
+    def _from_stream(self, stream: Any) -> InputImage:
         if inspect.iscoroutinefunction(stream.read):
             raise ImageError(f"{type(stream).__name__} reads asynchronously; await its read() and pass the bytes")
         return self._encoded(partial(_streamed, stream), keep=True)
 
-    def _encoded(self, source: Callable[[], BinaryIO], **about: Any) -> EncodedPicture:
-        return EncodedPicture(source, upright=self.upright, max_pixels=self.sources.max_pixels, **about)
+    def _encoded(self, source: Callable[[], BinaryIO], **about: Any) -> EncodedImage:
+        return EncodedImage(source, upright=self.upright, max_pixels=self.sources.max_pixels, **about)
 
 
 _IMAGE_KINDS = (
@@ -211,7 +211,7 @@ def _listed(values: Iterable[Any]) -> Sequence[Any]:
 
 
 def _one_array(array: np.ndarray[Any, Any]) -> bool:
-    """A 4-D array is a stack of pictures, an array of objects or strings a list of them."""
+    """A 4-D array is a stack of images, an array of objects or strings a list of them."""
     return array.dtype.kind not in "OUS" and array.ndim != 4
 
 

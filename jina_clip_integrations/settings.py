@@ -38,7 +38,7 @@ EMBEDDING_TYPES = ("base64", "float", "binary", "ubinary")
 """How vectors may travel; the last two are packed bits."""
 
 RESIZE_MODES = (True, False, "squash", "crop", "pad")
-"""What may happen to a picture before it is sent."""
+"""What may happen to an image before it is sent."""
 
 SECRET_OPTIONS = frozenset({"api_key", "headers", "token"})
 """Options that may hold a credential: never shown, never serialised."""
@@ -82,11 +82,11 @@ class LocalSettings:
     dtype: str = "auto"
     """`auto`: bfloat16 if every device multiplies it natively, else float32 on all. Never float16 on a CPU."""
     batch_size: int | Literal["auto"] = "auto"
-    """Pictures per forward pass; texts are batched by tokens, with at most this many where it is a number."""
+    """Images per forward pass; texts are batched by tokens, with at most this many where it is a number."""
     max_length: int = DEFAULT_MAX_LENGTH
     """Longest text in tokens, special tokens included; longer texts are cut with a warning."""
     num_workers: int | Literal["auto"] = "auto"
-    """Threads that decode and resize pictures while the model computes."""
+    """Threads that decode and resize images while the model computes."""
     fast_decode: bool = False
     """Whether JPEGs may be decoded at a fraction of their size, at least twice the model's; vectors differ slightly."""
     attn_implementation: str = "sdpa"
@@ -169,7 +169,7 @@ class ApiSettings:
     max_request_tokens: int = 50_000
     """Most estimated tokens per request; a single larger item still travels alone."""
     max_image_bytes: int = 8 * 1024 * 1024
-    """Largest picture as base64 text; a larger one is refused here. The API's documented figure."""
+    """Largest image as base64 text; a larger one is refused here. The API's documented figure."""
     max_response_bytes: int = 64 * 1024 * 1024
     """Largest decoded answer that is read."""
     retry: RetryPolicy = RetryPolicy()  # frozen, so it may be shared

@@ -1,7 +1,7 @@
 """What a job would cost at the hosted service, estimated here; nothing is sent.
 
-Pictures are charged by the tile, exact as documented (Jina's FAQ): as many squares of the model's image size as it
-takes to cover the picture. Texts are counted by a rule of thumb that leans to the high side outside the Latin script;
+Images are charged by the tile, exact as documented (Jina's FAQ): as many squares of the model's image size as it
+takes to cover the image. Texts are counted by a rule of thumb that leans to the high side outside the Latin script;
 the service's own count is in `usage` afterwards.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 from .catalog import JINA_CLIP_V1, MODELS, ModelSpec, find_model
 from .errors import ConfigurationError, ImageError, InputError
-from .images.encoded import InputPicture
+from .images.encoded import InputImage
 from .images.sources import SourcePolicy
 from .inputs import Reader, many_items
 from .settings import RESIZE_MODES, require_choice, require_number
@@ -73,13 +73,13 @@ def estimate_tokens(
     sources: SourcePolicy | None = None,
     price_usd_per_million: float = PRICE_USD_PER_MILLION,
 ) -> TokenEstimate:
-    """Estimate what the hosted service would charge for `items`. Of a picture only the header is read.
+    """Estimate what the hosted service would charge for `items`. Of an image only the header is read.
 
     Args:
         items: The items of `JinaClipEncoder.encode`, or one of them.
         model: `jina-clip-v1` or `jina-clip-v2`.
-        resize_images: Whether pictures are brought to one tile before they are sent (any mode of `ApiBackend`).
-        sources: Where pictures may come from. URLs are fetched only if a policy that permits it is given here.
+        resize_images: Whether images are brought to one tile before they are sent (any mode of `ApiBackend`).
+        sources: Where images may come from. URLs are fetched only if a policy that permits it is given here.
         price_usd_per_million: US dollars per million tokens.
 
     Raises:
@@ -111,7 +111,7 @@ def _count(reader: Reader, spec: ModelSpec, item: Any, *, at: int, one_tile: boo
         content = reader.item(item)
         if isinstance(content, str):
             return True, text_tokens(content, spec)
-        return False, _picture_tokens(content, spec, one_tile=one_tile, may_fetch=may_fetch)
+        return False, _image_tokens(content, spec, one_tile=one_tile, may_fetch=may_fetch)
     except InputError as error:
         error.at(at)
         raise
@@ -137,18 +137,18 @@ def most_text_tokens(text: str, spec: ModelSpec) -> int:
 
 
 def image_tokens(size: tuple[int, int], spec: ModelSpec) -> int:
-    """What a picture of `size` (width, height in pixels) is charged; partial tiles count whole."""
+    """What an image of `size` (width, height in pixels) is charged; partial tiles count whole."""
     width, height = size
     return -(-width // spec.image_size) * -(-height // spec.image_size) * spec.tokens_per_tile
 
 
-def _picture_tokens(picture: InputPicture, spec: ModelSpec, *, one_tile: bool, may_fetch: bool) -> int:
-    if picture.address is not None and not may_fetch:
+def _image_tokens(image: InputImage, spec: ModelSpec, *, one_tile: bool, may_fetch: bool) -> int:
+    if image.address is not None and not may_fetch:
         if one_tile:
             return spec.tokens_per_tile
         raise ImageError(
-            f"{picture.label}: its size is not known before it is fetched; allow that with "
+            f"{image.label}: its size is not known before it is fetched; allow that with "
             "sources=SourcePolicy.trusted(), or estimate with resize_images=True"
         )
-    size = picture.size()
+    size = image.size()
     return spec.tokens_per_tile if one_tile else image_tokens(size, spec)

@@ -1,4 +1,4 @@
-"""A backend in whose space a colour's name and a picture of that colour lie close to each other."""
+"""A backend in whose space a colour's name and an image of that colour lie close to each other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ AXES = {"red": (220, 20, 30), "green": (20, 160, 40), "blue": (10, 40, 200)}
 
 
 class ColourBackend(Recorder):
-    """Width 8: how much of each colour, and a little that tells texts from pictures."""
+    """Width 8: how much of each colour, and a little that tells texts from images."""
 
     def embed(self, batch: Any) -> Any:
         return self._result(batch)
@@ -23,5 +23,5 @@ class ColourBackend(Recorder):
             row[3] = 0.2
             row[:3] += [name in batch.texts[position] for name in AXES]
         else:
-            row[:3] += np.asarray(batch.pictures[position].open(), np.float32).mean(axis=(0, 1)) / 255
+            row[:3] += np.asarray(batch.images[position].open(), np.float32).mean(axis=(0, 1)) / 255
         return row

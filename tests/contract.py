@@ -156,7 +156,7 @@ CACHE_AND_LIMITER = (
         "SHOULD",
         "Every configuration has keys of its own, images are kept by content, the user's store stays readable.",
         f"{LLAMA}/test_cache_and_limiter.py::test_one_store_serves_many_configurations",
-        f"{LLAMA}/test_cache_and_limiter.py::test_pictures_are_known_by_their_bytes",
+        f"{LLAMA}/test_cache_and_limiter.py::test_images_are_known_by_their_bytes",
         f"{LLAMA}/test_cache_and_limiter.py::test_a_second_round_computes_nothing",
         f"{LLAMA}/test_cache_and_limiter.py::test_the_store_stays_the_users_own",
     ),
@@ -170,7 +170,7 @@ CACHE_AND_LIMITER = (
         "The limiter is asked for images too, once per request, with estimated tokens.",
         f"{LLAMA}/test_cache_and_limiter.py::test_the_limiter_is_asked_for_every_kind_of_request",
         f"{LLAMA}/test_cache_and_limiter.py::test_a_slice_that_takes_several_requests_asks_for_each",
-        f"{LLAMA}/test_cache_and_limiter.py::test_large_pictures_cost_their_tiles_when_they_are_not_resized",
+        f"{LLAMA}/test_cache_and_limiter.py::test_large_images_cost_their_tiles_when_they_are_not_resized",
         f"{LLAMA}/test_cache_and_limiter.py::test_the_frameworks_limiters_never_wait_for_what_they_cannot_grant",
     ),
 )
@@ -183,7 +183,7 @@ OBSERVERS = (
     ),
     llama(
         "SHOULD",
-        "Image methods have a span, both events and callbacks, with short words in place of the picture.",
+        "Image methods have a span, both events and callbacks, with short words in place of the image.",
         f"{LLAMA}/test_observers.py::test_one_image_has_a_span_both_events_and_a_short_chunk",
         f"{LLAMA}/test_observers.py::test_a_batch_of_images_has_one_span_and_events_for_each_slice",
         f"{LLAMA}/test_observers.py::test_a_failure_ends_the_span_and_the_callback_event",
@@ -196,7 +196,7 @@ OBSERVERS = (
     llama(
         "TRAP",
         "Tracing serialises the arguments of a call, so a data URI would land in a trace.",
-        f"{LLAMA}/test_observers.py::test_nothing_observed_holds_the_picture_or_the_key",
+        f"{LLAMA}/test_observers.py::test_nothing_observed_holds_the_image_or_the_key",
     ),
     llama(
         "MUST",
@@ -268,21 +268,21 @@ IMAGES = (
     llama(
         "SHOULD",
         "Nodes, documents, blocks and media resources are images, as are paths, bytes, streams and URLs.",
-        f"{LLAMA}/test_carriers.py::test_every_form_is_the_same_picture",
+        f"{LLAMA}/test_carriers.py::test_every_form_is_the_same_image",
         f"{LLAMA}/test_carriers.py::test_a_form_alone_and_one_in_place_of_a_list",
         f"{LLAMA}/test_carriers.py::test_what_carries_no_image_is_refused_by_index",
     ),
     llama(
         "TRAP",
-        "The framework fetches a URL without looking at the status, so an error page arrives as a picture.",
-        f"{GAPS}::test_an_error_page_is_no_picture",
+        "The framework fetches a URL without looking at the status, so an error page arrives as an image.",
+        f"{GAPS}::test_an_error_page_is_no_image",
         "tests/images/test_sources.py::TestFetching::test_anything_else_says_why",
         "docs/llama-index.md#multimodalvectorstoreindex",
     ),
     llama(
         "TRAP",
         "An image node with a data URI cannot resolve it by itself.",
-        f"{LLAMA}/test_carriers.py::test_every_form_is_the_same_picture",
+        f"{LLAMA}/test_carriers.py::test_every_form_is_the_same_image",
     ),
     llama(
         "TRAP",
@@ -295,10 +295,10 @@ IMAGES = (
 INGESTION = (
     llama(
         "SHOULD",
-        "As a pipeline step, pictures go the image way and all else the text way, in order and in place.",
+        "As a pipeline step, images go the image way and all else the text way, in order and in place.",
         f"{LLAMA}/test_ingestion.py::test_nodes_are_embedded_by_what_they_carry",
         f"{LLAMA}/test_ingestion.py::test_a_pipeline_turns_documents_into_embedded_nodes",
-        f"{LLAMA}/test_carriers.py::test_nodes_with_a_picture_are_recognised",
+        f"{LLAMA}/test_carriers.py::test_nodes_with_an_image_are_recognised",
     ),
     llama(
         "MUST",
@@ -315,7 +315,7 @@ INGESTION = (
     ),
     llama(
         "TRAP",
-        "The pipeline's cache does not look at pictures: two bare image nodes have one key.",
+        "The pipeline's cache does not look at images: two bare image nodes have one key.",
         f"{GAPS}::test_a_file_path_in_the_metadata_tells_image_nodes_apart",
         "docs/llama-index.md#one-store-for-texts-and-images",
     ),
@@ -368,15 +368,15 @@ INDEXES = (
     llama("TRAP", "The index's own query engine is deprecated.", MIXED_INDEX),
     llama(
         "SHOULD",
-        "One ordinary index over mixed nodes answers words and pictures.",
+        "One ordinary index over mixed nodes answers words and images.",
         f"{LLAMA}/test_indexes.py::test_one_store_for_texts_and_images",
-        f"{STORES}/test_llama_index.py::test_words_and_pictures_find_texts_and_pictures",
+        f"{STORES}/test_llama_index.py::test_words_and_images_find_texts_and_images",
     ),
     llama(
         "TRAP",
-        "The framework's retriever tool gives an agent words only, never the picture.",
+        "The framework's retriever tool gives an agent words only, never the image.",
         f"{LLAMA}/test_tools.py::test_the_tool_shows_what_it_found",
-        "docs/llama-index.md#pictures-for-an-agent",
+        "docs/llama-index.md#images-for-an-agent",
     ),
     llama(
         "TRAP",
@@ -450,7 +450,7 @@ INTERFACE = (
     chain(
         "SHOULD",
         "A retriever carries the name of the embedding class as a tag.",
-        f"{CHAIN}/test_stores.py::test_retrievers_find_pictures_in_both_faces",
+        f"{CHAIN}/test_stores.py::test_retrievers_find_images_in_both_faces",
     ),
     chain(
         "MUST",
@@ -474,13 +474,13 @@ CHAIN_IMAGES = (
     chain(
         "MUST",
         "Chroma's image methods get plain lists, with and without metadata.",
-        f"{STORES}/test_chroma_images.py::test_words_and_pictures_find_pictures",
+        f"{STORES}/test_chroma_images.py::test_words_and_images_find_images",
         f"{STORES}/test_chroma_images.py::test_without_metadata_too",
     ),
     chain(
         "TRAP",
         "Chroma stores an image's base64 as text and takes local paths only.",
-        f"{STORES}/test_chroma_images.py::test_words_and_pictures_find_pictures",
+        f"{STORES}/test_chroma_images.py::test_words_and_images_find_images",
         "docs/langchain.md#any-vector-store",
         "docs/stores.md#chroma",
     ),
@@ -491,14 +491,14 @@ CHAIN_IMAGES = (
     ),
     chain(
         "SHOULD",
-        "A view whose documents are image URIs makes every store and retriever find pictures.",
+        "A view whose documents are image URIs makes every store and retriever find images.",
         f"{CHAIN}/test_embeddings.py::test_the_image_view_reads_documents_as_uris_and_queries_as_text",
         f"{CHAIN}/test_embeddings.py::test_the_image_view_answers_a_stores_probe_for_the_width",
-        f"{CHAIN}/test_stores.py::test_words_find_the_picture",
-        f"{CHAIN}/test_stores.py::test_a_picture_finds_its_like",
-        f"{STORES}/test_langchain.py::test_words_and_pictures_find_texts_and_pictures",
+        f"{CHAIN}/test_stores.py::test_words_find_the_image",
+        f"{CHAIN}/test_stores.py::test_an_image_finds_its_like",
+        f"{STORES}/test_langchain.py::test_words_and_images_find_texts_and_images",
     ),
-    chain("SHOULD", "The URI is kept in the metadata, never the picture.", "docs/langchain.md#any-vector-store"),
+    chain("SHOULD", "The URI is kept in the metadata, never the image.", "docs/langchain.md#any-vector-store"),
 )
 
 WRAPPERS = (
@@ -524,17 +524,17 @@ WRAPPERS = (
     chain(
         "SHOULD",
         "Retrieval with captions in the store and originals beside it is the common pattern.",
-        why_not="one space makes it unnecessary: pictures are stored by their own vectors",
+        why_not="one space makes it unnecessary: images are stored by their own vectors",
     ),
     chain(
         "TRAP",
-        "A retriever tool shows the model page contents only; the picture has to travel as the artifact.",
-        f"{CHAIN}/test_image_documents.py::test_as_a_tool_the_picture_travels_in_the_artifact",
+        "A retriever tool shows the model page contents only; the image has to travel as the artifact.",
+        f"{CHAIN}/test_image_documents.py::test_as_a_tool_the_image_travels_in_the_artifact",
     ),
     chain(
         "TRAP",
-        "The indexing API knows texts only; the image view brings pictures through it.",
-        f"{CHAIN}/test_stores.py::test_the_indexing_api_adds_pictures_once",
+        "The indexing API knows texts only; the image view brings images through it.",
+        f"{CHAIN}/test_stores.py::test_the_indexing_api_adds_images_once",
     ),
     chain(
         "SHOULD",
@@ -547,7 +547,7 @@ WRAPPERS = (
         "SHOULD",
         "A retrieved image document becomes a standard content block.",
         f"{CHAIN}/test_image_documents.py::test_documents_get_their_block_and_stay_as_they_were",
-        f"{CHAIN}/test_image_documents.py::test_the_retriever_adds_the_picture_in_both_faces",
+        f"{CHAIN}/test_image_documents.py::test_the_retriever_adds_the_image_in_both_faces",
         f"{CHAIN}/test_image_documents.py::test_a_block_is_what_messages_and_the_encoder_take",
     ),
     chain(
@@ -572,9 +572,9 @@ VECTOR_STORES = (
     store(
         "SHOULD",
         "Every store that runs on this machine works in both frameworks, and again from a new process.",
-        f"{STORES}/test_langchain.py::test_words_and_pictures_find_texts_and_pictures",
+        f"{STORES}/test_langchain.py::test_words_and_images_find_texts_and_images",
         f"{STORES}/test_langchain.py::test_a_new_process_finds_the_same",
-        f"{STORES}/test_llama_index.py::test_words_and_pictures_find_texts_and_pictures",
+        f"{STORES}/test_llama_index.py::test_words_and_images_find_texts_and_images",
         f"{STORES}/test_llama_index.py::test_a_new_process_finds_the_same",
     ),
     store(
@@ -592,7 +592,7 @@ VECTOR_STORES = (
     ),
     store(
         "TRAP",
-        "Two texts are closer than a text and its picture, so a mixed list needs cut-offs or fusion.",
+        "Two texts are closer than a text and its image, so a mixed list needs cut-offs or fusion.",
         "tests/retrieval/test_ranking.py::test_images_are_not_buried_under_texts",
         "tests/retrieval/test_ranking.py::test_a_good_image_overtakes_a_middling_text",
         "docs/stores.md#one-ranking-for-texts-and-images",
@@ -607,19 +607,19 @@ VECTOR_STORES = (
     store(
         "TRAP",
         "Chroma has one vector per record, measures L2 unless told, and reports its use.",
-        f"{STORES}/test_chroma_images.py::test_words_and_pictures_find_pictures",
+        f"{STORES}/test_chroma_images.py::test_words_and_images_find_images",
         "docs/stores.md#chroma",
     ),
     store(
         "TRAP",
         "LanceDB takes only a column of fixed width for vectors; both frameworks make it from plain lists of ours.",
-        f"{STORES}/test_langchain.py::test_words_and_pictures_find_texts_and_pictures",
-        f"{STORES}/test_llama_index.py::test_words_and_pictures_find_texts_and_pictures",
+        f"{STORES}/test_langchain.py::test_words_and_images_find_texts_and_images",
+        f"{STORES}/test_llama_index.py::test_words_and_images_find_texts_and_images",
     ),
     store(
         "TRAP",
         "Milvus in one file has only simple kinds of index.",
-        f"{STORES}/test_langchain.py::test_words_and_pictures_find_texts_and_pictures",
+        f"{STORES}/test_langchain.py::test_words_and_images_find_texts_and_images",
         "docs/stores.md#milvus-lite",
     ),
     store(

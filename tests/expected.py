@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests.fakes import picture_vector, text_vector, unit
+from tests.fakes import image_vector, text_vector, unit
 
 
 class Opened:
-    """A picture as the fake backend sees it."""
+    """An image as the fake backend sees it."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -31,8 +31,8 @@ def of_texts(texts: Sequence[str], task: str | None = None) -> np.ndarray[Any, A
     return unit(np.stack([text_vector(text, task) for text in texts]))
 
 
-def of_pictures(paths: Sequence[str]) -> np.ndarray[Any, Any]:
-    return unit(np.stack([picture_vector(Opened(path)) for path in paths]))  # type: ignore[arg-type]
+def of_images(paths: Sequence[str]) -> np.ndarray[Any, Any]:
+    return unit(np.stack([image_vector(Opened(path)) for path in paths]))  # type: ignore[arg-type]
 
 
 def assert_same(vectors: Any, expected: np.ndarray[Any, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Backends whose vectors follow from content, so that a swapped order, a stale cache or a wrong picture shows."""
+"""Backends whose vectors follow from content, so that a swapped order, a stale cache or a wrong image shows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jina_clip_integrations.backends.base import Batch, BatchResult, Picture, Usage
+from jina_clip_integrations.backends.base import Batch, BatchResult, ImageSource, Usage
 from jina_clip_integrations.catalog import ModelSpec
 from jina_clip_integrations.errors import ImageError, JinaClipError
 
@@ -36,11 +36,11 @@ def text_vector(text: str, task: str | None = None, width: int = WIDTH) -> np.nd
     return content_vector(f"text/{task}/{text}".encode(), width)
 
 
-def picture_vector(picture: Picture, width: int = WIDTH) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """The raw vector that every fake gives a picture: it follows from size and RGB pixels. Raises `ImageError`."""
-    image = picture.open()
-    assert image.mode == "RGB"
-    return content_vector(b"image/%d/%d/" % image.size + image.tobytes(), width)
+def image_vector(source: ImageSource, width: int = WIDTH) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """The raw vector that every fake gives an image: it follows from size and RGB pixels. Raises `ImageError`."""
+    decoded = source.open()
+    assert decoded.mode == "RGB"
+    return content_vector(b"image/%d/%d/" % decoded.size + decoded.tobytes(), width)
 
 
 def unit(vectors: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -66,11 +66,11 @@ class Recorder:
 
     @property
     def embedded(self) -> list[Any]:
-        """Every text, and the label of every picture, in the order they were handed over."""
+        """Every text, and the label of every image, in the order they were handed over."""
         return [
             item
             for batch in self.batches
-            for item in (batch.texts if batch.modality == "text" else [picture.label for picture in batch.pictures])
+            for item in (batch.texts if batch.modality == "text" else [image.label for image in batch.images])
         ]
 
     def close(self) -> None:
@@ -95,7 +95,7 @@ class Recorder:
     def _row(self, batch: Batch, position: int) -> Any:
         if batch.modality == "text":
             return text_vector(batch.texts[position], batch.task, self.dimensions)
-        return picture_vector(batch.pictures[position], self.dimensions)
+        return image_vector(batch.images[position], self.dimensions)
 
 
 class BlockingBackend(Recorder):

@@ -49,7 +49,7 @@ class Refuse:
 
 
 def vector_of(item: Any, *, task: str | None = None, width: int = 1024, dimensions: int | None = None) -> NDArray[Any]:
-    """The unit vector of an item (`str` for a text, `bytes` for a picture), `(dimensions,)` float32."""
+    """The unit vector of an item (`str` for a text, `bytes` for an image), `(dimensions,)` float32."""
     content = f"{task}|{item}".encode("utf-8", "surrogatepass") if isinstance(item, str) else b"image|" + bytes(item)
     seed = int.from_bytes(hashlib.sha256(content).digest()[:8], "big")
     row = np.random.default_rng(seed).standard_normal(width).astype(np.float32)[:dimensions]
@@ -236,20 +236,20 @@ class FaultyServer:
         return {"model": body["model"], "object": "list", "usage": usage, "data": data}
 
     def vector(self, item: dict[str, str], body: dict[str, Any]) -> NDArray[Any]:
-        content: Any = item["text"] if "text" in item else picture_content(item["image"])
+        content: Any = item["text"] if "text" in item else image_content(item["image"])
         row = vector_of(content, task=body.get("task"), width=WIDTHS[body["model"]], dimensions=body.get("dimensions"))
         return row if body.get("normalized", True) else row * np.float32(7.0)
 
 
 def tokens_of(item: dict[str, str]) -> int:
-    """What an item costs: a token for every word and two around them; four tiles for a picture that is fetched."""
+    """What an item costs: a token for every word and two around them; four tiles for an image that is fetched."""
     if "text" in item:
         return len(item["text"].split()) + 2
     return 16_000 if item["image"].startswith("http") else 4000
 
 
-def picture_content(value: str) -> bytes:
-    """What a picture's vector depends on: the bytes, or the URL."""
+def image_content(value: str) -> bytes:
+    """What an image's vector depends on: the bytes, or the URL."""
     return value.encode() if value.startswith("http") else base64.b64decode(value, validate=True)
 
 

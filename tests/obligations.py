@@ -42,21 +42,21 @@ def should(number: int, says: str, *covered: str) -> Entry:
 REQUESTS = (
     must(
         1,
-        "Every item says what it is, in the server's own form; a plain string that could be taken for a picture never "
+        "Every item says what it is, in the server's own form; a plain string that could be taken for an image never "
         "goes out as one.",
         f"{API}test_the_request_of_a_text",
         f"{API}test_text_is_always_text",
         f"{DIALECTS}test_the_body_of_a_query",
-        f"{DIALECTS}test_the_forms_of_a_picture",
+        f"{DIALECTS}test_the_forms_of_an_image",
         f"{DIALECTS}test_a_server_that_guesses_is_not_let",
     ),
     must(
         2,
-        "Pictures travel to the hosted service as bare base64, whatever form they came in, and with a prefix only "
+        "Images travel to the hosted service as bare base64, whatever form they came in, and with a prefix only "
         "where a dialect wants one.",
         f"{ENCODER}test_a_data_uri_travels_as_bare_base64",
         f"{API}test_as_it_is",
-        f"{DIALECTS}test_the_forms_of_a_picture",
+        f"{DIALECTS}test_the_forms_of_an_image",
     ),
     must(
         3,
@@ -71,13 +71,13 @@ REQUESTS = (
     must(
         4,
         "What cannot work is refused here before anything is sent: model, width, task, empty item, unreadable or too "
-        "large picture, missing key. An empty text can work and is sent.",
+        "large image, missing key. An empty text can work and is sent.",
         f"{SETTINGS}test_models_that_the_service_does_not_have",
         f"{SETTINGS}test_a_checkpoint_folder",
         f"{SETTINGS}test_impossible_requests_are_not_sent",
         f"{ENCODER}test_items_that_cannot_work_are_refused_here",
         f"{API}test_empty_bytes_are_refused_here",
-        f"{API}test_too_large_a_picture_is_refused_here",
+        f"{API}test_too_large_an_image_is_refused_here",
         f"{FAULTS}test_an_unpaired_surrogate_is_refused_here",
         f"{SECRETS}test_a_missing_key_is_an_error_that_names_the_variables",
         f"{API}test_text_is_always_text",
@@ -241,14 +241,14 @@ SAFETY = (
         "tests/images/test_sources.py::TestAgentPolicy::test_without_roots_no_file_at_all",
         "tests/images/test_sources.py::TestAddresses::test_private",
         "tests/images/test_sources.py::TestFetching::test_redirects_do_not_lead_to_files",
-        "tests/server/test_pictures.py::TestAddresses::test_private_ones_are_refused_and_not_asked",
+        "tests/server/test_images.py::TestAddresses::test_private_ones_are_refused_and_not_asked",
         "tests/server/test_errors.py::TestSettings::test_no_policy_lets_requests_name_files",
     ),
     must(
         21,
-        "Nothing that was sent, text or picture, shows in a log or an error, also where the server repeats it.",
+        "Nothing that was sent, text or image, shows in a log or an error, also where the server repeats it.",
         f"{SECRETS}test_neither_logs_nor_errors_show_anything",
-        f"{SECRETS}test_pictures_do_not_show_either",
+        f"{SECRETS}test_images_do_not_show_either",
         f"{REFUSALS}test_nothing_that_was_sent_is_repeated",
         f"{REFUSALS}test_short_texts_are_hidden_whole",
         f"{FLOW}test_records_hold_figures_only",
@@ -292,15 +292,15 @@ SAFETY = (
 COST = (
     should(
         25,
-        "A picture costs one tile: shrunk in the model's own geometry, upright, RGB, without loss, and one that fits a "
+        "An image costs one tile: shrunk in the model's own geometry, upright, RGB, without loss, and one that fits a "
         "tile goes pixel for pixel. The vector is that of this machine.",
-        f"{API}test_a_picture_costs_one_tile_in_the_models_own_geometry",
-        f"{API}test_a_picture_is_never_enlarged",
-        f"{API}test_a_small_picture_travels_pixel_for_pixel",
+        f"{API}test_an_image_costs_one_tile_in_the_models_own_geometry",
+        f"{API}test_an_image_is_never_enlarged",
+        f"{API}test_a_small_image_travels_pixel_for_pixel",
         f"{API}test_other_recipes",
         f"{ENCODER}test_a_photo_is_turned_upright_before_it_is_shrunk",
-        f"{ENCODER}test_pictures_of_every_mode_are_sent_in_rgb",
-        f"{PARITY}test_pictures_of_every_kind_have_one_vector",
+        f"{ENCODER}test_images_of_every_mode_are_sent_in_rgb",
+        f"{PARITY}test_images_of_every_kind_have_one_vector",
         f"{PARITY}test_a_photo_is_turned_upright_once",
     ),
     should(
@@ -315,7 +315,7 @@ COST = (
         f"{FAULTS}test_the_budget_ends_the_job_before_it_is_overspent",
         f"{FAULTS}test_the_first_requests_do_not_overspend_either",
         f"{FAULTS}test_a_budget_that_is_too_small_for_the_first_request_sends_nothing",
-        f"{FAULTS}test_a_budget_knows_the_price_of_pictures_that_the_service_fetches",
+        f"{FAULTS}test_a_budget_knows_the_price_of_images_that_the_service_fetches",
         f"{FLOW}test_what_counts_against_the_budget",
         f"{FLOW}test_what_is_abandoned_on_the_wire_counts_against_the_budget",
         f"{LIMITS}test_budget_counts_what_is_under_way",
@@ -353,7 +353,7 @@ COST = (
         "A bad item can be skipped without losing the others that travelled with it.",
         f"{ENCODER}test_an_item_that_the_service_refuses_can_be_skipped",
         f"{FAULTS}test_bad_items_are_isolated",
-        f"{API}test_a_broken_picture",
+        f"{API}test_a_broken_image",
         f"{FLOW}test_a_bad_item_is_found_by_halves",
         f"{FLOW}test_a_named_bad_item_is_left_out_at_once",
         f"{PARITY}TestBadItems::test_skipped",

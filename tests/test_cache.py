@@ -29,7 +29,7 @@ from jina_clip_integrations.cache import (
     vector_key,
 )
 from tests.faces import both_faces
-from tests.fakes import KINDS, WIDTH, BlockingBackend, picture_vector, text_vector, unit
+from tests.fakes import KINDS, WIDTH, BlockingBackend, image_vector, text_vector, unit
 
 
 def entries(start: int, stop: int, width: int = 16) -> dict[str, Any]:
@@ -347,8 +347,8 @@ class TestWhatSharesAnEntry:
         for image in images:
             encoder = JinaClipEncoder(backend=BlockingBackend(), cache=cache, **options)
             row = encoder.encode_image(image)
-            picture = encoder._reader.picture(images[0])
-            np.testing.assert_allclose(row, unit(picture_vector(picture)), atol=1e-6)
+            parsed = encoder._reader.image(images[0])
+            np.testing.assert_allclose(row, unit(image_vector(parsed)), atol=1e-6)
             self.asked.append(len(encoder.backend.batches))
         return encoder.backend
 
@@ -392,16 +392,16 @@ class TestWhatSharesAnEntry:
         png = encoded(gradient(), "PNG")
         first = encoder.encode_image([png])
         monkeypatch.setattr(
-            "jina_clip_integrations.images.encoded.EncodedPicture._decode", lambda self: pytest.fail("decoded")
+            "jina_clip_integrations.images.encoded.EncodedImage._decode", lambda self: pytest.fail("decoded")
         )
         np.testing.assert_array_equal(encoder.encode_image([png]), first)
 
     def test_a_new_file_is_decoded_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from jina_clip_integrations.images import encoded as pictures
+        from jina_clip_integrations.images import encoded as images
 
         decoded = []
-        as_rgb = pictures.as_rgb
-        monkeypatch.setattr(pictures, "as_rgb", lambda *a, **o: decoded.append(1) or as_rgb(*a, **o))
+        as_rgb = images.as_rgb
+        monkeypatch.setattr(images, "as_rgb", lambda *a, **o: decoded.append(1) or as_rgb(*a, **o))
         encoder = JinaClipEncoder(backend=BlockingBackend(), cache=MemoryCache())
         encoder.encode_image([encoded(gradient(), "PNG"), encoded(gradient((3, 3)), "PNG")])
         assert len(decoded) == 2
@@ -410,7 +410,7 @@ class TestWhatSharesAnEntry:
         monkeypatch.setattr("jina_clip_integrations.encoder.job.HELD_PIXELS_BYTES", 100)  # one of 72 bytes fits
         held: list[int] = []
         encoder = JinaClipEncoder(backend=BlockingBackend(), cache=MemoryCache())
-        encoder.backend.before = lambda batch: held.append(sum(p._held is not None for p in batch.pictures))
+        encoder.backend.before = lambda batch: held.append(sum(p._held is not None for p in batch.images))
         images = [encoded(gradient().rotate(turn), "PNG") for turn in (0, 90, 180)]
         encoder.encode_image(images)
         assert held == [1]
@@ -507,8 +507,8 @@ class TestOddCaches:
     def test_urls_that_are_sent_unfetched_are_not_cached(self) -> None:
         cache = MemoryCache()
         encoder = JinaClipEncoder(backend=BlockingBackend(sends_urls=True), cache=cache)
-        encoder.backend._row = lambda batch, position: text_vector(batch.pictures[position].url)
-        url = "https://pictures.invalid/a.png"
+        encoder.backend._row = lambda batch, position: text_vector(batch.images[position].url)
+        url = "https://images.invalid/a.png"
         for _ in range(2):
             rows = encoder.encode_image([url, url])
             np.testing.assert_allclose(rows, unit(np.stack([text_vector(url)] * 2)), atol=1e-6)

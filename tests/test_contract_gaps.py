@@ -20,7 +20,7 @@ import jina_clip_integrations
 from jina_clip_integrations.errors import ImageError
 from jina_clip_integrations.langchain import JinaClipEmbeddings
 from jina_clip_integrations.llama_index import JinaClipEmbedding
-from tests.expected import assert_same, of_pictures, of_texts
+from tests.expected import assert_same, of_images, of_texts
 from tests.fakes import BlockingBackend
 
 
@@ -30,8 +30,8 @@ def embedding() -> JinaClipEmbedding:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> list[str]:
-    """Paths of two different pictures."""
+def images(tmp_path: Path) -> list[str]:
+    """Paths of two different images."""
     paths = [str(tmp_path / f"{colour}.png") for colour in ("red", "blue")]
     for path in paths:
         Image.new("RGB", (9, 7), Path(path).stem).save(path)
@@ -60,43 +60,43 @@ async def test_the_text_batch_ignores_further_keywords(embedding: Any) -> None:
     assert_same(await embedding.aget_text_embedding_batch(["a", "b"], purpose="none"), of_texts(["a", "b"]))
 
 
-def test_an_error_page_is_no_picture(embedding: Any, pictures: list[str]) -> None:
+def test_an_error_page_is_no_image(embedding: Any, images: list[str]) -> None:
     """What the framework hands over for a URL that answered with an error."""
     page = io.BytesIO(b"<!doctype html><title>404 Not Found</title>")
     with pytest.raises(ImageError) as caught:
-        embedding.get_image_embedding_batch([pictures[0], page])
+        embedding.get_image_embedding_batch([images[0], page])
     assert caught.value.index == 1
 
 
-def test_an_index_keeps_the_vectors_of_its_nodes(embedding: Any, pictures: list[str]) -> None:
-    nodes = [TextNode(text="words"), *(ImageNode(image_path=path, metadata={"file_path": path}) for path in pictures)]
+def test_an_index_keeps_the_vectors_of_its_nodes(embedding: Any, images: list[str]) -> None:
+    nodes = [TextNode(text="words"), *(ImageNode(image_path=path, metadata={"file_path": path}) for path in images)]
     embedding(nodes)
     computed = len(embedding.backend.embedded)
     index = VectorStoreIndex(nodes, embed_model=embedding)
     assert len(embedding.backend.embedded) == computed == 3
     kept = [index.vector_store.get(node.node_id) for node in nodes]
-    np.testing.assert_allclose(kept, np.concatenate([of_texts(["words"]), of_pictures(pictures)]), atol=1e-6)
+    np.testing.assert_allclose(kept, np.concatenate([of_texts(["words"]), of_images(images)]), atol=1e-6)
 
 
-def test_a_file_path_in_the_metadata_tells_image_nodes_apart(pictures: list[str]) -> None:
+def test_a_file_path_in_the_metadata_tells_image_nodes_apart(images: list[str]) -> None:
     step = JinaClipEmbedding()
-    bare = [get_transformation_hash([ImageNode(image_path=path)], step) for path in pictures]
+    bare = [get_transformation_hash([ImageNode(image_path=path)], step) for path in images]
     named = [
-        get_transformation_hash([ImageNode(image_path=path, metadata={"file_path": path})], step) for path in pictures
+        get_transformation_hash([ImageNode(image_path=path, metadata={"file_path": path})], step) for path in images
     ]
-    assert len(set(bare)) == 1, "the framework looks at pictures now: the guide's advice can go"
+    assert len(set(bare)) == 1, "the framework looks at images now: the guide's advice can go"
     assert len(set(named)) == 2
 
 
 # LangChain
 
 
-async def test_images_by_position_inside_a_running_loop(pictures: list[str]) -> None:
+async def test_images_by_position_inside_a_running_loop(images: list[str]) -> None:
     """Some stores hand over a list by position, and block inside their own async methods."""
     embeddings = JinaClipEmbeddings(backend=BlockingBackend())
-    assert_same(embeddings.embed_image(pictures), of_pictures(pictures))
-    assert_same(embeddings.embed_images(pictures), of_pictures(pictures))
-    assert_same([embeddings.embed_image(pictures[1])], of_pictures(pictures[1:]))
+    assert_same(embeddings.embed_image(images), of_images(images))
+    assert_same(embeddings.embed_images(images), of_images(images))
+    assert_same([embeddings.embed_image(images[1])], of_images(images[1:]))
 
 
 def test_the_caching_wrapper_hides_the_image_methods() -> None:

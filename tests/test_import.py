@@ -56,7 +56,7 @@ PUBLIC = {
     "JinaClipError",
     "LocalBackend",
     "ModelSpec",
-    "Picture",
+    "Image",
     "RateLimitError",
     "SageMakerBackend",
     "ServerError",

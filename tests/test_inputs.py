@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from jina_clip_integrations import ImageError, InputError, SourcePolicy
-from jina_clip_integrations.images.encoded import EncodedPicture, PixelPicture
+from jina_clip_integrations.images.encoded import EncodedImage, PixelImage
 from jina_clip_integrations.inputs import Reader, check_text, one_or_many_images, one_or_many_texts, parse, parse_texts
 
 PIXELS = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(4, 5, 3)
@@ -32,7 +32,7 @@ URI = f"data:image/png;base64,{BASE64}"
 
 
 def pixels_of(given: Any, **options: Any) -> Any:
-    return np.asarray(Reader(**options).picture(given).open())
+    return np.asarray(Reader(**options).image(given).open())
 
 
 class TestEveryForm:
@@ -62,12 +62,12 @@ class TestEveryForm:
 
     @pytest.mark.parametrize("form", [str, Path, lambda path: f"file://{path}", lambda path: f"file://localhost{path}"])
     def test_files(self, form: Any, tmp_path: Path) -> None:
-        path = tmp_path / "ä picture?.png"
+        path = tmp_path / "ä image?.png"
         path.write_bytes(PNG)
         given = form(path) if form in (str, Path) else form(str(path)).replace(" ", "%20").replace("?", "%3F")
-        picture = Reader().picture(given)
-        np.testing.assert_array_equal(picture.open(), PIXELS)
-        assert (picture.size(), picture.read()) == ((5, 4), PNG)
+        image = Reader().image(given)
+        np.testing.assert_array_equal(image.open(), PIXELS)
+        assert (image.size(), image.read()) == ((5, 4), PNG)
 
     def test_path_with_a_tilde(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOME", str(tmp_path))
@@ -82,9 +82,9 @@ class TestEveryForm:
         os.write(writing, PNG)
         os.close(writing)
         with os.fdopen(reading, "rb") as pipe:
-            picture = Reader().picture(pipe)
-            np.testing.assert_array_equal(picture.open(), PIXELS)
-            assert picture.read() == PNG  # a pipe can be read only once
+            image = Reader().image(pipe)
+            np.testing.assert_array_equal(image.open(), PIXELS)
+            assert image.read() == PNG  # a pipe can be read only once
 
     def test_a_stream_is_read_from_its_start_and_left_where_it_was(self) -> None:
         stream = io.BytesIO()
@@ -95,17 +95,17 @@ class TestEveryForm:
 
     def test_nothing_is_read_before_it_is_asked_for(self) -> None:
         for given in ("/no/such/file.png", "https://no.such.host/a.png", "data:image/png;base64,!!!", b"nothing"):
-            Reader().picture(given)
+            Reader().image(given)
 
     def test_only_urls_have_a_url(self) -> None:
         url = "https://example.org/a.png?token=1"
-        assert Reader().picture(url).url == url
-        assert Reader().picture(URI).url is None
-        assert Reader().picture(Path("a.png")).url is None
+        assert Reader().image(url).url == url
+        assert Reader().image(URI).url is None
+        assert Reader().image(Path("a.png")).url is None
 
     def test_urls_that_have_to_be_checked_are_not_passed_on(self) -> None:
-        picture = Reader(sources=SourcePolicy.agent()).picture("https://example.org/a.png")
-        assert (picture.url, picture.address) == (None, "https://example.org/a.png")
+        image = Reader(sources=SourcePolicy.agent()).image("https://example.org/a.png")
+        assert (image.url, image.address) == (None, "https://example.org/a.png")
 
 
 class TestNoImage:
@@ -127,7 +127,7 @@ class TestNoImage:
             (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
             (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "git lfs pull"),
             (b"\0\0\0\x18ftypheic\0\0\0\0", "convert it to JPEG"),
-            (b"%PDF-1.7", "not a picture in a format that Pillow reads"),
+            (b"%PDF-1.7", "not an image in a format that Pillow reads"),
             (PNG[:-30], "broken or truncated"),
             (b"\x89PNG\r\n\x1a\nrubbish", "Pillow"),
             (np.zeros((4, 5), np.uint8), "repeat the grey channel"),
@@ -142,10 +142,10 @@ class TestNoImage:
     )
     def test_says_why(self, given: Any, said: str) -> None:
         with pytest.raises(ImageError, match=said):
-            Reader().picture(given).open()
+            Reader().image(given).open()
 
     def test_paths_say_why(self, tmp_path: Path) -> None:
-        with pytest.raises(ImageError, match="a folder, not a picture"):
+        with pytest.raises(ImageError, match="a folder, not an image"):
             pixels_of(tmp_path)
         with pytest.raises(ImageError, match=r"nowhere\.png: no such file"):
             pixels_of(tmp_path / "nowhere.png")
@@ -169,7 +169,7 @@ class TestNoImage:
                 return PNG
 
         with pytest.raises(ImageError, match="await its read"):
-            Reader().picture(Upload())
+            Reader().image(Upload())
 
     @pytest.mark.parametrize(
         "given",
@@ -178,7 +178,7 @@ class TestNoImage:
     )
     def test_payloads_never_show(self, given: Any) -> None:
         with pytest.raises(ImageError) as caught:
-            Reader().picture(given).open()
+            Reader().image(given).open()
         said = "".join(traceback.format_exception_only(caught.value))
         cause = caught.value.__cause__
         said += "" if cause is None else "".join(traceback.format_exception_only(cause))
@@ -188,12 +188,12 @@ class TestNoImage:
         assert "IHDR" not in said
         assert len(said) < 500
 
-    def test_errors_are_remembered_by_the_picture(self) -> None:
-        picture = Reader().picture(b"nothing")
-        for use in (picture.open, picture.size, picture.pixel_digest):
+    def test_errors_are_remembered_by_the_image(self) -> None:
+        image = Reader().image(b"nothing")
+        for use in (image.open, image.size, image.pixel_digest):
             with pytest.raises(ImageError) as caught:
                 use()
-            assert picture.failure is caught.value
+            assert image.failure is caught.value
 
 
 class TestItems:
@@ -215,9 +215,9 @@ class TestItems:
         ],
     )
     def test_images(self, item: Any) -> None:
-        picture = Reader().item(item)
-        assert isinstance(picture, EncodedPicture)
-        np.testing.assert_array_equal(picture.open(), PIXELS)
+        image = Reader().item(item)
+        assert isinstance(image, EncodedImage)
+        np.testing.assert_array_equal(image.open(), PIXELS)
 
     @pytest.mark.parametrize(
         "item",
@@ -315,44 +315,44 @@ class TestManyTexts:
         assert parsed == ["a", "b"]
 
 
-class TestPictures:
+class TestImages:
     def test_labels(self) -> None:
         reader = Reader()
-        assert reader.picture("a/b.png").label == "a/b.png"
-        assert reader.picture("https://u:p@example.org:8/a.png?key=1#x").label == "https://example.org:8/a.png"
-        picture = reader.picture(PNG)
-        picture.read()
-        assert picture.label.startswith(f"image/png {len(PNG)} B sha256:")
-        assert reader.picture(PIXELS).label == "array 5 x 4"
-        assert reader.picture(Image.new("L", (7, 2))).label == "PIL image 7 x 2 L"
+        assert reader.image("a/b.png").label == "a/b.png"
+        assert reader.image("https://u:p@example.org:8/a.png?key=1#x").label == "https://example.org:8/a.png"
+        image = reader.image(PNG)
+        image.read()
+        assert image.label.startswith(f"image/png {len(PNG)} B sha256:")
+        assert reader.image(PIXELS).label == "array 5 x 4"
+        assert reader.image(Image.new("L", (7, 2))).label == "PIL image 7 x 2 L"
 
     def test_pixels_without_a_file_are_read_as_png(self) -> None:
         for given in (PIXELS, Image.fromarray(PIXELS)):
-            data = Reader().picture(given).read()
+            data = Reader().image(given).read()
             assert data.startswith(b"\x89PNG")
             np.testing.assert_array_equal(Image.open(io.BytesIO(data)), PIXELS)
 
     def test_size_needs_the_header_only(self) -> None:
-        assert Reader().picture(PNG[:60]).size() == (5, 4)
-        assert Reader().picture(PIXELS).size() == (5, 4)
+        assert Reader().image(PNG[:60]).size() == (5, 4)
+        assert Reader().image(PIXELS).size() == (5, 4)
 
     def test_bytes_are_kept_until_released(self) -> None:
         opened = []
-        picture = EncodedPicture(lambda: opened.append(1) or io.BytesIO(PNG), keep=True, max_pixels=99)
-        picture.open()
-        picture.read()
+        image = EncodedImage(lambda: opened.append(1) or io.BytesIO(PNG), keep=True, max_pixels=99)
+        image.open()
+        image.read()
         assert len(opened) == 1
-        picture.release()
-        picture.read()
+        image.release()
+        image.read()
         assert len(opened) == 2
 
     def test_too_many_pixels(self) -> None:
         for given in (PNG, PIXELS, Image.fromarray(PIXELS)):
             reader = Reader(sources=SourcePolicy.trusted(max_pixels=19))
             with pytest.raises(ImageError, match="5 x 4 pixels are more than the 19"):
-                reader.picture(given).open()
+                reader.image(given).open()
             with pytest.raises(ImageError, match="max_pixels"):
-                reader.picture(given).size()
+                reader.image(given).size()
 
     def test_decompression_bombs(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 12)  # a warning from here, an error from 24
@@ -364,7 +364,7 @@ class TestPictures:
     def test_the_callers_image_is_left_alone(self) -> None:
         given = Image.fromarray(PIXELS).convert("P")
         given.info["transparency"] = b"\0" * 10
-        Reader().picture(given).open()
+        Reader().image(given).open()
         assert (given.mode, given.info["transparency"]) == ("P", b"\0" * 10)
 
     def test_first_frame_of_an_animation(self) -> None:
@@ -443,16 +443,16 @@ class TestOrientation:
             expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
         for given in (data, Image.open(io.BytesIO(data))):
             np.testing.assert_array_equal(pixels_of(given), expected)
-        assert Reader().picture(data).size() == expected.shape[1::-1]
-        assert Reader().picture(Image.open(io.BytesIO(data))).size() == expected.shape[1::-1]
+        assert Reader().image(data).size() == expected.shape[1::-1]
+        assert Reader().image(Image.open(io.BytesIO(data))).size() == expected.shape[1::-1]
 
     def test_can_be_left(self, orientation: int, kind: str) -> None:
         data = self.photo(orientation, kind)
         with Image.open(io.BytesIO(data)) as image:
             expected = np.asarray(image.convert("RGB"))
-        picture = Reader(upright=False).picture(data)
-        np.testing.assert_array_equal(picture.open(), expected)
-        assert picture.size() == expected.shape[1::-1]
+        parsed = Reader(upright=False).image(data)
+        np.testing.assert_array_equal(parsed.open(), expected)
+        assert parsed.size() == expected.shape[1::-1]
 
 
 @pytest.mark.parametrize(
@@ -471,30 +471,30 @@ def test_a_jpeg_may_be_opened_smaller_but_not_too_small(kind: str, least: int, s
     exif[0x0112] = 6  # lies on its side
     buffer = io.BytesIO()
     Image.fromarray(PIXELS).resize((800, 400)).save(buffer, kind, exif=exif)
-    picture = Reader(upright=True).picture(buffer.getvalue())
-    assert picture.open(least=least).size == size
-    assert picture.open().size == picture.size() == (400, 800)
-    assert picture.open(least=least).mode == "RGB"
+    image = Reader(upright=True).image(buffer.getvalue())
+    assert image.open(least=least).size == size
+    assert image.open().size == image.size() == (400, 800)
+    assert image.open(least=least).mode == "RGB"
 
 
 def test_pixels_are_opened_as_they_are() -> None:
-    assert Reader().picture(PIXELS).open(least=1).size == PIXELS.shape[1::-1]
+    assert Reader().image(PIXELS).open(least=1).size == PIXELS.shape[1::-1]
 
 
-def test_broken_exif_does_not_make_a_broken_picture() -> None:
+def test_broken_exif_does_not_make_a_broken_image() -> None:
     buffer = io.BytesIO()
     Image.fromarray(PIXELS).save(buffer, "PNG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xffrubbish")
     np.testing.assert_array_equal(pixels_of(buffer.getvalue()), PIXELS)
 
 
-def test_kinds_of_pictures() -> None:
-    assert isinstance(Reader().picture(PIXELS), PixelPicture)
-    assert isinstance(Reader().picture(PNG), EncodedPicture)
+def test_kinds_of_images() -> None:
+    assert isinstance(Reader().image(PIXELS), PixelImage)
+    assert isinstance(Reader().image(PNG), EncodedImage)
 
 
 def test_postscript_is_never_handed_to_another_program(tmp_path: Path) -> None:
-    picture = tmp_path / "drawing.eps"
-    Image.new("RGB", (8, 8)).save(picture, "EPS")
-    parsed = Reader(sources=SourcePolicy.trusted(), upright=True).picture(picture)
+    image = tmp_path / "drawing.eps"
+    Image.new("RGB", (8, 8)).save(image, "EPS")
+    parsed = Reader(sources=SourcePolicy.trusted(), upright=True).image(image)
     with pytest.raises(ImageError, match=r"drawing\.eps: PostScript, which would need another program"):
         parsed.open()

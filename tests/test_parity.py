@@ -47,7 +47,7 @@ class Golden:
 
     backend: LocalBackend
     texts: list[str]
-    pictures: list[Path]
+    images: list[Path]
     rows: dict[str, np.ndarray]
     serving: Serving
 
@@ -73,10 +73,10 @@ def golden(golden_folder: Path) -> Iterator[Golden]:
         short = [n for n, length in enumerate(lengths) if length <= backend.max_length]
         rows = {name: arrays[f"text.{name}.raw"][short] for name in facts["tasks"]}
         rows["image"] = arrays["images.raw"][photos]
-        pictures = [golden_folder / facts["images"][n]["file"] for n in photos]
+        images = [golden_folder / facts["images"][n]["file"] for n in photos]
         serving = Serving(create_app(backend, allow_private_addresses=True))
         serving.start()
-        yield Golden(backend, [facts["texts"][n] for n in short], pictures, rows, serving)
+        yield Golden(backend, [facts["texts"][n] for n in short], images, rows, serving)
         serving.stop()
 
 
@@ -111,7 +111,7 @@ def near(rows: np.ndarray, expected: np.ndarray) -> None:
     np.testing.assert_allclose(rows, expected, atol=NEAR, rtol=0)
 
 
-def picture_forms(path: Path) -> list[Any]:
+def image_forms(path: Path) -> list[Any]:
     data = path.read_bytes()
     forms = [path, str(path), data, io.BytesIO(data), f"data:image/png;base64,{base64.b64encode(data).decode()}"]
     return [*forms, PIL.Image.open(io.BytesIO(data))]
@@ -136,27 +136,27 @@ class TestVectors:
             with pytest.raises(ConfigurationError, match="unknown task"):
                 asked.encode_text(golden.texts, task="retrieval.query")
 
-    def test_of_pictures_at_every_width(self, golden: Golden, encoder, face, way: str) -> None:
+    def test_of_images_at_every_width(self, golden: Golden, encoder, face, way: str) -> None:
         for dimensions in golden.widths():
-            rows = face(encoder(way, dimensions=dimensions)).encode_image(golden.pictures)
+            rows = face(encoder(way, dimensions=dimensions)).encode_image(golden.images)
             near(rows, golden.expected(golden.rows["image"], dimensions))
 
-    def test_of_pictures_in_every_form(self, golden: Golden, encoder, face, way: str) -> None:
-        forms = picture_forms(golden.pictures[0])
+    def test_of_images_in_every_form(self, golden: Golden, encoder, face, way: str) -> None:
+        forms = image_forms(golden.images[0])
         rows = face(encoder(way)).encode_image(forms)
         near(rows, np.repeat(golden.expected(golden.rows["image"][:1]), len(forms), axis=0))
 
     def test_of_mixed_items_with_repetitions(self, golden: Golden, encoder, face, way: str) -> None:
         texts = [({"text": text}, row) for text, row in zip(golden.texts, golden.rows["none"], strict=True)]
-        pictures = [({"image": p}, row) for p, row in zip(golden.pictures, golden.rows["image"], strict=True)]
-        chosen = [*texts, *pictures, *texts[:5], *pictures[:3]]
+        images = [({"image": p}, row) for p, row in zip(golden.images, golden.rows["image"], strict=True)]
+        chosen = [*texts, *images, *texts[:5], *images[:3]]
         order = np.random.default_rng(3).permutation(len(chosen))
         rows = face(encoder(way)).encode([chosen[n][0] for n in order])
         near(rows, golden.expected(np.stack([chosen[n][1] for n in order])))
 
     def test_of_one_alone(self, golden: Golden, encoder, face, way: str) -> None:
         near(face(encoder(way)).encode_text(golden.texts[0]), golden.expected(golden.rows["none"])[0])
-        near(face(encoder(way)).encode_image(golden.pictures[0]), golden.expected(golden.rows["image"])[0])
+        near(face(encoder(way)).encode_image(golden.images[0]), golden.expected(golden.rows["image"])[0])
 
     def test_that_are_not_normalised(self, golden: Golden, encoder, face, way: str) -> None:
         rows = face(encoder(way, normalize=False)).encode_text(golden.texts)
@@ -169,10 +169,10 @@ class TestBadItems:
     """The item at fault is named by the caller's index, or skipped, and the others are the same as ever."""
 
     def items(self, golden: Golden) -> tuple[list[Any], dict[int, type[Exception]], np.ndarray]:
-        whole = golden.pictures[0].read_bytes()
-        items: list[Any] = [{"text": golden.texts[0]}, {"image": golden.pictures[1]}]
-        items += [{"image": whole[: len(whole) // 2]}, {"text": "half a pair \ud800"}, {"image": b"no picture"}]
-        items += [{"image": golden.pictures[2]}, {"image": Path("missing.png")}, {"text": golden.texts[3]}]
+        whole = golden.images[0].read_bytes()
+        items: list[Any] = [{"text": golden.texts[0]}, {"image": golden.images[1]}]
+        items += [{"image": whole[: len(whole) // 2]}, {"text": "half a pair \ud800"}, {"image": b"no image"}]
+        items += [{"image": golden.images[2]}, {"image": Path("missing.png")}, {"text": golden.texts[3]}]
         raw = np.full((8, golden.backend.dimensions), np.nan, np.float32)
         raw[[0, 7]] = golden.rows["none"][[0, 3]]
         raw[[1, 5]] = golden.rows["image"][[1, 2]]
@@ -197,7 +197,7 @@ class TestBadItems:
 @both_faces
 def test_a_server_of_another_dialect(golden: Golden, encoder, face) -> None:
     """Our server understands the items of Jina's own image too."""
-    items = [{"text": golden.texts[0]}, {"image": golden.pictures[0]}, {"text": golden.texts[3]}]
+    items = [{"text": golden.texts[0]}, {"image": golden.images[0]}, {"text": golden.texts[3]}]
     raw = np.stack([golden.rows["none"][0], golden.rows["image"][0], golden.rows["none"][3]])
     near(face(encoder("jina-onprem")).encode(items), golden.expected(raw))
 
@@ -205,7 +205,7 @@ def test_a_server_of_another_dialect(golden: Golden, encoder, face) -> None:
 @pytest.mark.parametrize("way", ["local", "api", "invocations"])
 @both_faces
 def test_a_photo_is_turned_upright_once(golden: Golden, encoder, face, way: str) -> None:
-    photo = golden.pictures[0].parent / "exif_rotated.jpg"
+    photo = golden.images[0].parent / "exif_rotated.jpg"
     turned = face(encoder("local")).encode_image(photo)
     near(face(encoder(way)).encode_image(photo), turned)
     as_stored = face(encoder("local", exif_orientation=False)).encode_image(photo)
@@ -213,26 +213,26 @@ def test_a_photo_is_turned_upright_once(golden: Golden, encoder, face, way: str)
     assert np.abs(turned - as_stored).max() > 100 * NEAR
 
 
-PICTURE_MODES = ("RGB", "L", "LA", "P", "RGBA", "CMYK", "1")
-PICTURE_SIZES = ((400, 300), (31, 200), (300, 20), (9, 7), (61, 61), (1000, 12))
+IMAGE_MODES = ("RGB", "L", "LA", "P", "RGBA", "CMYK", "1")
+IMAGE_SIZES = ((400, 300), (31, 200), (300, 20), (9, 7), (61, 61), (1000, 12))
 """Larger than a tile both ways, one way only, smaller than one, and so long that only its middle is resampled."""
 
 
 @pytest.mark.parametrize("way", ["api", "invocations"])
 @both_faces
-def test_pictures_of_every_kind_have_one_vector(golden: Golden, encoder, face, way: str) -> None:
+def test_images_of_every_kind_have_one_vector(golden: Golden, encoder, face, way: str) -> None:
     """Shrunk and sent as one tile, or computed here: the cosine is 1 but for the last digits."""
     noise = np.random.default_rng(7)
-    pictures = [
+    images = [
         PIL.Image.fromarray(noise.integers(0, 255, (height, width, 3), np.uint8)).convert(mode)
-        for mode in PICTURE_MODES
-        for width, height in PICTURE_SIZES
+        for mode in IMAGE_MODES
+        for width, height in IMAGE_SIZES
     ]
     asked, here = encoder(way), encoder("local")
-    remote, local = face(asked).encode_image(pictures), here.encode_image(pictures)
+    remote, local = face(asked).encode_image(images), here.encode_image(images)
     near(remote, local)
     assert np.einsum("nd,nd->n", remote, local).min() > 0.99999
-    assert asked.usage.total_tokens == golden.backend.spec.tokens_per_tile * len(pictures)
+    assert asked.usage.total_tokens == golden.backend.spec.tokens_per_tile * len(images)
 
 
 @pytest.mark.parametrize("embedding_type", ["float", "base64", "binary", "ubinary"])
@@ -261,19 +261,19 @@ def test_long_texts_are_cut_at_the_same_token(golden: Golden, encoder, face, way
 
 @pytest.mark.parametrize("resize_images", [True, False])
 @both_faces
-def test_pictures_by_url(golden: Golden, encoder, face, resize_images: bool) -> None:
+def test_images_by_url(golden: Golden, encoder, face, resize_images: bool) -> None:
     """Fetched here and shrunk, or fetched by the server."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *args: object) -> None:
             pass
 
-    folder = functools.partial(Quiet, directory=golden.pictures[0].parent)
+    folder = functools.partial(Quiet, directory=golden.images[0].parent)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), folder)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        urls = [f"http://127.0.0.1:{server.server_port}/{path.name}" for path in golden.pictures]
+        urls = [f"http://127.0.0.1:{server.server_port}/{path.name}" for path in golden.images]
         asked = encoder("api", backend_options={"resize_images": resize_images})
         near(face(asked).encode_image(urls), golden.expected(golden.rows["image"]))
     finally:
@@ -288,8 +288,8 @@ def test_usage_is_what_the_tokenizer_counts(golden: Golden, encoder) -> None:
     unique = list(dict.fromkeys(golden.texts))
     assert asked.usage.total_tokens == sum(golden.backend.count_tokens(unique))
     before = asked.usage.total_tokens
-    asked.encode_image(golden.pictures)
-    tiles = golden.backend.spec.tokens_per_tile * len(golden.pictures)
+    asked.encode_image(golden.images)
+    tiles = golden.backend.spec.tokens_per_tile * len(golden.images)
     assert asked.usage.total_tokens - before == tiles  # one tile each, since they were shrunk
 
 

@@ -66,7 +66,7 @@ class Golden:
 
     backend: LocalBackend
     texts: list[str]
-    pictures: list[str]
+    images: list[str]
     rows: dict[str, np.ndarray]
     serving: Serving
 
@@ -85,10 +85,10 @@ def golden() -> Iterator[Golden]:
         short = [n for n, length in enumerate(lengths) if length <= LONGEST]
         rows = {task: arrays[f"text.{task}.raw"][short] for task in ("none", QUERY_TASK)}
         rows["image"] = arrays["images.raw"][photos]
-        pictures = [str(FOLDER / facts["images"][n]["file"]) for n in photos]
+        images = [str(FOLDER / facts["images"][n]["file"]) for n in photos]
         serving = Serving(create_app(backend))
         serving.start()
-        yield Golden(backend, [facts["texts"][n] for n in short], pictures, rows, serving)
+        yield Golden(backend, [facts["texts"][n] for n in short], images, rows, serving)
         serving.stop()
 
 
@@ -140,7 +140,7 @@ class TestVectors:
 
     def test_in_the_order_of_the_caller(self, golden: Golden, ask, face, way: str, dimensions: int | None) -> None:
         asked = ask(way, face, dimensions)
-        for what, kind, inputs in (("texts", "none", golden.texts), ("images", "image", golden.pictures)):
+        for what, kind, inputs in (("texts", "none", golden.texts), ("images", "image", golden.images)):
             order = np.random.default_rng(5).permutation([*range(len(inputs)), *range(4)])  # some of them twice
             near(asked(what, [inputs[n] for n in order]), golden.expected(kind, dimensions)[order])
 
@@ -149,24 +149,24 @@ class TestVectors:
         asked = ask(way, face, dimensions)
         near(asked("query", golden.texts[0]), golden.expected(QUERY_TASK, dimensions)[0])
         near(asked("texts", golden.texts[:1]), golden.expected("none", dimensions)[:1])
-        near(asked("image", golden.pictures[1]), golden.expected("image", dimensions)[1])
+        near(asked("image", golden.images[1]), golden.expected("image", dimensions)[1])
 
 
 @pytest.mark.parametrize("way", WAYS)
 @both_faces
-def test_a_bad_picture_is_named_by_its_place(golden: Golden, ask, face, way: str) -> None:
+def test_a_bad_image_is_named_by_its_place(golden: Golden, ask, face, way: str) -> None:
     with pytest.raises(ImageError) as caught:
-        ask(way, face)("images", [golden.pictures[0], golden.pictures[1], b"no picture", golden.pictures[2]])
+        ask(way, face)("images", [golden.images[0], golden.images[1], b"no image", golden.images[2]])
     assert caught.value.index == 2
 
 
 @pytest.mark.parametrize("ask", ["langchain"], indirect=True)  # the other framework's methods have no such option
 @pytest.mark.parametrize("way", WAYS)
 @both_faces
-def test_bad_pictures_can_be_skipped(golden: Golden, ask, face, way: str) -> None:
+def test_bad_images_can_be_skipped(golden: Golden, ask, face, way: str) -> None:
     asked = ask(way, face)
-    pictures = [golden.pictures[0], "missing.png", golden.pictures[1], b"no picture"]
-    rows = np.asarray(face(asked.model).embed_images(pictures, on_error="skip"))
+    images = [golden.images[0], "missing.png", golden.images[1], b"no image"]
+    rows = np.asarray(face(asked.model).embed_images(images, on_error="skip"))
     near(rows[[0, 2]], golden.expected("image", None)[:2])
     assert np.isnan(rows[[1, 3]]).all()
     assert {index: type(error) for index, error in asked.model.last_errors.items()} == {1: ImageError, 3: ImageError}

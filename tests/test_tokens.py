@@ -19,7 +19,7 @@ from jina_clip_integrations.catalog import JINA_CLIP_V1, JINA_CLIP_V2
 from jina_clip_integrations.tokens import image_tokens, most_text_tokens, text_tokens
 
 
-def picture(width: int, height: int) -> bytes:
+def image(width: int, height: int) -> bytes:
     buffer = io.BytesIO()
     Image.new("1", (width, height)).save(buffer, "PNG")
     return buffer.getvalue()
@@ -45,15 +45,15 @@ class TestImages:
     def test_tiles(self, size: tuple[int, int], v1: int, v2: int) -> None:
         assert image_tokens(size, JINA_CLIP_V1) == v1
         assert image_tokens(size, JINA_CLIP_V2) == v2
-        assert estimate_tokens({"image": picture(*size)}, model="jina-clip-v1").image_tokens == v1
-        assert estimate_tokens({"image": picture(*size)}).image_tokens == v2
+        assert estimate_tokens({"image": image(*size)}, model="jina-clip-v1").image_tokens == v1
+        assert estimate_tokens({"image": image(*size)}).image_tokens == v2
 
     @pytest.mark.parametrize("resize", [True, "squash", "crop", "pad"])
     def test_one_tile_when_resized(self, resize: Any) -> None:
-        assert estimate_tokens({"image": picture(4000, 30)}, resize_images=resize).image_tokens == 4_000
+        assert estimate_tokens({"image": image(4000, 30)}, resize_images=resize).image_tokens == 4_000
 
     def test_only_the_header_is_read(self, tmp_path: Path) -> None:
-        (tmp_path / "cut.png").write_bytes(picture(600, 600)[:60])
+        (tmp_path / "cut.png").write_bytes(image(600, 600)[:60])
         assert estimate_tokens([{"image": tmp_path / "cut.png"}]).image_tokens == 16_000
 
     def test_all_forms_of_items(self) -> None:
@@ -64,7 +64,7 @@ class TestImages:
         assert estimate_tokens(items[:1]).image_tokens == 8_000
 
     def test_urls_are_not_fetched_unasked(self) -> None:
-        items = [{"text": "a"}, {"image": "https://pictures.invalid/a.png?key=secret"}]
+        items = [{"text": "a"}, {"image": "https://images.invalid/a.png?key=secret"}]
         with pytest.raises(ImageError, match=r"sources=SourcePolicy") as caught:
             estimate_tokens(items)
         assert caught.value.index == 1
@@ -76,8 +76,8 @@ class TestImages:
             estimate_tokens({"image": "http://127.0.0.1/a.png"}, sources=SourcePolicy.agent())
 
     def test_urls_that_may_be_fetched(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(SourcePolicy, "fetch", lambda policy, url: picture(600, 600))
-        url = {"image": "https://pictures.invalid/a.png"}
+        monkeypatch.setattr(SourcePolicy, "fetch", lambda policy, url: image(600, 600))
+        url = {"image": "https://images.invalid/a.png"}
         assert estimate_tokens(url, sources=SourcePolicy.trusted()).image_tokens == 16_000
 
 
@@ -92,7 +92,7 @@ class TestTexts:
     def test_english_is_about_a_token_a_word(self) -> None:
         text = (
             "The model was trained in three stages so that a short caption and a long document both come to lie close "
-            "to the picture that they describe, and every stage used a larger picture than the one before"
+            "to the image that they describe, and every stage used a larger image than the one before"
         )
         words = len(text.split())
         assert 1.0 * words <= text_tokens(text, JINA_CLIP_V1) - 2 <= 1.35 * words
@@ -143,7 +143,7 @@ class TestTheMostThatATextCanCost:
 
 class TestEstimate:
     def test_sums_and_price(self) -> None:
-        items = [{"text": "hello"}, {"image": picture(5, 5)}, {"text": "world"}]
+        items = [{"text": "hello"}, {"image": image(5, 5)}, {"text": "world"}]
         estimate = estimate_tokens(items)
         assert asdict(estimate) == {
             "total_tokens": 4_006,
@@ -153,8 +153,8 @@ class TestEstimate:
         }
         assert estimate_tokens(items, price_usd_per_million=20).price_usd == pytest.approx(0.08012)
 
-    def test_a_million_pictures_of_one_tile(self) -> None:
-        estimate = estimate_tokens({"image": picture(512, 512)})
+    def test_a_million_images_of_one_tile(self) -> None:
+        estimate = estimate_tokens({"image": image(512, 512)})
         assert estimate.price_usd * 1_000_000 == pytest.approx(200)
 
     @pytest.mark.parametrize("nothing", [[], (), iter([])])
@@ -163,7 +163,7 @@ class TestEstimate:
 
     @pytest.mark.parametrize("model", ["jinaai/jina-clip-v2", "jina-clip-v2", "jina-ai/jina-clip-v2"])
     def test_names_of_a_model(self, model: str) -> None:
-        assert estimate_tokens({"image": picture(5, 5)}, model=model).image_tokens == 4_000
+        assert estimate_tokens({"image": image(5, 5)}, model=model).image_tokens == 4_000
 
     @pytest.mark.parametrize("model", ["demo", "clip-vit-b-32", ""])
     def test_models_without_a_price(self, model: str) -> None:

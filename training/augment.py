@@ -1,4 +1,4 @@
-"""Training pictures: a random style per sample, moved, recoloured and put on a random background, all in batches."""
+"""Training images: a random style per sample, moved, recoloured and put on a random background, all in batches."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NOISE = torch.randn(2**22, generator=torch.Generator().manual_seed(0))
 MONOCHROME_STYLE = "fluent-emoji-high-contrast"
 
 
-class PictureSource:
+class ImageSource:
     """Holds all rendered styles in memory and draws augmented batches from them."""
 
     def __init__(self, archive: Path) -> None:
@@ -37,11 +37,11 @@ class PictureSource:
     def draw(self, rows: Tensor, rng: torch.Generator) -> Tensor:
         """Return pixel values `(B, 3, IMAGE_SIZE, IMAGE_SIZE)` of the emoji in `rows`."""
         style = torch.multinomial(self._weights[rows], 1, generator=rng).squeeze(1)
-        picture = self.styles[style, rows].permute(0, 3, 1, 2).float() / 255
+        image = self.styles[style, rows].permute(0, 3, 1, 2).float() / 255
         ink = _between(rng, 0.0, 0.45, len(rows), 3, 1, 1) * _chance(rng, 0.5, len(rows))
         monochrome = (style == self._monochrome).view(-1, 1, 1, 1)
-        colour = torch.where(monochrome, ink, picture[:, :3])
-        alpha = picture[:, 3:]
+        colour = torch.where(monochrome, ink, image[:, :3])
+        alpha = image[:, 3:]
         moved = _move(torch.cat([colour * alpha, alpha], dim=1), rng)
         background = _background(len(rows), rng)
         background = torch.where(monochrome, 0.55 + 0.45 * background, background)  # dark ink needs a light ground
@@ -57,9 +57,9 @@ def _chance(rng: torch.Generator, share: float, count: int) -> Tensor:
     return (torch.rand(count, 1, 1, 1, generator=rng) < share).float()
 
 
-def _move(picture: Tensor, rng: torch.Generator) -> Tensor:
+def _move(image: Tensor, rng: torch.Generator) -> Tensor:
     """Rotate by up to 15 degrees, scale by 0.72 to 1.08, stretch by 8%, shear a little and shift by up to 10%."""
-    count = len(picture)
+    count = len(image)
     angle = _between(rng, -0.26, 0.26, count) * (torch.rand(count, generator=rng) < 0.7)
     scale = _between(rng, 0.72, 1.08, count)
     stretch = _between(rng, -0.08, 0.08, count).exp()
@@ -75,7 +75,7 @@ def _move(picture: Tensor, rng: torch.Generator) -> Tensor:
         dim=1,
     )
     grid = F.affine_grid(inverse, [count, 4, IMAGE_SIZE, IMAGE_SIZE], align_corners=False)
-    return F.grid_sample(picture, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 def _background(count: int, rng: torch.Generator) -> Tensor:

@@ -1,7 +1,7 @@
 """The emoji of the demo gallery with their names and keywords in every language.
 
 The choice follows the order and categories of `emoji-datasource` and leaves out skin tones, flags of places,
-gendered and family sequences, pictures that Noto draws identically, and emoji that CLDR does not name in every
+gendered and family sequences, images that Noto draws identically, and emoji that CLDR does not name in every
 language of `LANGUAGES`.
 """
 
@@ -30,7 +30,7 @@ _GENDERED_OR_FAMILY = ("2640", "2642", "1F468", "1F469", "1F9D2")
 
 @dataclass(frozen=True)
 class Emoji:
-    """One picture concept: `id` is its code points in lower-case hex without variation selectors."""
+    """One image concept: `id` is its code points in lower-case hex without variation selectors."""
 
     id: str
     char: str

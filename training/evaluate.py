@@ -2,8 +2,8 @@
 
     python training/evaluate.py
 
-Writes `training/results/evaluation.md` and `evaluation.json`. A query counts at k if its own picture is among the
-first k of the whole gallery; pictures with an equal score are put before it, so ties count against the model.
+Writes `training/results/evaluation.md` and `evaluation.json`. A query counts at k if its own image is among the
+first k of the whole gallery; images with an equal score are put before it, so ties count against the model.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def cut(vectors: np.ndarray, dimensions: int) -> np.ndarray:
     return part / np.linalg.norm(part, axis=1, keepdims=True)
 
 
-def ranks(queries: np.ndarray, pictures: np.ndarray, targets: Sequence[int], dimensions: int = FULL) -> np.ndarray:
-    """Return the rank (from 1) of each query's picture, ties counted against it."""
-    scores = cut(queries, dimensions) @ cut(pictures, dimensions).T
+def ranks(queries: np.ndarray, images: np.ndarray, targets: Sequence[int], dimensions: int = FULL) -> np.ndarray:
+    """Return the rank (from 1) of each query's image, ties counted against it."""
+    scores = cut(queries, dimensions) @ cut(images, dimensions).T
     own = scores[np.arange(len(scores)), list(targets)]
     result: np.ndarray = (scores >= own[:, None]).sum(axis=1)
     return result
@@ -66,8 +66,8 @@ def mean_recall(per_language: dict[str, dict[str, float]]) -> dict[str, float]:
     return {k: round(float(np.mean([row[k] for row in per_language.values()])), 1) for k in ("R@1", "R@5")}
 
 
-def style_pictures(style: str) -> list[Image.Image]:
-    """Return the gallery's emoji in another style, on white, at the size of the gallery's pictures."""
+def style_images(style: str) -> list[Image.Image]:
+    """Return the gallery's emoji in another style, on white, at the size of the gallery's images."""
     path = CACHE / f"evaluation-{style}.npy"
     if not path.exists():
         np.save(path, on_white(render(style, 112)))
@@ -87,19 +87,19 @@ def joined_keywords(language: str) -> tuple[list[str], list[int]]:
 
 def measure(model: str) -> dict[str, Any]:
     """Embed everything and return all figures."""
-    pictures = gallery()
-    images = [picture.image() for picture in pictures]
-    everyone = range(len(pictures))
+    images = gallery()
+    decoded = [image.image() for image in images]
+    everyone = range(len(images))
     with JinaClipEncoder(model=model, backend="local", device="cpu") as encoder:
-        encoder.encode_image(images[:8])
+        encoder.encode_image(decoded[:8])
         began, worked = time.perf_counter(), time.process_time()
-        noto = encoder.encode_image(images)
+        noto = encoder.encode_image(decoded)
         seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - worked
-        names = {lang: encoder.encode_text([p.names[lang] for p in pictures]) for lang in LANGUAGES}
+        names = {lang: encoder.encode_text([p.names[lang] for p in images]) for lang in LANGUAGES}
         asked = {
-            lang: encoder.encode_text([p.names[lang] for p in pictures], task="retrieval.query") for lang in LANGUAGES
+            lang: encoder.encode_text([p.names[lang] for p in images], task="retrieval.query") for lang in LANGUAGES
         }
-        styles = {style: encoder.encode_image(style_pictures(style)) for style in HELD_OUT_STYLES}
+        styles = {style: encoder.encode_image(style_images(style)) for style in HELD_OUT_STYLES}
         keywords = {}
         for lang in LANGUAGES:
             texts, rows = joined_keywords(lang)
@@ -118,7 +118,7 @@ def measure(model: str) -> dict[str, Any]:
     back = {lang: recall(ranks(noto, v, everyone)) for lang, v in names.items()}
     files = {str(p.relative_to(DEMO_DATA)): p.stat().st_size for p in sorted(DEMO_DATA.rglob("*")) if p.is_file()}
     return {
-        "pictures": len(pictures),
+        "images": len(images),
         "summary": {
             "gallery R@5": mean["R@5"],
             "gallery R@1": mean["R@1"],
@@ -132,7 +132,7 @@ def measure(model: str) -> dict[str, Any]:
         "with the query instruction": mean_recall(
             {lang: recall(ranks(v, noto, everyone)) for lang, v in asked.items()}
         ),
-        "picture to name": mean_recall(back),
+        "image to name": mean_recall(back),
         "dimensions": dimensions,
         "held-out styles": unseen,
         "held-out keywords": {"mean": mean_recall(keywords), **keywords},
@@ -157,7 +157,7 @@ def report(figures: dict[str, Any]) -> str:
     lines = [
         "# Evaluation of the demo model",
         "",
-        f"Written by `training/evaluate.py`. Text to picture over all {figures['pictures']} pictures of the gallery, "
+        f"Written by `training/evaluate.py`. Text to image over all {figures['images']} images of the gallery, "
         "the exact CLDR short name as query, in percent, mean over "
         f"{len(figures['languages'])} languages. Ties count against the model. This is a small demo model, not one of "
         "Jina's.",
@@ -177,7 +177,7 @@ def report(figures: dict[str, Any]) -> str:
             {
                 "name": {"R@1": figures["summary"]["gallery R@1"], "R@5": figures["summary"]["gallery R@5"]},
                 'name with `task="retrieval.query"`': figures["with the query instruction"],
-                "picture as query, names of one language as answers": figures["picture to name"],
+                "image as query, names of one language as answers": figures["image to name"],
                 "keywords kept out of training, joined, without the name": figures["held-out keywords"]["mean"],
             },
             "query",
@@ -185,7 +185,7 @@ def report(figures: dict[str, Any]) -> str:
         "## Dimensions",
         "",
         *recalls(figures["dimensions"], "dimensions"),
-        "## Picture styles never trained on",
+        "## Image styles never trained on",
         "",
         *recalls(figures["held-out styles"], "style"),
         "## Languages",

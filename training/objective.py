@@ -31,7 +31,7 @@ def _shares(positive: Tensor) -> Tensor:
 
 
 class Objective(nn.Module):
-    """Pictures and captions against each other and against one proxy vector per emoji.
+    """Images and captions against each other and against one proxy vector per emoji.
 
     The proxies give every sample all emoji as negatives; they are thrown away after training. `scale` and
     `proxy_scale` are logarithms of the factors on the cosines.
@@ -43,8 +43,8 @@ class Objective(nn.Module):
         self.scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         self.proxy_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
-    def forward(self, pictures: Tensor, captions: Tensor, rows: Tensor, true_for: Tensor, unknown: Tensor) -> Tensor:
-        """Return the loss of `(B, W)` pictures of the emoji in `rows` and `(C, W)` captions.
+    def forward(self, images: Tensor, captions: Tensor, rows: Tensor, true_for: Tensor, unknown: Tensor) -> Tensor:
+        """Return the loss of `(B, W)` images of the emoji in `rows` and `(C, W)` captions.
 
         `true_for` and `unknown` are `(C, emoji)` bool: which emoji a caption names, and for which that is undecided.
         """
@@ -52,16 +52,16 @@ class Objective(nn.Module):
         target, pair_true, pair_hidden = _shares(true_for), true_for[:, rows], hidden[:, rows]
         pair_target, turned_target = _shares(pair_true), _shares(pair_true.T)
         scale, proxy_scale = self.scale.clamp(max=MAX_SCALE).exp(), self.proxy_scale.clamp(max=MAX_SCALE).exp()
-        loss = pictures.new_zeros(())
+        loss = images.new_zeros(())
         for width, weight in WIDTHS.items():
-            picture, caption = (F.normalize(x[:, :width], dim=-1) for x in (pictures, captions))
-            pairs = scale * caption @ picture.T  # (C, B)
+            image, caption = (F.normalize(x[:, :width], dim=-1) for x in (images, captions))
+            pairs = scale * caption @ image.T  # (C, B)
             both = soft_cross_entropy(pairs, pair_target, pair_hidden)
             both = both + soft_cross_entropy(pairs.T, turned_target, pair_hidden.T)
             loss = loss + weight / sum(WIDTHS.values()) * both
         for width, weight in PROXY_WIDTHS.items():
-            picture, caption, proxy = (F.normalize(x[:, :width], dim=-1) for x in (pictures, captions, self.proxies))
-            both = F.cross_entropy(proxy_scale * picture @ proxy.T, rows, label_smoothing=0.05)
+            image, caption, proxy = (F.normalize(x[:, :width], dim=-1) for x in (images, captions, self.proxies))
+            both = F.cross_entropy(proxy_scale * image @ proxy.T, rows, label_smoothing=0.05)
             both = both + soft_cross_entropy(proxy_scale * caption @ proxy.T, target, hidden)
             loss = loss + weight / sum(PROXY_WIDTHS.values()) * both
         return loss

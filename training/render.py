@@ -1,9 +1,9 @@
-"""Render every picture style to pixel arrays for training, and pack the gallery that ships with the package.
+"""Render every image style to pixel arrays for training, and pack the gallery that ships with the package.
 
     python training/render.py
 
 Arrays go to `training/.cache/styles.npz` as (n, 80, 80, 4) uint8 with straight alpha, one row per emoji in the
-order of `catalogue.load_emoji()`; a row of zeros means that the style has no such picture.
+order of `catalogue.load_emoji()`; a row of zeros means that the style has no such image.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from catalogue import Emoji, character_map, emoji_id, icon_set, load_emoji
 from fetch import CACHE, package_folder
 from PIL import Image
 
-#: Edge of the training pictures; larger than the model's input so that a random crop stays sharp.
+#: Edge of the training images; larger than the model's input so that a random crop stays sharp.
 TRAIN_SIZE = 80
-#: Edge of the gallery pictures, chosen for human eyes.
+#: Edge of the gallery images, chosen for human eyes.
 GALLERY_SIZE = 112
 GALLERY_QUALITY = 82
 
@@ -99,22 +99,22 @@ def _rgba(job: tuple[str | None, int]) -> np.ndarray:
     if svg is None:
         return canvas
     png = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, skip_system_fonts=True)
-    picture = Image.open(io.BytesIO(bytes(png))).convert("RGBA")
-    top, left = (size - picture.height) // 2, (size - picture.width) // 2
-    canvas[top : top + picture.height, left : left + picture.width] = np.asarray(picture)
+    image = Image.open(io.BytesIO(bytes(png))).convert("RGBA")
+    top, left = (size - image.height) // 2, (size - image.width) // 2
+    canvas[top : top + image.height, left : left + image.width] = np.asarray(image)
     return canvas
 
 
 def render(style: str, size: int) -> np.ndarray:
-    """Return one style as (n, size, size, 4) uint8; missing pictures are all zero."""
+    """Return one style as (n, size, size, 4) uint8; missing images are all zero."""
     with multiprocessing.Pool() as pool:
         return np.stack(pool.map(_rgba, [(svg, size) for svg in icons_of(style)], chunksize=32))
 
 
-def on_white(pictures: np.ndarray) -> np.ndarray:
-    """Composite straight-alpha (..., 4) uint8 pictures onto white, giving (..., 3) uint8."""
-    alpha = pictures[..., 3:].astype(np.float32) / 255
-    return np.rint(pictures[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+def on_white(images: np.ndarray) -> np.ndarray:
+    """Composite straight-alpha (..., 4) uint8 images onto white, giving (..., 3) uint8."""
+    alpha = images[..., 3:].astype(np.float32) / 255
+    return np.rint(images[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
 
 
 def _index_rows(emoji: tuple[Emoji, ...]) -> Iterator[dict[str, Any]]:
@@ -124,7 +124,7 @@ def _index_rows(emoji: tuple[Emoji, ...]) -> Iterator[dict[str, Any]]:
 
 def pack_gallery(folder: Path) -> None:
     """Write `gallery.zip`: `index.json` and one WebP per emoji, composited on white, the same bytes every time."""
-    pictures = on_white(render("noto", GALLERY_SIZE))
+    images = on_white(render("noto", GALLERY_SIZE))
     emoji = load_emoji()
     folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(folder / "gallery.zip", "w") as archive:
@@ -134,7 +134,7 @@ def pack_gallery(folder: Path) -> None:
 
         index = json.dumps(list(_index_rows(emoji)), ensure_ascii=False, separators=(",", ":"))
         add("index.json", index.encode(), zipfile.ZIP_DEFLATED)
-        for entry, pixels in zip(emoji, pictures, strict=True):
+        for entry, pixels in zip(emoji, images, strict=True):
             data = io.BytesIO()
             Image.fromarray(pixels).save(data, "WEBP", quality=GALLERY_QUALITY, method=6)
             add(f"{entry.id}.webp", data.getvalue(), zipfile.ZIP_STORED)
@@ -145,7 +145,7 @@ def main() -> None:
     arrays = {}
     for style in (*TRAIN_STYLES, HELD_OUT_STYLE):
         arrays[style] = render(style, TRAIN_SIZE)
-        print(style, int((arrays[style][..., 3].max(axis=(1, 2)) > 0).sum()), "pictures", flush=True)
+        print(style, int((arrays[style][..., 3].max(axis=(1, 2)) > 0).sum()), "images", flush=True)
     np.savez(CACHE / "styles.npz", **arrays)
     pack_gallery(DEMO_DATA)
     print("gallery", (DEMO_DATA / "gallery.zip").stat().st_size, "bytes")

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from architecture import CONFIG, IMAGE_SIZE, PATCH_SIZE, WIDTH
-from augment import MEAN, STD, PictureSource
+from augment import MEAN, STD, ImageSource
 from captions import CaptionSource
 from catalogue import load_emoji
 from fetch import CACHE
@@ -105,14 +105,14 @@ def schedule(step: int, steps: int, warmup: int = 100) -> float:
 class Phase:
     """Size of a step. Texts go through the tower in `text_chunks` parts sorted by length, to spare padding."""
 
-    pictures: int
-    captions_per_picture: int
+    images: int
+    captions_per_image: int
     text_chunks: int
 
 
-#: Words are learned much faster than pictures, so after the start the time goes into pictures.
-FIRST_PHASE, FIRST_STEPS = Phase(pictures=96, captions_per_picture=3, text_chunks=6), 1500
-LATER_PHASE = Phase(pictures=128, captions_per_picture=1, text_chunks=4)
+#: Words are learned much faster than images, so after the start the time goes into images.
+FIRST_PHASE, FIRST_STEPS = Phase(images=96, captions_per_image=3, text_chunks=6), 1500
+LATER_PHASE = Phase(images=128, captions_per_image=1, text_chunks=4)
 
 
 def phase_of(step: int) -> Phase:
@@ -123,14 +123,14 @@ def phase_of(step: int) -> Phase:
 class Batches:
     """Everything random about step `n`, made from `SEED` and `n` alone, so that a resumed run sees the same batches."""
 
-    def __init__(self, pictures: PictureSource, captions: CaptionSource, tokenizer: Tokenizer) -> None:
-        self.pictures, self.captions, self.tokenizer = pictures, captions, tokenizer
+    def __init__(self, images: ImageSource, captions: CaptionSource, tokenizer: Tokenizer) -> None:
+        self.images, self.captions, self.tokenizer = images, captions, tokenizer
         self.count = len(captions.emoji)
         self.held_out = torch.tensor([emoji.keywords_held_out for emoji in captions.emoji])
 
     def rows(self, step: int) -> list[int]:
         """Return the emoji of a step: consecutive pieces of one permutation per epoch."""
-        size = phase_of(step).pictures
+        size = phase_of(step).images
         epoch, part = divmod(step, self.count // size)
         order = random.Random(f"{SEED} epoch {epoch}").sample(range(self.count), self.count)
         return order[part * size : (part + 1) * size]
@@ -139,7 +139,7 @@ class Batches:
         """Return rows, pixels, token ids in chunks sorted by length, and both `(C, emoji)` tables of truth."""
         rng, torch_rng = random.Random(f"{SEED} step {step}"), torch.Generator().manual_seed(SEED * 10**6 + step)
         rows, phase = self.rows(step), phase_of(step)
-        drawn = [self.captions.draw(row, rng) for row in rows for _ in range(phase.captions_per_picture)]
+        drawn = [self.captions.draw(row, rng) for row in rows for _ in range(phase.captions_per_image)]
         encoded = [encoding.ids for encoding in self.tokenizer.encode_batch([caption.text for caption in drawn])]
         order = sorted(range(len(drawn)), key=lambda index: len(encoded[index]))
         drawn, encoded = [drawn[index] for index in order], [encoded[index] for index in order]
@@ -150,7 +150,7 @@ class Batches:
         unknown = by_keyword[:, None] & self.held_out[None]
         size = len(drawn) // phase.text_chunks
         chunks = [padded(encoded[start : start + size]) for start in range(0, len(drawn), size)]
-        return torch.tensor(rows), self.pictures.draw(torch.tensor(rows), torch_rng), chunks, true_for, unknown
+        return torch.tensor(rows), self.images.draw(torch.tensor(rows), torch_rng), chunks, true_for, unknown
 
 
 def padded(encoded: list[list[int]]) -> Tensor:
@@ -164,7 +164,7 @@ def padded(encoded: list[list[int]]) -> Tensor:
 
 
 class Probe:
-    """A quick look at recall during training: a quarter of the emoji as queries, against all pictures."""
+    """A quick look at recall during training: a quarter of the emoji as queries, against all images."""
 
     def __init__(self, tokenizer: Tokenizer, archive: Path) -> None:
         emoji = load_emoji()
@@ -198,8 +198,8 @@ class Probe:
         return results
 
 
-def _pixels(pictures: np.ndarray) -> Tensor:
-    resized = [Image.fromarray(p).resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC) for p in pictures]
+def _pixels(images: np.ndarray) -> Tensor:
+    resized = [Image.fromarray(p).resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC) for p in images]
     return (torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).float() / 255 - MEAN) / STD
 
 
@@ -223,7 +223,7 @@ def train(args: argparse.Namespace) -> None:
     torch.manual_seed(SEED)
     emoji = load_emoji()
     tokenizer = Tokenizer.from_file(str(TOKENIZER_FOLDER / "tokenizer.json"))
-    batches = Batches(PictureSource(CACHE / "styles.npz"), CaptionSource(emoji), tokenizer)
+    batches = Batches(ImageSource(CACHE / "styles.npz"), CaptionSource(emoji), tokenizer)
     probe = Probe(tokenizer, CACHE / "styles.npz")
     model, average = Towers(len(emoji)), Towers(len(emoji)).requires_grad_(False)
     average.load_state_dict(model.state_dict())
@@ -283,7 +283,7 @@ def train(args: argparse.Namespace) -> None:
         if (step + 1) % args.probe_every == 0 or step + 1 == args.steps:
             row = {
                 "step": step + 1,
-                "pictures": sum(phase_of(n).pictures for n in range(step + 1)),
+                "images": sum(phase_of(n).images for n in range(step + 1)),
                 "seconds": round(seconds_before + time.perf_counter() - began, 1),
                 "loss": round(float(torch.stack(recent).mean()), 4),
                 "scale": round(float(model.objective.scale.detach().exp()), 2),

@@ -1,4 +1,4 @@
-"""A picture in the form in which chat models take it."""
+"""An image in the form in which chat models take it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import io
 from dataclasses import dataclass
 from typing import Any, cast
 
-from ..backends.base import Picture
-from ..images.encoded import InputPicture
+from ..backends.base import ImageSource
+from ..images.encoded import InputImage
 from ..images.sources import SourcePolicy
 from ..inputs import Reader
 
 CHAT_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
-"""Picture types that chat models take; others are sent as PNG."""
+"""Image types that chat models take; others are sent as PNG."""
 
 
 @dataclass(frozen=True)
 class ChatImage:
-    """Either an address that the model's provider fetches, or the encoded picture and its type."""
+    """Either an address that the model's provider fetches, or the encoded image and its type."""
 
     url: str | None = None
     data: bytes | None = None
@@ -25,7 +25,7 @@ class ChatImage:
 
 
 def chat_image(image: Any, sources: SourcePolicy | None) -> ChatImage:
-    """The picture for a chat model. An http(s) URL stays one, anything else is read.
+    """The image for a chat model. An http(s) URL stays one, anything else is read.
 
     Without `sources` no local file is read, because what a store holds may have been written by a stranger.
 
@@ -36,15 +36,15 @@ def chat_image(image: Any, sources: SourcePolicy | None) -> ChatImage:
     if isinstance(image, str) and image.lower().startswith(("http://", "https://")):
         policy.check_url(image)
         return ChatImage(url=image)
-    return encoded(Reader(sources=policy).picture(image))
+    return encoded(Reader(sources=policy).image(image))
 
 
-def encoded(picture: InputPicture) -> ChatImage:
-    """The picture's file, or a PNG of it where chat models do not take its type. Raises `ImageError`."""
+def encoded(image: InputImage) -> ChatImage:
+    """The image's file, or a PNG of it where chat models do not take its type. Raises `ImageError`."""
     import PIL.Image
 
-    upright = picture.open()  # also the proof that it is a picture, and a small enough one
-    data = cast(Picture, picture).read()
+    upright = image.open()  # also the proof that it is an image, and a small enough one
+    data = cast(ImageSource, image).read()
     with PIL.Image.open(io.BytesIO(data)) as stored:
         mime_type = stored.get_format_mimetype()
     if mime_type not in CHAT_TYPES:

@@ -49,7 +49,7 @@ class ApiOptions(BaseModel):
     embedding_type: str | None = None
     """How vectors travel: `base64` or `float`."""
     resize_images: bool | str | None = None
-    """Downsize pictures before upload: True, False, `squash`, `crop` or `pad`."""
+    """Downsize images before upload: True, False, `squash`, `crop` or `pad`."""
     requests_per_minute: int | None = None
     """Requests that may start within a minute."""
     tokens_per_minute: int | None = None
@@ -67,7 +67,7 @@ class ApiOptions(BaseModel):
     max_request_tokens: int | None = None
     """Most estimated tokens per request."""
     max_image_bytes: int | None = None
-    """Largest picture as base64 text."""
+    """Largest image as base64 text."""
     max_response_bytes: int | None = None
     """Largest decoded answer that is read."""
     retry: RetryPolicy | None = None
@@ -84,7 +84,7 @@ class LocalOptions(BaseModel):
     """Options of `LocalBackend`, but for `num_workers`, which is LlamaIndex's own word."""
 
     batch_size: int | Literal["auto"] | None = None
-    """Pictures per forward pass, and most texts per forward pass."""
+    """Images per forward pass, and most texts per forward pass."""
     device: str | list[str] | None = None
     """`auto`, a torch device, or a list of them with one worker each."""
     dtype: str | None = None

@@ -64,7 +64,7 @@ class EncoderOptions(LocalOptions, ApiOptions):
     exif_orientation: bool = True
     """Turn photos upright when they are loaded."""
     sources: SourcePolicy | None = None
-    """Where pictures may come from; None = `SourcePolicy.trusted()`."""
+    """Where images may come from; None = `SourcePolicy.trusted()`."""
     cache: Any = None
     """Vectors already computed: None, a path, or an embedding cache."""
     show_progress: bool = False

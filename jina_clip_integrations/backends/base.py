@@ -29,7 +29,7 @@ DEFAULT_BATCH_SIZE = 32
 """Items handed at a time to a backend that does not say how many it wants."""
 
 
-class Picture(Protocol):
+class ImageSource(Protocol):
     """An image input as a backend sees it: nothing is read before it is asked for. Safe to use from threads."""
 
     @property
@@ -47,7 +47,7 @@ class Picture(Protocol):
         """The encoded file as it was given (PNG for pixels that came without one). Raises `ImageError`."""
 
     def open(self, *, least: int | None = None) -> PIL.Image.Image:
-        """The decoded RGB picture, turned upright if the encoder was told so. Raises `ImageError`.
+        """The decoded RGB image, turned upright if the encoder was told so. Raises `ImageError`.
 
         With `least` it may be smaller than it is, by a half, a quarter or an eighth, if that is faster and no side gets
         shorter than `least` pixels; asked for only where the user allowed it.
@@ -80,8 +80,8 @@ class Batch:
     """`text` or `image`; a batch never mixes them."""
     texts: Sequence[str] = ()
     """The texts, without any instruction, if `modality` is `text`."""
-    pictures: Sequence[Picture] = ()
-    """The pictures if `modality` is `image`."""
+    images: Sequence[ImageSource] = ()
+    """The images if `modality` is `image`."""
     task: str | None = None
     """A task of the model (v2: `retrieval.query`), for texts only."""
     dimensions: int | None = None
@@ -92,14 +92,14 @@ class Batch:
     """Report a bad item as an entry of `BatchResult.errors` and go on, instead of raising."""
 
     def __len__(self) -> int:
-        return len(self.texts) if self.modality == "text" else len(self.pictures)
+        return len(self.texts) if self.modality == "text" else len(self.images)
 
     def take(self, positions: Sequence[int]) -> Batch:
         """The batch of only these positions, in this order."""
         return Batch(
             modality=self.modality,
             texts=[self.texts[p] for p in positions] if self.modality == "text" else (),
-            pictures=[self.pictures[p] for p in positions] if self.modality == "image" else (),
+            images=[self.images[p] for p in positions] if self.modality == "image" else (),
             task=self.task,
             dimensions=self.dimensions,
             normalize=self.normalize,

@@ -1,4 +1,4 @@
-"""Captioned pictures: a file with the columns image and text, as .csv or .jsonl."""
+"""Captioned images: a file with the columns image and text, as .csv or .jsonl."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IMAGE, TEXT, LANGUAGE = "image", "text", "language"
 
 @dataclass(frozen=True)
 class Caption:
-    """A text that describes a picture."""
+    """A text that describes an image."""
 
     image: str
     """Absolute path, or URL."""
@@ -25,11 +25,11 @@ class Caption:
 
 
 def read_captions(file: str) -> list[Caption]:
-    """Rows of a .csv or .jsonl file; relative picture paths start at the file. Raises `InputError` naming the line."""
+    """Rows of a .csv or .jsonl file; relative image paths start at the file. Raises `InputError` naming the line."""
     path = Path(file).expanduser()
     readers = {".csv": _csv_rows, ".jsonl": _json_rows}
     if path.suffix.lower() not in readers:
-        raise InputError(f"{file}: captioned pictures come as .csv or .jsonl with the columns {IMAGE} and {TEXT}")
+        raise InputError(f"{file}: captioned images come as .csv or .jsonl with the columns {IMAGE} and {TEXT}")
     rows = readers[path.suffix.lower()](path)
     captions = [_caption(path, line, row) for line, row in rows]
     if not captions:
@@ -37,8 +37,8 @@ def read_captions(file: str) -> list[Caption]:
     return captions
 
 
-def pictures_of(captions: Iterable[Caption]) -> list[str]:
-    """Every picture once, in the order of first appearance."""
+def images_of(captions: Iterable[Caption]) -> list[str]:
+    """Every image once, in the order of first appearance."""
     return list(dict.fromkeys(caption.image for caption in captions))
 
 

@@ -1,4 +1,4 @@
-"""`jina-clip embed`: vectors of texts and pictures in a file, or as JSON lines on stdout."""
+"""`jina-clip embed`: vectors of texts and images in a file, or as JSON lines on stdout."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Job:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options of `jina-clip embed`."""
     parser.add_argument("items", nargs="*", metavar="TEXT", help="texts; a text is never opened as a file")
-    parser.add_argument("--images", nargs="+", default=[], metavar="FILE", help="pictures: files, folders, URLs")
+    parser.add_argument("--images", nargs="+", default=[], metavar="FILE", help="images: files, folders, URLs")
     parser.add_argument("--texts", metavar="FILE", help="a file with one text per line; - reads stdin")
     parser.add_argument("--output", metavar="FILE", help=".npy, .parquet or .jsonl (default: JSON lines on stdout)")
     parser.add_argument("--skip-errors", action="store_true", help="leave bad inputs out (NaN or null) and go on")
@@ -52,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Embed everything that was named: the texts, then the lines of --texts, then the pictures."""
+    """Embed everything that was named: the texts, then the lines of --texts, then the images."""
     out = output_of(args)
     job = Job(gather(args, out), skip_errors=args.skip_errors)
     if args.output:
@@ -68,11 +68,11 @@ def gather(args: argparse.Namespace, out: Output) -> list[Source]:
     """Everything that the command line names, in order. Raises `InputError` if that is nothing or not there."""
     for text in args.items:
         if modality_of(text) == "image" and Path(text).is_file():
-            out.note(f"note: {text} is embedded as words; for the picture use --images {text}")
+            out.note(f"note: {text} is embedded as words; for the image use --images {text}")
     sources = [Source("text", text) for text in args.items]
     sources += [Source("text", line) for line in _lines(args.texts)]
     for named in args.images:
-        sources += _pictures(named, must_exist=not args.skip_errors)
+        sources += _images(named, must_exist=not args.skip_errors)
     if not sources:
         raise InputError("nothing to embed: give texts, --texts FILE or --images FILE")
     return sources
@@ -85,7 +85,7 @@ def _lines(file: str | None) -> list[str]:
     return [line for line in content.splitlines() if line.strip()]
 
 
-def _pictures(named: str, *, must_exist: bool) -> list[Source]:
+def _images(named: str, *, must_exist: bool) -> list[Source]:
     path = Path(named).expanduser()
     if named.startswith(("http://", "https://", "data:")) or path.is_file():
         return [Source("image", named)]

@@ -27,13 +27,13 @@ class Share:
 
 @dataclass
 class Bill:
-    """What a folder costs, sent as it is and with pictures resized first."""
+    """What a folder costs, sent as it is and with images resized first."""
 
     shares: dict[Modality, Share] = field(default_factory=lambda: {"image": Share(), "text": Share()})
     failed: dict[str, str] = field(default_factory=dict)
 
     def total(self) -> Share:
-        """Pictures and texts together."""
+        """Images and texts together."""
         parts = list(self.shares.values())
         return Share(
             files=sum(part.files for part in parts),
@@ -44,7 +44,7 @@ class Bill:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options of `jina-clip estimate`."""
-    parser.add_argument("folder", help="folder of pictures and .txt or .md files, with its subfolders")
+    parser.add_argument("folder", help="folder of images and .txt or .md files, with its subfolders")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="jina-clip-v1 or jina-clip-v2 (default: %(default)s)")
     parser.add_argument("--price", type=price, metavar="USD", help="dollars per million tokens (default: documented)")
     parser.add_argument("--strict", action="store_true", help=f"exit with {INCOMPLETE} if a file could not be read")
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     out = output_of(args)
     files = list(scan(existing_folder(args.folder)))
     if not files:
-        raise InputError(f"{args.folder} holds no pictures and no .txt or .md files")
+        raise InputError(f"{args.folder} holds no images and no .txt or .md files")
     with out.progress(len(files), "reading") as bar:
         bill = add_up(files, args.model, advance=bar.advance)
     show(out, bill, args.model, args.price or PRICE_USD_PER_MILLION)
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def add_up(files: Iterable[FoundFile], model: str, *, advance: Callable[[], object] = lambda: None) -> Bill:
-    """The bill of these files; of a picture only the header is read."""
+    """The bill of these files; of an image only the header is read."""
     bill = Bill()
     for file in files:
         try:
@@ -96,19 +96,19 @@ def _add(share: Share, file: FoundFile, model: str) -> None:
 def show(out: Output, bill: Bill, model: str, usd_per_million: float) -> None:
     """The bill, for people or as JSON."""
     total = bill.total()
-    pictures, texts = bill.shares["image"], bill.shares["text"]
+    images, texts = bill.shares["image"], bill.shares["text"]
     out.line(f"{model} at ${usd_per_million:g} per million tokens; an estimate, nothing was sent.")
     out.line()
     header = ["", "files", "tokens as they are", "price", "tokens resized", "price"]
-    rows = [("pictures", pictures), ("texts", texts), ("together", total)]
+    rows = [("images", images), ("texts", texts), ("together", total)]
     out.table(header, [_columns(name, share, usd_per_million) for name, share in rows])
     out.line()
-    out.line(saving(total, pictures.files, usd_per_million))
+    out.line(saving(total, images.files, usd_per_million))
     out.result(
         {
             "model": model,
             "usd_per_million_tokens": usd_per_million,
-            "pictures": _as_json(pictures, usd_per_million),
+            "images": _as_json(images, usd_per_million),
             "texts": _as_json(texts, usd_per_million),
             "total": _as_json(total, usd_per_million),
             "failed": bill.failed,
@@ -129,13 +129,13 @@ def _as_json(share: Share, usd_per_million: float) -> dict[str, float]:
     }
 
 
-def saving(total: Share, pictures: int, usd_per_million: float) -> str:
+def saving(total: Share, images: int, usd_per_million: float) -> str:
     """What resizing before upload saves, in words."""
     saved = total.tokens - total.tokens_resized
     if saved <= 0:
-        return "Resizing before upload saves nothing here: no picture is larger than one tile."
+        return "Resizing before upload saves nothing here: no image is larger than one tile."
     return (
-        f"Resizing {plural(pictures, 'picture')} before upload (the default) saves {saved:,} tokens, "
+        f"Resizing {plural(images, 'image')} before upload (the default) saves {saved:,} tokens, "
         f"{100 * saved // total.tokens}%, {dollars(saved * usd_per_million / 1e6)}; the model sees the same pixels."
     )
 

@@ -1,6 +1,6 @@
-"""`jina-clip evaluate`: how often the right picture is found, of captioned pictures or of the demo gallery.
+"""`jina-clip evaluate`: how often the right image is found, of captioned images or of the demo gallery.
 
-A query counts as answered within k if its picture is among the first k; pictures that tie with it stand before it.
+A query counts as answered within k if its image is among the first k; images that tie with it stand before it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..retrieval.metrics import CUTOFFS, cut, mean_of, ranks, recall, recall_by_group
 from ..types import Vectors
 from .batches import encode_all
-from .captions import pictures_of, read_captions
+from .captions import images_of, read_captions
 from .messages import OK
 from .options import (
     DEFAULT_MODEL,
@@ -32,21 +32,21 @@ from .output import Output
 
 @dataclass(frozen=True)
 class Test:
-    """Texts, pictures, and which picture answers which text."""
+    """Texts, images, and which image answers which text."""
 
     name: str
     texts: Sequence[str]
-    pictures: Sequence[Any]
+    images: Sequence[Any]
     answers: Sequence[int]
-    """For every text the position of its picture."""
+    """For every text the position of its image."""
     languages: Sequence[str]
     """For every text its language, or the empty string."""
 
     def texts_of(self) -> list[list[int]]:
-        """For every picture the positions of its texts."""
-        texts: list[list[int]] = [[] for _ in self.pictures]
-        for position, picture in enumerate(self.answers):
-            texts[picture].append(position)
+        """For every image the positions of its texts."""
+        texts: list[list[int]] = [[] for _ in self.images]
+        for position, image in enumerate(self.answers):
+            texts[image].append(position)
         return texts
 
 
@@ -67,41 +67,41 @@ def run(args: argparse.Namespace) -> int:
     test = captioned(args.captions) if args.captions else gallery_test(args.languages)
     with open_encoder(args) as encoder:
         sizes = sizes_of(encoder.spec, width_of(encoder), args.at)
-        pictures = encode_all(encoder, [{"image": picture} for picture in test.pictures], out, "pictures")
+        images = encode_all(encoder, [{"image": image} for image in test.images], out, "images")
         texts = encode_all(encoder, [{"text": text} for text in test.texts], out, "texts")
-    result = measure(test, texts, pictures, sizes)
+    result = measure(test, texts, images, sizes)
     show(out, test, result, args.model)
     return OK
 
 
 def captioned(file: str) -> Test:
-    """A file of captioned pictures as a test."""
+    """A file of captioned images as a test."""
     captions = read_captions(file)
-    pictures = pictures_of(captions)
-    position = {picture: number for number, picture in enumerate(pictures)}
+    images = images_of(captions)
+    position = {image: number for number, image in enumerate(images)}
     answers = [position[caption.image] for caption in captions]
     texts, languages = [c.text for c in captions], [c.language for c in captions]
-    return Test(file, texts, pictures, answers, languages)
+    return Test(file, texts, images, answers, languages)
 
 
 def gallery_test(languages: str | None = None) -> Test:
-    """The demo gallery as a test: every name of every picture, in all its languages or the given ones."""
+    """The demo gallery as a test: every name of every image, in all its languages or the given ones."""
     from ..demo import gallery
 
-    pictures = gallery()
-    known = list(dict.fromkeys(language for picture in pictures for language in picture.names))
+    images = gallery()
+    known = list(dict.fromkeys(language for image in images for language in image.names))
     wanted = [part.strip() for part in languages.split(",")] if languages else known
     for language in wanted:
         if language not in known:
             raise InputError(f"--languages: the gallery has no names in {language!r}; it has {', '.join(known)}")
     named = [
-        (picture.names[language], number, language)
+        (image.names[language], number, language)
         for language in wanted
-        for number, picture in enumerate(pictures)
-        if language in picture.names
+        for number, image in enumerate(images)
+        if language in image.names
     ]
     texts, answers, spoken = zip(*named, strict=True)
-    return Test("demo gallery", texts, [picture.data() for picture in pictures], answers, spoken)
+    return Test("demo gallery", texts, [image.data() for image in images], answers, spoken)
 
 
 def sizes_of(spec: ModelSpec | None, dimensions: int, at: Sequence[int] | None) -> list[int]:
@@ -117,39 +117,39 @@ def sizes_of(spec: ModelSpec | None, dimensions: int, at: Sequence[int] | None) 
     return sorted({dimensions, *(size for size in trained if size < dimensions)}, reverse=True)
 
 
-def measure(test: Test, texts: Vectors, pictures: Vectors, sizes: Sequence[int]) -> dict[str, Any]:
-    """Recall in percent at every width: text to picture (overall and per language), and picture to text."""
+def measure(test: Test, texts: Vectors, images: Vectors, sizes: Sequence[int]) -> dict[str, Any]:
+    """Recall in percent at every width: text to image (overall and per language), and image to text."""
     found = {}
     for size in sizes:
-        short_texts, short_pictures = cut(texts, size), cut(pictures, size)
-        to_picture = ranks(short_texts, short_pictures, [[answer] for answer in test.answers])
-        row: dict[str, Any] = {"bytes_per_vector": 4 * size, "text_to_image": recall(to_picture)}
+        short_texts, short_images = cut(texts, size), cut(images, size)
+        to_image = ranks(short_texts, short_images, [[answer] for answer in test.answers])
+        row: dict[str, Any] = {"bytes_per_vector": 4 * size, "text_to_image": recall(to_image)}
         if len(set(test.languages)) > 1:
-            row["languages"] = recall_by_group(to_picture, test.languages)
+            row["languages"] = recall_by_group(to_image, test.languages)
             row["text_to_image"] = mean_of(row["languages"])
         else:
-            row["image_to_text"] = recall(ranks(short_pictures, short_texts, test.texts_of()))
+            row["image_to_text"] = recall(ranks(short_images, short_texts, test.texts_of()))
         found[str(size)] = row
     return found
 
 
 def show(out: Output, test: Test, result: dict[str, Any], model: str) -> None:
     """The figures, for people or as JSON."""
-    out.line(f"{model} on {test.name}: {len(test.texts):,} texts, {len(test.pictures):,} pictures; recall in percent")
+    out.line(f"{model} on {test.name}: {len(test.texts):,} texts, {len(test.images):,} images; recall in percent")
     out.line()
     header = ["dimensions", "bytes", *(f"R@{k}" for k in CUTOFFS)]
-    out.line("Text to picture" + (", mean over languages" if "languages" in next(iter(result.values())) else ""))
+    out.line("Text to image" + (", mean over languages" if "languages" in next(iter(result.values())) else ""))
     out.table(header, _rows(result, "text_to_image"))
     widest = next(iter(result.values()))
     if "languages" in widest:
         out.line()
-        out.line(f"Text to picture per language, {next(iter(result))} dimensions")
+        out.line(f"Text to image per language, {next(iter(result))} dimensions")
         out.table(["language", *header[2:]], [[name, *percentages(row)] for name, row in widest["languages"].items()])
     else:
         out.line()
-        out.line("Picture to text")
+        out.line("Image to text")
         out.table(header, _rows(result, "image_to_text"))
-    counts = {"texts": len(test.texts), "pictures": len(test.pictures)}
+    counts = {"texts": len(test.texts), "images": len(test.images)}
     out.result({"model": model, "test": test.name, **counts, "dimensions": result})
 
 

@@ -1,4 +1,4 @@
-"""`jina-clip index`: put a person's folder of pictures and texts into a vector store, and keep it up to date."""
+"""`jina-clip index`: put a person's folder of images and texts into a vector store, and keep it up to date."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Target:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options of `jina-clip index`."""
-    parser.add_argument("folder", help="folder of pictures and .txt or .md files, with its subfolders")
+    parser.add_argument("folder", help="folder of images and .txt or .md files, with its subfolders")
     add_store_options(parser)
     parser.add_argument("--keep-vanished", action="store_true", help="keep entries of files that are no longer there")
     parser.add_argument("--strict", action="store_true", help=f"exit with {INCOMPLETE} if a file had to be left out")
@@ -191,7 +191,7 @@ def chunks(plan: Plan, bar: Progress, pace: Pace) -> Iterator[list[Entry]]:
 
 
 def entries_of(file: FoundFile, now: Stamp) -> list[Entry]:
-    """One entry for a picture, one per passage for a text. Raises `InputError` for a blank or undecodable text."""
+    """One entry for an image, one per passage for a text. Raises `InputError` for a blank or undecodable text."""
     if file.modality == "image":
         return [Entry(file, now)]
     texts = passages(read_text(file.path))
@@ -212,9 +212,9 @@ def report(out: Output, store: FolderStore, plan: Plan, args: argparse.Namespace
         "removed": 0 if args.keep_vanished else len(plan.vanished),
         "left_out": len(failed),
     }
-    pictures, texts = store.count("image"), store.count("text")
+    images, texts = store.count("image"), store.count("text")
     out.line(", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items()))
-    out.line(f"The store {args.store} holds {plural(pictures, 'picture')} and {plural(texts, 'passage')} of text.")
+    out.line(f"The store {args.store} holds {plural(images, 'image')} and {plural(texts, 'passage')} of text.")
     out.result(
         {
             "store": args.store,
@@ -222,7 +222,7 @@ def report(out: Output, store: FolderStore, plan: Plan, args: argparse.Namespace
             "model": encoder.model,
             "dimensions": encoder.dimensions,
             "files": counts,
-            "pictures": pictures,
+            "images": images,
             "passages": texts,
             "failed": plan.failed,
             "tokens": encoder.usage.total_tokens,

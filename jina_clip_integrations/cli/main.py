@@ -18,12 +18,12 @@ from .. import __version__
 from .messages import BROKEN_PIPE, DEBUG_VARIABLE, EXIT_CODES, exit_code, one_line
 
 COMMANDS = {
-    "demo": "search a picture gallery in many languages with the demo model, offline",
-    "embed": "vectors of texts and pictures as .npy, .parquet or .jsonl",
-    "index": "put a folder of pictures and texts into a vector store",
-    "search": "ask a store made by index, with words or with a picture",
+    "demo": "search an image gallery in many languages with the demo model, offline",
+    "embed": "vectors of texts and images as .npy, .parquet or .jsonl",
+    "index": "put a folder of images and texts into a vector store",
+    "search": "ask a store made by index, with words or with an image",
     "estimate": "what embedding a folder would cost, and what resizing saves",
-    "evaluate": "recall of captioned pictures, or of the demo gallery, per number of dimensions",
+    "evaluate": "recall of captioned images, or of the demo gallery, per number of dimensions",
     "serve": "this machine behind Jina's HTTP schema, for others to point base_url at",
     "bench": "how fast this machine is, and which batch size, precision and workers suit it",
     "doctor": "what is installed, what would be used, what is missing",

@@ -104,5 +104,5 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[s
 
 
 def plural(count: int, thing: str) -> str:
-    """`1 picture`, `1,200 pictures`."""
+    """`1 image`, `1,200 images`."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"

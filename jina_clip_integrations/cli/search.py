@@ -1,4 +1,4 @@
-"""`jina-clip search`: ask a store made by `jina-clip index`, with words or with a picture."""
+"""`jina-clip search`: ask a store made by `jina-clip index`, with words or with an image."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 SNIPPET_CHARACTERS = 100
 
-KINDS: dict[str, Modality] = {"pictures": "image", "texts": "text"}
+KINDS: dict[str, Modality] = {"images": "image", "texts": "text"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options of `jina-clip search`."""
     parser.add_argument("query", nargs="?", help="words to search with")
-    parser.add_argument("--image", metavar="FILE", help="search with this picture instead")
+    parser.add_argument("--image", metavar="FILE", help="search with this image instead")
     add_store_options(parser)
     parser.add_argument("--top", type=positive_int, default=5, metavar="K", help="answers per list (default: 5)")
     parser.add_argument("--kind", choices=["all", *KINDS], default="all", help="what to look for (default: all)")
-    parser.add_argument("--fuse", action="store_true", help="one list of pictures and texts, merged by rank")
+    parser.add_argument("--fuse", action="store_true", help="one list of images and texts, merged by rank")
     add_model_options(parser, model=None)
     add_output_options(parser)
 
@@ -102,7 +102,7 @@ def show(out: Output, lists: dict[str, list[Found]], args: argparse.Namespace) -
             out.line(f"{rank:3d}  {found.score:6.3f}  {described(found)}")
         out.line("" if answers else "     nothing\n")
     if len(lists) > 1 or args.fuse:
-        out.note("Texts score higher against words than pictures do: compare scores within a list, not between them.")
+        out.note("Texts score higher against words than images do: compare scores within a list, not between them.")
     out.result({"query": args.query, "image": args.image, "model": args.model, "results": _as_json(lists)})
 
 

@@ -64,7 +64,7 @@ def _add_door(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--allow-private-addresses",
         action="store_true",
-        help="fetch pictures from http and from private networks too (default: public https only)",
+        help="fetch images from http and from private networks too (default: public https only)",
     )
 
 
@@ -84,7 +84,7 @@ def _add_limits(parser: argparse.ArgumentParser, defaults: ServerSettings) -> No
         ("--max-queue", defaults.max_queue, "inputs taken in and not yet answered, then 429"),
         ("--max-items", defaults.max_items, "inputs per request"),
         ("--max-body-mib", defaults.max_body_bytes // MIB, "size of a request body"),
-        ("--max-image-mib", defaults.max_image_bytes // MIB, "size of one encoded picture"),
+        ("--max-image-mib", defaults.max_image_bytes // MIB, "size of one encoded image"),
         ("--request-timeout", int(defaults.request_timeout_s), "seconds for one request"),
         ("--drain-timeout", int(defaults.drain_timeout_s), "seconds to finish what is in hand when stopped"),
     ):

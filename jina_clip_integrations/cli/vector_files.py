@@ -23,7 +23,7 @@ class Source:
 
     kind: Modality
     input: str
-    """The text itself, or the picture's path or URL."""
+    """The text itself, or the image's path or URL."""
 
 
 Write = Callable[[Path, Sequence[Source], Vectors, dict[str, Any]], None]

@@ -53,7 +53,7 @@ def existing_folder(folder: str) -> Path:
 
 
 def scan(root: Path, *, leave_out: Path | None = None) -> Iterator[FoundFile]:
-    """Pictures and texts below `root`, in a stable order, without hidden files and without the folder `leave_out`."""
+    """Images and texts below `root`, in a stable order, without hidden files and without the folder `leave_out`."""
     for folder, subfolders, names in os.walk(root):
         here = Path(folder)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and here / name != leave_out)
@@ -74,7 +74,7 @@ def modality_of(name: str) -> Modality | None:
 
 @cache
 def image_extensions() -> frozenset[str]:
-    """Extensions of the pictures that Pillow can read."""
+    """Extensions of the images that Pillow can read."""
     from PIL import Image
 
     known = Image.registered_extensions()

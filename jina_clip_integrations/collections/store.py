@@ -1,6 +1,6 @@
 """The vector store behind `index` and `search`: Qdrant, embedded in a folder or on a server.
 
-One collection holds a point per picture and per passage of a text. A point's payload says which file it came from, how
+One collection holds a point per image and per passage of a text. A point's payload says which file it came from, how
 that file looked (so that unchanged files are skipped) and which model made the vector, so that a store is never asked
 with another model's vectors.
 """
@@ -48,7 +48,7 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class Entry:
-    """One picture or passage on its way into the store."""
+    """One image or passage on its way into the store."""
 
     file: FoundFile
     stamp: Stamp
@@ -153,7 +153,7 @@ class FolderStore:
             self._client.delete(self.collection, points_selector=gone, wait=True)
 
     def search(self, vector: Vectors, modality: Modality, *, top: int) -> list[Found]:
-        """The nearest pictures, or passages, to a vector `(d,)`, best first."""
+        """The nearest images, or passages, to a vector `(d,)`, best first."""
         answer = self._client.query_points(
             self.collection,
             query=vector.tolist(),

@@ -1,7 +1,7 @@
-"""The demo model and the picture gallery that come with the package.
+"""The demo model and the image gallery that come with the package.
 
-The model is small and was trained by `training/` on emoji pictures and their names; it is not one of Jina's. The
-gallery holds pictures from Noto Emoji, with names in many languages from CLDR; `data/DATA_CARD.md` has the sources,
+The model is small and was trained by `training/` on emoji images and their names; it is not one of Jina's. The
+gallery holds images from Noto Emoji, with names in many languages from CLDR; `data/DATA_CARD.md` has the sources,
 licences and measured recall.
 """
 
@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import PIL.Image
 
-__all__ = ["Gallery", "GalleryPicture", "demo_model_path", "gallery"]
+__all__ = ["Gallery", "GalleryImage", "demo_model_path", "gallery"]
 
 DATA = Path(__file__).parent / "data"
 
 
 @dataclass(frozen=True)
-class GalleryPicture:
-    """One picture of the gallery; two are equal if their ids are."""
+class GalleryImage:
+    """One image of the gallery; two are equal if their ids are."""
 
     id: str
     """The emoji's code points, lower-case hexadecimal, joined by dashes, without variation selectors."""
@@ -41,15 +41,15 @@ class GalleryPicture:
     """The encoded file."""
 
     def data(self) -> bytes:
-        """The encoded picture: WebP, square, on white."""
+        """The encoded image: WebP, square, on white."""
         return self.webp
 
     def image(self) -> PIL.Image.Image:
-        """The decoded picture, a new RGB `PIL.Image` on each call."""
+        """The decoded image, a new RGB `PIL.Image` on each call."""
         import PIL.Image
 
-        with PIL.Image.open(io.BytesIO(self.webp)) as picture:
-            decoded: PIL.Image.Image = picture.convert("RGB")
+        with PIL.Image.open(io.BytesIO(self.webp)) as image:
+            decoded: PIL.Image.Image = image.convert("RGB")
         return decoded
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -57,17 +57,17 @@ class GalleryPicture:
         return _rebuild, (self.id, self.emoji, dict(self.names), self.category, self.webp)
 
 
-Gallery = tuple[GalleryPicture, ...]
-"""All pictures, in the Unicode order of their emoji."""
+Gallery = tuple[GalleryImage, ...]
+"""All images, in the Unicode order of their emoji."""
 
 
-def _rebuild(id: str, emoji: str, names: dict[str, str], category: str, webp: bytes) -> GalleryPicture:
-    return GalleryPicture(id, emoji, MappingProxyType(names), category, webp)
+def _rebuild(id: str, emoji: str, names: dict[str, str], category: str, webp: bytes) -> GalleryImage:
+    return GalleryImage(id, emoji, MappingProxyType(names), category, webp)
 
 
 @functools.cache
 def gallery() -> Gallery:
-    """The picture gallery, read once."""
+    """The image gallery, read once."""
     with zipfile.ZipFile(DATA / "gallery.zip") as archive:
         rows = json.loads(archive.read("index.json"))
         return tuple(

@@ -47,7 +47,7 @@ def pick(units: Sequence[Unit], positions: Sequence[int]) -> list[Unit]:
 
 
 def position_of(error: InputError, units: Sequence[Unit]) -> int | None:
-    """Which unit a backend's input error is about: the one it names, or the picture that met it."""
+    """Which unit a backend's input error is about: the one it names, or the image that met it."""
     if error.index is not None:
         return error.index if 0 <= error.index < len(units) else None
     chain = {id(error), id(error.__cause__), id(error.__context__)}

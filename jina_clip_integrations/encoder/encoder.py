@@ -43,7 +43,7 @@ class JinaClipEncoder:
     `model` is `jina-clip-v1`, `jina-clip-v2`, `demo`, a checkpoint folder or a Hub id; `backend` is `api`, `local` or
     an object with the `EmbeddingBackend` methods. `dimensions` is the width of the vectors (None = the model's own);
     they are cut to it and then brought to unit length unless `normalize` is False. `exif_orientation` turns photos
-    upright. `sources` says where pictures may come from (None = `SourcePolicy.trusted()`), `cache` is a folder or a
+    upright. `sources` says where images may come from (None = `SourcePolicy.trusted()`), `cache` is a folder or a
     cache object, `show_progress` draws a bar on stderr. What is left goes to the backend.
 
     Safe to use from several threads and tasks at once. Rows are float32, `(d,)` for one input and `(n, d)` for n, and
@@ -129,7 +129,7 @@ class JinaClipEncoder:
 
     @property
     def sources(self) -> SourcePolicy:
-        """Where pictures may come from."""
+        """Where images may come from."""
         return self._reader.sources
 
     @property
@@ -245,7 +245,7 @@ class JinaClipEncoder:
     def _image_job(self, images: Any, on_error: OnError) -> Job:
         _check_call(on_error)
         values, single = one_or_many_images(images)
-        return self._job(parse(values, self._reader.picture), on_error, single=single)
+        return self._job(parse(values, self._reader.image), on_error, single=single)
 
     def _item_job(self, items: Sequence[Any], on_error: OnError, **place: Any) -> Job:
         _check_call(on_error)
@@ -255,7 +255,7 @@ class JinaClipEncoder:
         return Job(items, self._open().setup(self._cache), isolate=on_error == "skip", **place)
 
     def _run(self, job: Job) -> Vectors:
-        with self._around(job, threads=job.has_pictures) as workers:
+        with self._around(job, threads=job.has_images) as workers:
             drive(job.flow(workers))
         return job.outcome.result()
 

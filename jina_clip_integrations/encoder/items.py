@@ -9,7 +9,7 @@ import numpy as np
 
 from ..cache import EmbeddingCache, alias_key
 from ..errors import JinaClipError
-from ..images.encoded import InputPicture, PixelBudget
+from ..images.encoded import InputImage, PixelBudget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class Unit:
     """One piece of content, however often it occurs in the job."""
 
     value: Any
-    """The text or picture; dropped when done."""
+    """The text or image; dropped when done."""
     key: str | None
     """Cache key; None for what cannot be cached."""
     row: int
@@ -58,36 +58,36 @@ class Unit:
         """Done, well or with `error`; the content is not needed any more."""
         self.done = True
         self.error = error
-        if isinstance(self.value, InputPicture):
+        if isinstance(self.value, InputImage):
             self.value.release()
         self.value = None
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What makes a picture the same as another."""
+    """What makes an image the same as another."""
 
     content: str
-    """Equal for equal pictures of one job."""
+    """Equal for equal images of one job."""
     digest: str | None
     """SHA-256 of its pixels where it can be cached."""
 
 
-def fingerprint(picture: InputPicture, setup: Setup, pixels: PixelBudget) -> Fingerprint:
-    """Read as much of `picture` as it takes to tell it from others. Raises `ImageError`.
+def fingerprint(image: InputImage, setup: Setup, pixels: PixelBudget) -> Fingerprint:
+    """Read as much of `image` as it takes to tell it from others. Raises `ImageError`.
 
     Where it has to be decoded and `pixels` allows, it stays decoded until it is released.
     """
-    if setup.sends_urls and picture.url is not None:
-        return Fingerprint(f"url {picture.url}", None)
-    file_digest = picture.file_digest()
+    if setup.sends_urls and image.url is not None:
+        return Fingerprint(f"url {image.url}", None)
+    file_digest = image.file_digest()
     if setup.cache is None:
-        return Fingerprint(file_digest or picture.pixel_digest(), None)
+        return Fingerprint(file_digest or image.pixel_digest(), None)
     if file_digest is None:
-        digest = picture.pixel_digest()
+        digest = image.pixel_digest()
     else:
         alias = alias_key(file_digest=file_digest, upright=setup.upright)
-        digest = _known_pixels(alias, setup.cache) or _learn_pixels(picture, alias, setup.cache, pixels)
+        digest = _known_pixels(alias, setup.cache) or _learn_pixels(image, alias, setup.cache, pixels)
     return Fingerprint(digest, digest)
 
 
@@ -100,7 +100,7 @@ def _known_pixels(alias: str, cache: EmbeddingCache) -> str | None:
     return digest.tobytes().hex() if digest.dtype == np.uint8 and digest.shape == (32,) else None
 
 
-def _learn_pixels(picture: InputPicture, alias: str, cache: EmbeddingCache, pixels: PixelBudget) -> str:
-    digest = picture.pixel_digest(hold=pixels)
+def _learn_pixels(image: InputImage, alias: str, cache: EmbeddingCache, pixels: PixelBudget) -> str:
+    digest = image.pixel_digest(hold=pixels)
     cache.set_many({alias: np.frombuffer(bytes.fromhex(digest), np.uint8)})
     return digest

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..backends.base import Batch, BatchResult, Usage
 from ..cache import EmbeddingCache, text_keys, vector_key
 from ..errors import ApiError, BackendError, InputError
-from ..images.encoded import InputPicture, PixelBudget
+from ..images.encoded import InputImage, PixelBudget
 from ..inputs import Parsed
 from ..types import Modality
 from .checks import as_entry, check_vectors, finite_rows, pick, position_of
@@ -26,14 +26,14 @@ from .steps import Embed, Flow, Wait, Workers, settled
 TEXT_CHUNK = 16_384
 """Texts handed to the backend at a time, so that it can sort them by length."""
 
-PICTURE_CHUNK = 256
-"""Pictures handed to the backend at a time; the next ones are read and fingerprinted meanwhile."""
+IMAGE_CHUNK = 256
+"""Images handed to the backend at a time; the next ones are read and fingerprinted meanwhile."""
 
 LOOKUP = 512
 """Entries asked of a cache at a time: few enough to be still in the processor's cache when they are put in place."""
 
 HELD_PIXELS_BYTES = 256 * 2**20
-"""Decoded pictures that a job keeps from fingerprinting to embedding, so that they are decoded once."""
+"""Decoded images that a job keeps from fingerprinting to embedding, so that they are decoded once."""
 
 T = TypeVar("T")
 
@@ -53,9 +53,9 @@ class Job:
         self._pixels = PixelBudget(HELD_PIXELS_BYTES)
 
     @property
-    def has_pictures(self) -> bool:
+    def has_images(self) -> bool:
         """Whether anything has to be read."""
-        return any(issubclass(kind, InputPicture) for kind in set(map(type, self.items)))
+        return any(issubclass(kind, InputImage) for kind in set(map(type, self.items)))
 
     def flow(self, workers: Workers) -> Flow:
         """The whole job, as steps."""
@@ -63,7 +63,7 @@ class Job:
             if isinstance(item, InputError):
                 self.outcome.fail_row(row, item)
         yield from self._texts(workers)
-        yield from self._pictures(workers)
+        yield from self._images(workers)
 
     # Plan: what is the same, what is known already
 
@@ -96,32 +96,32 @@ class Job:
                 self._again(unit, row)
         return units
 
-    def _pictures(self, workers: Workers) -> Flow:
-        pictures = [(row, item) for row, item in enumerate(self.items) if isinstance(item, InputPicture)]
-        chunks = list(_chunks(pictures, PICTURE_CHUNK))
+    def _images(self, workers: Workers) -> Flow:
+        images = [(row, item) for row, item in enumerate(self.items) if isinstance(item, InputImage)]
+        chunks = list(_chunks(images, IMAGE_CHUNK))
         ahead = self._start_reading(chunks[0], workers) if chunks else []
         for number, chunk in enumerate(chunks, start=1):
             reading = ahead
             yield Wait(reading)
             ahead = self._start_reading(chunks[number], workers) if number < len(chunks) else []
-            planned = [self._picture_unit(*picture, read) for picture, read in zip(chunk, reading, strict=True)]
+            planned = [self._image_unit(*image, read) for image, read in zip(chunk, reading, strict=True)]
             yield from self._chunk("image", [unit for unit in planned if unit is not None], workers)
 
-    def _start_reading(self, chunk: Sequence[tuple[int, InputPicture]], workers: Workers) -> list[Future[Fingerprint]]:
+    def _start_reading(self, chunk: Sequence[tuple[int, InputImage]], workers: Workers) -> list[Future[Fingerprint]]:
         if self.setup.cache is None and len(self.items) == 1:  # nothing to compare it with: let the backend read it
             return [settled(Fingerprint("the only one", None))]
-        return [self._read(picture, workers) for _, picture in chunk]
+        return [self._read(image, workers) for _, image in chunk]
 
-    def _read(self, picture: InputPicture, workers: Workers) -> Future[Fingerprint]:
-        """Start reading a picture; one that has to be fetched is fetched once, however often its URL occurs."""
-        reading = self._fetching.get(picture.address) if picture.address is not None else None
+    def _read(self, image: InputImage, workers: Workers) -> Future[Fingerprint]:
+        """Start reading an image; one that has to be fetched is fetched once, however often its URL occurs."""
+        reading = self._fetching.get(image.address) if image.address is not None else None
         if reading is None:
-            reading = workers.read(fingerprint, picture, self.setup, self._pixels)
-            if picture.address is not None:
-                self._fetching[picture.address] = reading
+            reading = workers.read(fingerprint, image, self.setup, self._pixels)
+            if image.address is not None:
+                self._fetching[image.address] = reading
         return reading
 
-    def _picture_unit(self, row: int, picture: InputPicture, reading: Future[Fingerprint]) -> Unit | None:
+    def _image_unit(self, row: int, image: InputImage, reading: Future[Fingerprint]) -> Unit | None:
         """The unit of a content that is new; None for one that is there already, or that cannot be read."""
         try:
             mark = reading.result()
@@ -130,13 +130,13 @@ class Job:
             return None
         unit = self._seen["image"].get(mark.content)
         if unit is None:
-            unit = self._seen["image"][mark.content] = Unit(picture, self._picture_key(mark), row)
+            unit = self._seen["image"][mark.content] = Unit(image, self._image_key(mark), row)
             return unit
-        picture.release()
+        image.release()
         self._again(unit, row)
         return None
 
-    def _picture_key(self, mark: Fingerprint) -> str | None:
+    def _image_key(self, mark: Fingerprint) -> str | None:
         setup, digest = self.setup, mark.digest
         if digest is None:
             return None
@@ -182,7 +182,7 @@ class Job:
         return Batch(
             modality=modality,
             texts=values if modality == "text" else (),
-            pictures=values if modality == "image" else (),
+            images=values if modality == "image" else (),
             task=self.task if modality == "text" else None,
             dimensions=self.setup.asked,
             normalize=self.setup.normalize,

@@ -21,7 +21,7 @@ from ..concurrency.loops import run_in_helper_loop
 from ..errors import ApiError, BackendError, InputError
 
 READERS = 8
-"""Threads that read, fetch and fingerprint pictures while the backend computes."""
+"""Threads that read, fetch and fingerprint images while the backend computes."""
 
 T = TypeVar("T")
 
@@ -81,7 +81,7 @@ class Workers:
         return _submit(self._readers, work, *args)
 
     def help(self, work: Callable[..., T], *args: Any) -> Future[T]:
-        """Start `work` on the one thread that is never behind a queue of pictures."""
+        """Start `work` on the one thread that is never behind a queue of images."""
         return _submit(self._helper, work, *args)
 
     def close(self) -> None:

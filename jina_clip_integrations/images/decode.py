@@ -20,7 +20,7 @@ ORIENTATION_TAG = 0x0112
 """The EXIF tag that says how the camera was held."""
 
 REFUSED_FORMATS = frozenset({"EPS"})
-"""What Pillow decodes by starting another program (PostScript, through Ghostscript): never for a picture of a user."""
+"""What Pillow decodes by starting another program (PostScript, through Ghostscript): never for an image of a user."""
 
 _UPRIGHT = {
     2: "FLIP_LEFT_RIGHT",
@@ -53,7 +53,7 @@ def as_rgb(image: PIL.Image.Image, *, upright: bool, borrowed: bool = False) -> 
 
 
 def open_header(stream: BinaryIO) -> PIL.Image.Image:
-    """Open a file without decoding it. Raises what Pillow raises; PostScript counts as no picture."""
+    """Open a file without decoding it. Raises what Pillow raises; PostScript counts as no image."""
     import PIL.Image
 
     with quiet_pillow():
@@ -73,7 +73,7 @@ def _orientation(image: PIL.Image.Image) -> int:
     try:
         with quiet_pillow():
             value = image.getexif().get(ORIENTATION_TAG, 1)
-    except Exception:  # broken metadata does not make a broken picture
+    except Exception:  # broken metadata does not make a broken image
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
@@ -92,14 +92,14 @@ def what_it_is(head: bytes) -> str:
     if not head:
         return "an empty file"
     if start.startswith((b"<!", b"<html", b"<?xml", b"<svg")):
-        return "HTML, XML or SVG, not a picture made of pixels"
+        return "HTML, XML or SVG, not an image made of pixels"
     if start.startswith(b"%!ps") or head.startswith(b"\xc5\xd0\xd3\xc6"):
         return "PostScript, which would need another program to run; convert it to PNG"
     if head[4:8] == b"ftyp":
         return "HEIF, AVIF or video, which this Pillow does not read; convert it to JPEG or PNG"
     if head.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer instead of the picture; run git lfs pull"
-    return "not a picture in a format that Pillow reads (JPEG, PNG, WebP, GIF, BMP, TIFF, …)"
+        return "a Git LFS pointer instead of the image; run git lfs pull"
+    return "not an image in a format that Pillow reads (JPEG, PNG, WebP, GIF, BMP, TIFF, …)"
 
 
 def _own(thing: object) -> SharedLock:
@@ -107,11 +107,11 @@ def _own(thing: object) -> SharedLock:
 
 
 def reason(error: Exception) -> str:
-    """What went wrong with a picture, in words that hold nothing of it."""
+    """What went wrong with an image, in words that hold nothing of it."""
     if isinstance(error, FileNotFoundError):
         return "no such file"
     if isinstance(error, IsADirectoryError):
-        return "a folder, not a picture; pass the files in it"
+        return "a folder, not an image; pass the files in it"
     if isinstance(error, PermissionError):
         return "may not be read (permission denied)"
     if type(error).__name__ == "DecompressionBombError":

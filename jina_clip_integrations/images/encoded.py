@@ -1,4 +1,4 @@
-"""Pictures as a backend sees them: nothing is read before it is asked for."""
+"""Images as a backend sees them: nothing is read before it is asked for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .decode import as_rgb, open_header, reason, upright_size, what_it_is
 if TYPE_CHECKING:
     import PIL.Image
 
-UNREAD = "a picture"
+UNREAD = "an image"
 """Label of bytes that nobody has read yet."""
 
 _SIGNATURES = (
@@ -33,7 +33,7 @@ _SIGNATURES = (
 
 
 class PixelBudget:
-    """How many bytes of decoded pictures may be held at once."""
+    """How many bytes of decoded images may be held at once."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._left = limit_bytes
@@ -52,8 +52,8 @@ class PixelBudget:
             self._left += size_bytes
 
 
-class InputPicture:
-    """What both kinds of `backends.base.Picture` share: the failure they met, and errors that name them."""
+class InputImage:
+    """What both kinds of `backends.base.ImageSource` share: the failure they met, and errors that name them."""
 
     url: str | None = None
     address: str | None = None
@@ -78,7 +78,7 @@ class InputPicture:
         raise NotImplementedError
 
     def open(self, *, least: int | None = None) -> PIL.Image.Image:
-        """The decoded RGB picture, turned upright if the encoder was told so. Raises `ImageError`.
+        """The decoded RGB image, turned upright if the encoder was told so. Raises `ImageError`.
 
         With `least` a JPEG is decoded at the smallest of its full, half, quarter or eighth size of which no side is
         shorter than `least` pixels.
@@ -87,9 +87,9 @@ class InputPicture:
             return self._decode(least)
 
     def pixel_digest(self, *, hold: PixelBudget | None = None) -> str:
-        """SHA-256 of size and RGB pixels, in hex: equal for equal pictures, however they were given.
+        """SHA-256 of size and RGB pixels, in hex: equal for equal images, however they were given.
 
-        If `hold` has room the decoded picture is kept for `open()` until it is released.
+        If `hold` has room the decoded image is kept for `open()` until it is released.
         """
         image = self.open()
         digest = hashlib.sha256(b"RGB %d %d\n" % image.size)
@@ -106,7 +106,7 @@ class InputPicture:
         """Forget bytes that were kept for this job."""
 
     def _hold(self, image: PIL.Image.Image, budget: PixelBudget) -> None:
-        """Keep the decoded picture, where it would have to be decoded again."""
+        """Keep the decoded image, where it would have to be decoded again."""
 
     def _decode(self, least: int | None) -> PIL.Image.Image:
         raise NotImplementedError
@@ -127,7 +127,7 @@ class InputPicture:
     def _check_size(self, size: tuple[int, int]) -> tuple[int, int]:
         width, height = size
         if width < 1 or height < 1:
-            raise ImageError(f"{self.label}: a picture of {width} x {height} pixels has nothing to embed")
+            raise ImageError(f"{self.label}: an image of {width} x {height} pixels has nothing to embed")
         if width * height > self._max_pixels:
             raise ImageError(
                 f"{self.label}: {width} x {height} pixels are more than the {self._max_pixels:,} that the source "
@@ -136,8 +136,8 @@ class InputPicture:
         return width, height
 
 
-class EncodedPicture(InputPicture):
-    """A picture that exists as an encoded file: a path, a URL, bytes, a data URI, a file object."""
+class EncodedImage(InputImage):
+    """An image that exists as an encoded file: a path, a URL, bytes, a data URI, a file object."""
 
     def __init__(
         self,
@@ -229,8 +229,8 @@ class EncodedPicture(InputPicture):
             yield image
 
 
-class PixelPicture(InputPicture):
-    """A picture that came as pixels: a PIL image or an `(H, W, 3)` uint8 array."""
+class PixelImage(InputImage):
+    """An image that came as pixels: a PIL image or an `(H, W, 3)` uint8 array."""
 
     def __init__(self, pixels: PIL.Image.Image | NDArray[np.uint8], *, upright: bool = True, max_pixels: int) -> None:
         super().__init__(upright=upright, max_pixels=max_pixels)
@@ -244,7 +244,7 @@ class PixelPicture(InputPicture):
         return f"PIL image {self._pixels.width} x {self._pixels.height} {self._pixels.mode}"
 
     def read(self) -> bytes:
-        """The picture of `open()` as PNG."""
+        """The image of `open()` as PNG."""
         buffer = io.BytesIO()
         self.open().save(buffer, format="PNG", compress_level=1)
         return buffer.getvalue()
@@ -271,7 +271,7 @@ def _pixel_bytes(image: PIL.Image.Image) -> int:
 
 
 def describe_bytes(data: bytes) -> str:
-    """`image/png 12 kB sha256:ab12cd34`: enough to find a picture again without showing it."""
+    """`image/png 12 kB sha256:ab12cd34`: enough to find an image again without showing it."""
     kind = next((mime for magic, mime in _SIGNATURES if data.startswith(magic)), "unknown data")
     size = f"{len(data):,} B" if len(data) < 1000 else f"{len(data) / 1000:,.0f} kB"
     return f"{kind} {size} sha256:{hashlib.sha256(data).hexdigest()[:8]}"

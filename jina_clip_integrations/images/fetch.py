@@ -1,4 +1,4 @@
-"""Downloading a picture under a source policy: every hop is checked, and the checked address is connected to."""
+"""Downloading an image under a source policy: every hop is checked, and the checked address is connected to."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _tls() -> ssl.SSLContext:
 
 
 def _one_hop(client: httpx.Client, url: str, policy: SourcePolicy, deadline: float) -> tuple[bytes, str | None]:
-    """Body of a picture, or where the server sends us instead."""
+    """Body of an image, or where the server sends us instead."""
     request = client.build_request("GET", url)
     if policy.public_only:
         _pin(request)
@@ -86,7 +86,7 @@ def _check_answer(response: httpx.Response, url: str, policy: SourcePolicy) -> N
         )
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind.startswith("text/") or kind == "application/json":
-        raise ImageError(f"{show_url(url)}: the server answered with {kind}, not with a picture")
+        raise ImageError(f"{show_url(url)}: the server answered with {kind}, not with an image")
     length = response.headers.get("content-length", "")
     if length.isdecimal() and int(length) > policy.max_bytes:
         raise ImageError(_too_large(url, policy))

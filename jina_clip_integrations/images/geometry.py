@@ -1,4 +1,4 @@
-"""The models' picture geometry: one copy, for pictures that are uploaded and for pictures that are computed here.
+"""The models' image geometry: one copy, for images that are uploaded and for images that are computed here.
 
 The published preprocessing converts to RGB first and then resamples with Pillow's 8-bit filters; both orders and the
 rounding after each pass show in the vectors, so nothing here works on floats before the last step.
@@ -26,8 +26,8 @@ FILTERS = {"bicubic": "BICUBIC", "bilinear": "BILINEAR"}
 """Names of the published `interpolation` setting to Pillow's."""
 
 CROP_FIRST_RATIO = 32
-"""From this ratio of the sides on, only the part of a picture that survives the crop is resampled, at most two 8-bit
-levels off; the whole of a 10 x 100,000 picture would become 512 x 5,120,000."""
+"""From this ratio of the sides on, only the part of an image that survives the crop is resampled, at most two 8-bit
+levels off; the whole of a 10 x 100,000 image would become 512 x 5,120,000."""
 
 MAX_FILTER_SUPPORT = 2.0
 """Reach of the bicubic filter in output pixels (or source pixels when enlarging), the widest of `FILTERS`."""
@@ -41,19 +41,19 @@ def resize_and_crop(
     interpolation: str = "bicubic",
     fill_color: int | Sequence[int] = 0,
 ) -> NDArray[np.uint8]:
-    """Bring a picture of any size and mode to `(size, size, 3)` uint8, as the published preprocessing does.
+    """Bring an image of any size and mode to `(size, size, 3)` uint8, as the published preprocessing does.
 
     Alpha and palette transparency are dropped, EXIF orientation is ignored. `fill_color`, one level or three, is what
     `"longest"` pads with.
 
     Raises:
-        ImageError: the picture cannot be decoded or has no pixels.
+        ImageError: the image cannot be decoded or has no pixels.
         ConfigurationError: `mode` or `interpolation` is unknown.
     """
     check_resize(mode, interpolation)
     rgb = to_rgb(image)
     if min(rgb.size) < 1:
-        raise ImageError(f"the picture has no pixels: {rgb.width} x {rgb.height}")
+        raise ImageError(f"the image has no pixels: {rgb.width} x {rgb.height}")
     resample = _filter(interpolation)
     if mode == "squash":
         return np.array(_resize(rgb, size, size, resample))
@@ -86,8 +86,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
             image = image.copy()
             del image.info["transparency"]
         return image.convert("RGB")
-    except Exception as error:  # decoders raise many kinds; all mean that the bytes are not a picture
-        raise ImageError(f"the picture cannot be decoded: {error}") from error
+    except Exception as error:  # decoders raise many kinds; all mean that the bytes are not an image
+        raise ImageError(f"the image cannot be decoded: {error}") from error
 
 
 def _filter(interpolation: str) -> int:

@@ -1,4 +1,4 @@
-"""Where pictures may come from: one policy that decides, reads files and fetches URLs."""
+"""Where images may come from: one policy that decides, reads files and fetches URLs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 from ..errors import ConfigurationError, ImageError
 
 MAX_BYTES = 256 * 2**20
-"""Largest encoded picture that trusted code may load, in bytes."""
+"""Largest encoded image that trusted code may load, in bytes."""
 MAX_PIXELS = 178_956_970
-"""Largest picture that is decoded, in pixels: where Pillow's own protection refuses by default."""
+"""Largest image that is decoded, in pixels: where Pillow's own protection refuses by default."""
 AGENT_MAX_BYTES = 20 * 2**20
-"""Largest encoded picture under the agent policy, in bytes."""
+"""Largest encoded image under the agent policy, in bytes."""
 AGENT_MAX_PIXELS = 50_000_000
-"""Largest picture under the agent policy, in pixels."""
+"""Largest image under the agent policy, in pixels."""
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]+=*\s*")
 _BASE64_STARTS = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR", "Qk", "SUkq")  # PNG, JPEG, GIF, WebP, BMP, TIFF
 _SEPARATORS = re.compile(r"[/\\]")
@@ -28,12 +28,12 @@ _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)  # links were followed and checked; one that appears since is not
 
 FETCH_TIMEOUT_S = 30.0
-"""Longest fetch of one picture, redirects included, in seconds."""
+"""Longest fetch of one image, redirects included, in seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourcePolicy:
-    """Where pictures may come from and how large they may be. `trusted()` and `agent()` are the two usual ones.
+    """Where images may come from and how large they may be. `trusted()` and `agent()` are the two usual ones.
 
         JinaClipEncoder(sources=SourcePolicy.trusted(max_pixels=400_000_000))
         JinaClipEncoder(sources=SourcePolicy.agent(roots="uploads"))
@@ -49,17 +49,17 @@ class SourcePolicy:
     schemes: tuple[str, ...] = ("https", "http")
     """URL schemes that may be fetched; empty = no URL at all."""
     data_uris: bool = True
-    """Whether a string may carry the picture itself."""
+    """Whether a string may carry the image itself."""
     public_only: bool = False
     """Fetch from public addresses only; every address of the host is checked, at every redirect, and then used."""
     max_bytes: int = MAX_BYTES
-    """Largest encoded picture, in bytes."""
+    """Largest encoded image, in bytes."""
     max_pixels: int = MAX_PIXELS
-    """Largest decoded picture, in pixels."""
+    """Largest decoded image, in pixels."""
     max_redirects: int = 3
-    """Redirects followed for one picture."""
+    """Redirects followed for one image."""
     timeout: float = FETCH_TIMEOUT_S
-    """Longest fetch of one picture, in seconds."""
+    """Longest fetch of one image, in seconds."""
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.schemes) - {"http", "https"})
@@ -148,7 +148,7 @@ class SourcePolicy:
         return resolved
 
     def fetch(self, url: str) -> bytes:
-        """Download the picture at `url` under this policy. Raises `ImageError`."""
+        """Download the image at `url` under this policy. Raises `ImageError`."""
         from .fetch import fetch
 
         return fetch(url, policy=self)
@@ -196,8 +196,8 @@ def check_path(path: str) -> None:
 
 
 def _cannot_be_a_path(path: str) -> bool:
-    encoded_picture = len(path) > 100 and path.startswith(_BASE64_STARTS) and _BASE64.fullmatch(path) is not None
-    return encoded_picture or len(path) > 4096 or any(len(part) > 255 for part in _SEPARATORS.split(path))
+    encoded_image = len(path) > 100 and path.startswith(_BASE64_STARTS) and _BASE64.fullmatch(path) is not None
+    return encoded_image or len(path) > 4096 or any(len(part) > 255 for part in _SEPARATORS.split(path))
 
 
 def _shorten(text: str, limit: int = 200) -> str:

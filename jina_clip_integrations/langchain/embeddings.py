@@ -38,7 +38,7 @@ class JinaClipEmbeddings(EncoderOptions, Embeddings):
 
     model: str = "jina-clip-v2"
     num_workers: int | Literal["auto"] | None = None
-    """Threads that decode pictures (local backend)."""
+    """Threads that decode images (local backend)."""
 
     synonyms: ClassVar[Mapping[str, str]] = {**EncoderOptions.synonyms, "model_name": "model"}
 

@@ -1,4 +1,4 @@
-"""Retrieved image documents with their picture ready for a chat model."""
+"""Retrieved image documents with their image ready for a chat model."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def with_image_blocks(
 
 
 class ImageDocumentRetriever(BaseRetriever):
-    """Any retriever, with the picture of each image document added as a content block.
+    """Any retriever, with the image of each image document added as a content block.
 
     Made for `create_retriever_tool(..., response_format="content_and_artifact")`: the model reads the page contents,
-    and the artifact carries the documents with their pictures.
+    and the artifact carries the documents with their images.
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)

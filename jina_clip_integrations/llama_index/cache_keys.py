@@ -8,7 +8,7 @@ from typing import Any
 
 from ..encoder import JinaClipEncoder
 from ..errors import InputError
-from ..images.encoded import InputPicture
+from ..images.encoded import InputImage
 from .instrumentation import Slice
 
 KEY_FORMAT = 1
@@ -18,7 +18,7 @@ KEY_FORMAT = 1
 def cache_keys(part: Slice, encoder: JinaClipEncoder, *, upright: bool, query_task: str | None) -> list[str | None]:
     """A key for each value of a slice: what computes the vector, for which role, and the content itself.
 
-    A query without a task has the key of the same text, since it has the same vector. None stands for a picture that
+    A query without a task has the key of the same text, since it has the same vector. None stands for an image that
     is not read here, or cannot be.
     """
     task = query_task if part.role == "query" else None
@@ -39,7 +39,7 @@ def _identity(backend: Any) -> str:
 
 
 def _content(value: Any, encoder: JinaClipEncoder) -> str | None:
-    if not isinstance(value, InputPicture):
+    if not isinstance(value, InputImage):
         return str(value)
     if value.url is not None and getattr(encoder.backend, "sends_urls", False):
         return None

@@ -33,7 +33,7 @@ class JinaClipEmbedding(EncoderHooks):
     Construction opens nothing; the model is loaded, or the service called, on first use. Options that are left out
     have the defaults of `ApiBackend` or `LocalBackend`, and a field that is assigned later takes effect with the next
     call. Vectors are lists of `dimensions` Python floats, of unit length unless `normalize=False`. As an ingestion step
-    it embeds nodes that carry a picture as images, all others as texts.
+    it embeds nodes that carry an image as images, all others as texts.
 
     Args:
         model_name: `jina-clip-v1`, `jina-clip-v2`, `demo`, a checkpoint folder or a Hub id (`model` works too).
@@ -103,7 +103,7 @@ class JinaClipEmbedding(EncoderHooks):
 
     # Images
 
-    @image_span(EncoderHooks.picture)
+    @image_span(EncoderHooks.image)
     def get_image_embedding(self, img_file_path: Any) -> Embedding:
         """The vector of an image. Raises `ImageError`.
 
@@ -113,17 +113,17 @@ class JinaClipEmbedding(EncoderHooks):
         """
         return drive(around(self, Slice("image", [img_file_path], "_get_image_embedding", many=False)))[0]
 
-    @image_span(EncoderHooks.picture)
+    @image_span(EncoderHooks.image)
     async def aget_image_embedding(self, img_file_path: Any) -> Embedding:
         """`get_image_embedding` without blocking the event loop."""
         return (await adrive(around(self, Slice("image", [img_file_path], "_get_image_embedding", many=False))))[0]
 
-    @image_span(EncoderHooks.pictures)
+    @image_span(EncoderHooks.images)
     def get_image_embedding_batch(self, img_file_paths: Sequence[Any], show_progress: bool = False) -> list[Embedding]:
         """One vector per image, `embed_batch_size` at a time. Raises `ImageError` naming the index of a bad one."""
         return self._batch("image", img_file_paths, show_progress)
 
-    @image_span(EncoderHooks.pictures)
+    @image_span(EncoderHooks.images)
     async def aget_image_embedding_batch(
         self, img_file_paths: Sequence[Any], show_progress: bool = False
     ) -> list[Embedding]:
@@ -141,7 +141,7 @@ class JinaClipEmbedding(EncoderHooks):
     # Ingestion
 
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
-        """Give every node its embedding: of its picture where it carries one, captioned or not, else of its text.
+        """Give every node its embedding: of its image where it carries one, captioned or not, else of its text.
 
         Takes `show_progress`. The same nodes come back, in the same order.
         """

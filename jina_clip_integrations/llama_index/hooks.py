@@ -12,7 +12,7 @@ from ..adapter import EncoderOptions, image_list, row, rows
 from ..errors import InputError
 from ..images.sources import SourcePolicy
 from ..inputs import Reader
-from .image_inputs import carried, picture_of, pictures_of
+from .image_inputs import carried, image_of, images_of
 from .instrumentation import Embedding
 from .serialization import backend_from_words
 
@@ -84,28 +84,28 @@ class EncoderHooks(EncoderOptions, MultiModalEmbedding):
         return rows(await (await self._aencoder()).aencode_text(texts))
 
     def _get_image_embedding(self, img_file_path: Any) -> Embedding:
-        return row(self._encoder().encode_image(self.picture(img_file_path)))
+        return row(self._encoder().encode_image(self.image(img_file_path)))
 
     async def _aget_image_embedding(self, img_file_path: Any) -> Embedding:
-        return row(await (await self._aencoder()).aencode_image(self.picture(img_file_path)))
+        return row(await (await self._aencoder()).aencode_image(self.image(img_file_path)))
 
     def _get_image_embeddings(self, img_file_paths: list[Any]) -> list[Embedding]:
-        return rows(self._encoder().encode_image(self.pictures(img_file_paths)))
+        return rows(self._encoder().encode_image(self.images(img_file_paths)))
 
     async def _aget_image_embeddings(self, img_file_paths: list[Any]) -> list[Embedding]:
-        return rows(await (await self._aencoder()).aencode_image(self.pictures(img_file_paths)))
+        return rows(await (await self._aencoder()).aencode_image(self.images(img_file_paths)))
 
-    # Pictures
+    # Images
 
-    def picture(self, image: Any) -> Any:
-        """The picture that an image, node, block or resource means. Opens nothing. Raises `ImageError`."""
-        return picture_of(image, self._reader())
+    def image(self, image: Any) -> Any:
+        """The image that an image, node, block or resource means. Opens nothing. Raises `ImageError`."""
+        return image_of(image, self._reader())
 
-    def pictures(self, images: Any) -> list[Any]:
-        """The pictures of a list of images. Raises `InputError` for a single image in place of the list."""
+    def images(self, images: Any) -> list[Any]:
+        """The images of a list of images. Raises `InputError` for a single image in place of the list."""
         if carried(images) is not None:
             raise InputError(f"expected a list of images, got one {type(images).__name__}; use get_image_embedding")
-        return pictures_of(image_list(images, single="get_image_embedding"), self._reader())
+        return images_of(image_list(images, single="get_image_embedding"), self._reader())
 
     def _reader(self) -> Reader:
         return Reader(sources=self.sources or SourcePolicy.trusted(), upright=self.exif_orientation)

@@ -1,4 +1,4 @@
-"""The forms in which LlamaIndex carries a picture, turned into pictures. Nothing is opened here."""
+"""The forms in which LlamaIndex carries an image, turned into images. Nothing is opened here."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from llama_index.core.base.llms.types import ImageBlock
 from llama_index.core.schema import BaseNode, ImageNode, MediaResource, Node, NodeWithScore
 
 from ..errors import InputError
-from ..images.encoded import InputPicture
+from ..images.encoded import InputImage
 from ..inputs import Reader, parse
 
 
-def picture_of(given: Any, reader: Reader) -> InputPicture:
-    """The picture that a node, a block, a resource or a plain image means. Raises `InputError`.
+def image_of(given: Any, reader: Reader) -> InputImage:
+    """The image that a node, a block, a resource or a plain image means. Raises `InputError`.
 
     Text that a node carries decides nothing here: data beats path beats URL, as in LlamaIndex itself. A URL is left to
     `reader`, which fetches it under its source policy and checks the answer.
     """
     item = carried(given)
     if item is None:
-        return reader.picture(given)
+        return reader.image(given)
     if not item:
         raise InputError(f"this {type(_node(given)).__name__} carries no image: neither data nor path nor URL")
-    picture = reader.item(item)
-    assert isinstance(picture, InputPicture)  # an item without text is never a str
-    return picture
+    image = reader.item(item)
+    assert isinstance(image, InputImage)  # an item without text is never a str
+    return image
 
 
-def pictures_of(given: Iterable[Any], reader: Reader) -> list[InputPicture]:
-    """The pictures, in order. Raises `InputError` naming the index of what carries none."""
-    pictures = []
-    for index, picture in enumerate(parse(given, partial(picture_of, reader=reader))):
-        if isinstance(picture, InputError):
-            raise picture.at(index)
-        assert isinstance(picture, InputPicture)  # `picture_of` gives nothing else
-        pictures.append(picture)
-    return pictures
+def images_of(given: Iterable[Any], reader: Reader) -> list[InputImage]:
+    """The images, in order. Raises `InputError` naming the index of what carries none."""
+    images = []
+    for index, image in enumerate(parse(given, partial(image_of, reader=reader))):
+        if isinstance(image, InputError):
+            raise image.at(index)
+        assert isinstance(image, InputImage)  # `image_of` gives nothing else
+        images.append(image)
+    return images
 
 
 def has_image(node: BaseNode) -> bool:
-    """Whether a node carries a picture, captioned or not."""
+    """Whether a node carries an image, captioned or not."""
     return bool(carried(node))
 
 

@@ -18,7 +18,7 @@ from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent,
 from llama_index_instrumentation import get_dispatcher
 
 from ..errors import InputError, JinaClipError
-from ..images.encoded import UNREAD, InputPicture
+from ..images.encoded import UNREAD, InputImage
 from ..types import Vectors
 
 COLLECTION = "embeddings"
@@ -39,7 +39,7 @@ class Slice:
 
     role: Role
     values: Sequence[Any]
-    """Texts, or pictures."""
+    """Texts, or images."""
     hook: str
     """Name of the blocking hook; its awaitable twin has `_a` in front."""
     many: bool = True
@@ -77,7 +77,7 @@ class Owner(Protocol):
 def around(owner: Owner, part: Slice) -> Flow:
     """The vectors of a slice, observed by both of the framework's systems."""
     if part.role == "image":
-        chunks = yield blocking(lambda: [shown(picture) for picture in part.values])
+        chunks = yield blocking(lambda: [shown(image) for image in part.values])
     else:
         chunks = list(part.values)
     payload = owner.to_payload()
@@ -89,12 +89,12 @@ def around(owner: Owner, part: Slice) -> Flow:
     return vectors
 
 
-def shown(picture: InputPicture) -> str:
-    """A short name of a picture for observers: its path, its URL, or type, size and digest of its bytes."""
-    if picture.label == UNREAD:
-        with suppress(InputError):  # reported where the picture is embedded
-            picture.file_digest()
-    return picture.label
+def shown(image: InputImage) -> str:
+    """A short name of an image for observers: its path, its URL, or type, size and digest of its bytes."""
+    if image.label == UNREAD:
+        with suppress(InputError):  # reported where the image is embedded
+            image.file_digest()
+    return image.label
 
 
 def _remembered(owner: Owner, part: Slice) -> Flow:

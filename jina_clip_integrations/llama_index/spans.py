@@ -1,4 +1,4 @@
-"""Spans of the image methods. The base class opens none, and one around the raw argument would record the picture."""
+"""Spans of the image methods. The base class opens none, and one around the raw argument would record the image."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def image_span(understand: Callable[[Any, Any], Any]) -> Callable[[Method], Method]:
-    """Open a span around an image method that sees pictures, which show only a short name, not what was given.
+    """Open a span around an image method that sees images, which show only a short name, not what was given.
 
-    `understand(owner, images)` makes the pictures of the method's first argument.
+    `understand(owner, images)` makes the images of the method's first argument.
     """
 
     def decorate(method: Method) -> Method:

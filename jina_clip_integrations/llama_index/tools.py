@@ -1,4 +1,4 @@
-"""A retriever as a tool that shows an agent the pictures it found; LlamaIndex's own hands over their metadata only."""
+"""A retriever as a tool that shows an agent the images it found; LlamaIndex's own hands over their metadata only."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from llama_index.core.tools import RetrieverTool, ToolMetadata, ToolOutput
 from ..adapter.chat_images import chat_image, encoded
 from ..images.sources import SourcePolicy
 from ..inputs import Reader
-from .image_inputs import carried, has_image, picture_of
+from .image_inputs import carried, has_image, image_of
 
 TOOL_NAME = "image_retriever"
-TOOL_DESCRIPTION = "Finds pictures and texts that fit a description. Give it a description in plain words."
+TOOL_DESCRIPTION = "Finds images and texts that fit a description. Give it a description in plain words."
 
 
 def content_blocks(hits: Sequence[NodeWithScore], *, sources: SourcePolicy | None = None) -> list[ContentBlock]:
-    """What a chat model is shown of retrieved nodes: their text and metadata, then their picture, node by node.
+    """What a chat model is shown of retrieved nodes: their text and metadata, then their image, node by node.
 
     Args:
         hits: What a retriever gave.
@@ -30,7 +30,7 @@ def content_blocks(hits: Sequence[NodeWithScore], *, sources: SourcePolicy | Non
             may have been written by a stranger; allow folders with `SourcePolicy.agent(roots="photos")`.
 
     Raises:
-        ImageError: a picture cannot be read, or `sources` does not allow it.
+        ImageError: an image cannot be read, or `sources` does not allow it.
     """
     blocks: list[ContentBlock] = []
     for hit in hits:
@@ -43,7 +43,7 @@ def content_blocks(hits: Sequence[NodeWithScore], *, sources: SourcePolicy | Non
 
 
 class ImageRetrieverTool(RetrieverTool):
-    """`RetrieverTool` whose output has a block for every picture.
+    """`RetrieverTool` whose output has a block for every image.
 
     Args:
         retriever: Who finds the nodes.
@@ -90,5 +90,5 @@ class ImageRetrieverTool(RetrieverTool):
 def _image_block(hit: NodeWithScore, sources: SourcePolicy | None) -> ImageBlock:
     url = (carried(hit.node) or {}).get("url")
     reader = Reader(sources=sources or SourcePolicy.agent())
-    shown = chat_image(url, sources) if url else encoded(picture_of(hit.node, reader))
+    shown = chat_image(url, sources) if url else encoded(image_of(hit.node, reader))
     return ImageBlock(image=shown.data, url=shown.url, image_mimetype=shown.mime_type)

@@ -32,7 +32,7 @@ def _register() -> None:
         AutoConfig.register(config.model_type, config, exist_ok=True)
     AutoModel.register(JinaClipConfig, JinaClipModel, exist_ok=True)
     AutoProcessor.register(JinaClipConfig, JinaClipProcessor, exist_ok=True)
-    # One class for both of the framework's picture backends; before 5.2 it did not tell them apart by name.
+    # One class for both of the framework's image backends; before 5.2 it did not tell them apart by name.
     if "image_processor_classes" in signature(AutoImageProcessor.register).parameters:
         both = dict.fromkeys(("pil", "torchvision"), JinaClipImageProcessor)
         AutoImageProcessor.register(JinaClipConfig, image_processor_classes=both, exist_ok=True)

@@ -1,4 +1,4 @@
-"""From pictures to `pixel_values`, as `preprocessor_config.json` says: Pillow only, bit for bit as published."""
+"""From images to `pixel_values`, as `preprocessor_config.json` says: Pillow only, bit for bit as published."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class ImageSettings(TypedDict, total=False):
 
 # Named as in the published files, which is how the auto classes find it; `JinaClipImageProcessor` is our spelling.
 class JinaCLIPImageProcessor(BaseImageProcessor):  # type: ignore[misc]  # transformers is untyped here
-    """Pictures to `pixel_values` `(n, 3, size, size)` float32: RGB, bicubic resize, centre crop, normalisation.
+    """Images to `pixel_values` `(n, 3, size, size)` float32: RGB, bicubic resize, centre crop, normalisation.
 
-    The published preprocessing, step by step: EXIF orientation and transparency are ignored. Pictures are PIL images
+    The published preprocessing, step by step: EXIF orientation and transparency are ignored. Images are PIL images
     or uint8 arrays, `(H, W)`, `(H, W, C)` or `(C, H, W)` with C one of 1, 3, 4; opening paths, URLs and bytes is the
     encoder's work.
 
@@ -82,26 +82,26 @@ class JinaCLIPImageProcessor(BaseImageProcessor):  # type: ignore[misc]  # trans
         return {**super().to_dict(), "processor_class": "JinaCLIPProcessor"}
 
     def __call__(self, images: Any, return_tensors: str | None = None) -> BatchFeature:
-        """Prepare one picture or several; `pixel_values` is an array, or a tensor with `return_tensors="pt"`."""
+        """Prepare one image or several; `pixel_values` is an array, or a tensor with `return_tensors="pt"`."""
         return self.preprocess(images, return_tensors=return_tensors)
 
     def preprocess(self, images: Any, return_tensors: str | None = None) -> BatchFeature:
-        """As `__call__`. Raises `ImageError` with the index of a picture that cannot be used."""
-        pictures = _as_list(images)
-        pixel_values = np.empty((len(pictures), 3, self.size, self.size), np.float32)
+        """As `__call__`. Raises `ImageError` with the index of an image that cannot be used."""
+        listed = _as_list(images)
+        pixel_values = np.empty((len(listed), 3, self.size, self.size), np.float32)
         index = 0
         try:
-            for index, picture in enumerate(pictures):
-                pixel_values[index] = normalize_pixels(self.fit(picture), self.mean, self.std)
+            for index, image in enumerate(listed):
+                pixel_values[index] = normalize_pixels(self.fit(image), self.mean, self.std)
         except ImageError as error:
             error.at(index)
             raise
         return BatchFeature({"pixel_values": pixel_values}, tensor_type=return_tensors)
 
-    def fit(self, picture: Any) -> NDArray[np.uint8]:
-        """One picture at the model's size, `(size, size, 3)` uint8, before normalisation."""
+    def fit(self, image: Any) -> NDArray[np.uint8]:
+        """One image at the model's size, `(size, size, 3)` uint8, before normalisation."""
         return resize_and_crop(
-            _as_image(picture),
+            _as_image(image),
             self.size,
             mode=self.resize_mode,
             interpolation=self.interpolation,
@@ -120,12 +120,12 @@ def _as_list(images: Any) -> list[Any]:
     return [images]
 
 
-def _as_image(picture: Any) -> Image.Image:
-    if isinstance(picture, Image.Image):
-        return picture
-    if not hasattr(picture, "__array__"):
-        raise ImageError(f"a PIL image or an array expected, not {type(picture).__name__}")
-    pixels = np.asarray(picture)
+def _as_image(image: Any) -> Image.Image:
+    if isinstance(image, Image.Image):
+        return image
+    if not hasattr(image, "__array__"):
+        raise ImageError(f"a PIL image or an array expected, not {type(image).__name__}")
+    pixels = np.asarray(image)
     if pixels.dtype != np.uint8:
         raise ImageError(f"an array of uint8 levels (0 to 255) expected, not of {pixels.dtype}")
     if pixels.ndim == 3 and pixels.shape[2] not in CHANNELS and pixels.shape[0] in CHANNELS:

@@ -131,7 +131,7 @@ class JinaClipModel(PreTrainedModel):  # type: ignore[misc]  # transformers is u
         patch_keep: Tensor | None = None,
         output_hidden_states: bool = False,
     ) -> CLIPOutput:
-        """Unit vectors of texts `(n, length)` and pictures `(m, 3, S, S)` and, if both are given, their similarities.
+        """Unit vectors of texts `(n, length)` and images `(m, 3, S, S)` and, if both are given, their similarities.
 
         `logits_per_text` `(n, m)` is `exp(logit_scale)` times the cosines, `logits_per_image` its transpose. `loss` is
         the symmetric cross-entropy of CLIP (Radford et al., 2021) if `return_loss`, for n = m matching pairs.

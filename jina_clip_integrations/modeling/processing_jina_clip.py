@@ -21,7 +21,7 @@ NOT_HANDED_ON = ("_from_auto", "_from_pipeline", "config", "fix_mistral_regex", 
 
 # Named as in the published files, which is how the auto classes find it; `JinaClipProcessor` is our spelling.
 class JinaCLIPProcessor(ProcessorMixin):  # type: ignore[misc]  # transformers is untyped here
-    """Texts to `input_ids` and `attention_mask`, pictures to `pixel_values`.
+    """Texts to `input_ids` and `attention_mask`, images to `pixel_values`.
 
     `task_instructions` maps the model's tasks to the text put in front of a query, from `config.json`;
     `default_task` is what `task=None` means (None in both published models). Truncation and padding are set on every
@@ -73,10 +73,10 @@ class JinaCLIPProcessor(ProcessorMixin):  # type: ignore[misc]  # transformers i
         padding: bool | str = True,
         return_tensors: str | None = None,
     ) -> BatchFeature:
-        """Prepare texts, pictures or both for `JinaClipModel`.
+        """Prepare texts, images or both for `JinaClipModel`.
 
         Texts are cut from the right after `max_length` tokens, special tokens and instruction included, and padded to
-        the longest. Raises `ConfigurationError` for an unknown task, `ImageError` with the index of a bad picture.
+        the longest. Raises `ConfigurationError` for an unknown task, `ImageError` with the index of a bad image.
         """
         if images is None and text is None:
             raise InputError("pass text, images or both")

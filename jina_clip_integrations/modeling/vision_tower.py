@@ -90,7 +90,7 @@ class VisionBlock(nn.Module):
 
 
 class VisionTower(nn.Module):
-    """Pixels to one vector per picture."""
+    """Pixels to one vector per image."""
 
     def __init__(self, config: JinaClipVisionConfig) -> None:
         super().__init__()

@@ -35,8 +35,8 @@ class VectorFingerprint:
     """What two sets of vectors must share to be compared. Keep `to_metadata()` with the vectors, `check` it later.
 
     fingerprint = VectorFingerprint.of(embeddings)
-    client.create_collection("pictures", ..., metadata=fingerprint.to_metadata())
-    fingerprint.check(client.get_collection("pictures").config.metadata, where="collection 'pictures'")
+    client.create_collection("images", ..., metadata=fingerprint.to_metadata())
+    fingerprint.check(client.get_collection("images").config.metadata, where="collection 'images'")
     """
 
     model: str
@@ -108,7 +108,7 @@ class VectorFingerprint:
 
         Args:
             metadata: What the store keeps for the collection or table; other entries are ignored.
-            where: The store's name for the message, such as `collection 'pictures'`.
+            where: The store's name for the message, such as `collection 'images'`.
         """
         held = VectorFingerprint.from_metadata(metadata)
         if held is None:

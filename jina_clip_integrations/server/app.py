@@ -72,7 +72,7 @@ class Routes:
             app.get(path)(handler)
 
     async def embeddings(self, request: HttpRequest) -> Response:
-        """Embed texts and pictures, as the Jina API does."""
+        """Embed texts and images, as the Jina API does."""
 
         async def answer(body: bytes) -> bytes:
             wanted = self.service.schema.read(await parse_json(body))
@@ -85,7 +85,7 @@ class Routes:
         return await self._serve(request, answer)
 
     async def invocations(self, request: HttpRequest) -> Response:
-        """Embed texts and pictures, as the containers of the cloud offers do."""
+        """Embed texts and images, as the containers of the cloud offers do."""
         is_csv = request.headers.get("content-type", "").partition(";")[0].strip().lower() == CSV_TYPE
 
         async def answer(body: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 Inputs of one kind and task wait in a lane. A lane is due when it can fill a batch or its oldest input has waited long
 enough; the lane that was served longest ago goes first, and within a lane the requests take turns, so that nobody
-waits behind somebody else's thousand pictures. A call that fails is repeated in halves until the request at fault is
+waits behind somebody else's thousand images. A call that fails is repeated in halves until the request at fault is
 alone, so a bad input never costs another client its answer.
 """
 

@@ -30,7 +30,7 @@ class Embedder:
         self.max_length = min(self.spec.max_length, getattr(self.backend, "max_length", self.spec.max_length))
 
     async def embed(self, kind: Kind, inputs: Sequence[Any]) -> Outcome:
-        """Raw rows `(n, D)` of texts or of encoded pictures; what failed is in the second part."""
+        """Raw rows `(n, D)` of texts or of encoded images; what failed is in the second part."""
         if kind.modality == "text":
             rows = await self.encoder.aencode_text(list(inputs), task=kind.task, on_error="skip")
         else:

@@ -23,7 +23,7 @@ MAX_ID_CHARACTERS = 200
 PARAMETERS = ("task", "dimensions", "normalized", "truncate")
 """Parameters that change an answer; they are echoed, with numbers as floats."""
 
-csv.field_size_limit(2**31 - 1)  # a picture is one cell; the body's own limit applies
+csv.field_size_limit(2**31 - 1)  # an image is one cell; the body's own limit applies
 
 
 @dataclass(frozen=True)

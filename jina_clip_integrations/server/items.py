@@ -1,4 +1,4 @@
-"""One input of a request: a text, or where a picture is. Nothing is opened here, and a plain string is a text."""
+"""One input of a request: a text, or where an image is. Nothing is opened here, and a plain string is a text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from .errors import BadFieldsError, FieldError, field_path
 
 MAX_URL_CHARACTERS = 65_536
-"""Longest URL of a picture, as the older published schema had it."""
+"""Longest URL of an image, as the older published schema had it."""
 
 SHOWN_ERRORS = 20
 """Items that a refusal lists at most."""
@@ -26,14 +26,14 @@ class Text:
 
 @dataclass(frozen=True)
 class Linked:
-    """A picture to be fetched."""
+    """An image to be fetched."""
 
     url: str
 
 
 @dataclass(frozen=True)
 class Inline:
-    """A picture in the request itself, as base64 or as a data URI."""
+    """An image in the request itself, as base64 or as a data URI."""
 
     encoded: str
 
@@ -102,7 +102,7 @@ def _read(item: Any, *, strict: bool) -> Item:
         raise _MisfitError("PDFs are not supported", "value_error")
     if item.get("content") is not None:
         raise _MisfitError("Several parts in one vector are not supported; make them items of their own", "value_error")
-    found = [entry for entry in (_text(item), _picture(item)) if entry is not None]
+    found = [entry for entry in (_text(item), _image(item)) if entry is not None]
     if len(found) != 1:
         what = "both a text and an image" if found else "neither a text nor an image"
         raise _MisfitError(
@@ -120,9 +120,9 @@ def _text(item: Mapping[str, Any]) -> Text | None:
     return Text(value)
 
 
-def _picture(item: Mapping[str, Any]) -> Linked | Inline | None:
-    """The picture of an item, in Jina's spelling (today's and the older one) or in that of OpenAI-style parts."""
-    given = [(name, item[name]) for name in _PICTURE_KEYS if item.get(name) is not None]
+def _image(item: Mapping[str, Any]) -> Linked | Inline | None:
+    """The image of an item, in Jina's spelling (today's and the older one) or in that of OpenAI-style parts."""
+    given = [(name, item[name]) for name in _IMAGE_KEYS if item.get(name) is not None]
     if item.get("type") == "image" and item.get("format") == "base64" and item.get("value") is not None:
         given.append(("value", item["value"]))
     if not given:
@@ -137,7 +137,7 @@ def _picture(item: Mapping[str, Any]) -> Linked | Inline | None:
     return _located(name, value)
 
 
-_PICTURE_KEYS = ("image", "url", "bytes", "image_url", "image_base64", "base64")
+_IMAGE_KEYS = ("image", "url", "bytes", "image_url", "image_base64", "base64")
 _LINK_KEYS = ("url", "image_url")
 _MIXED_KEY = "image"
 

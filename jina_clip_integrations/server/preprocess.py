@@ -1,4 +1,4 @@
-"""Before the queue: pictures are fetched and measured, tokens are counted, and what cannot work is refused."""
+"""Before the queue: images are fetched and measured, tokens are counted, and what cannot work is refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 from ..catalog import ModelSpec
 from ..errors import ImageError, InputError
-from ..images.encoded import EncodedPicture
+from ..images.encoded import EncodedImage
 from ..inputs import Reader, check_text
 from ..tokens import image_tokens
 from .errors import RefusalError, bad_item
@@ -22,7 +22,7 @@ from .schema import Request
 from .settings import ServerSettings
 
 CHECKERS = 4
-"""Threads that decode base64 and read the headers of pictures."""
+"""Threads that decode base64 and read the headers of images."""
 
 FORMATS = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000, PNM, ICO"
 SIGNATURES = tuple(
@@ -50,15 +50,15 @@ class Prepared:
 
     texts: dict[int, str] = field(default_factory=dict)
     """Position in the request to text."""
-    pictures: dict[int, bytes] = field(default_factory=dict)
-    """Position in the request to encoded picture."""
+    images: dict[int, bytes] = field(default_factory=dict)
+    """Position in the request to encoded image."""
     tokens: dict[int, int] = field(default_factory=dict)
     """Position in the request to what the input costs."""
 
     def spent(self) -> Spent:
         """Tokens by position."""
         per_input = [self.tokens[position] for position in sorted(self.tokens)]
-        return Spent(per_input, image_tokens=sum(self.tokens[position] for position in self.pictures))
+        return Spent(per_input, image_tokens=sum(self.tokens[position] for position in self.images))
 
 
 class Preparer:
@@ -83,14 +83,14 @@ class Preparer:
     async def prepare(self, request: Request) -> Prepared:
         """The inputs of `request`. Raises `RefusalError` that names the first input at fault."""
         prepared = Prepared()
-        pictures: dict[int, Linked | Inline] = {}
+        images: dict[int, Linked | Inline] = {}
         for position, item in enumerate(request.items):
             if isinstance(item, Text):
                 prepared.texts[position] = self._checked_text(position, item.value)
             else:
-                pictures[position] = item
-        prepared.pictures = dict.fromkeys(pictures, b"")  # in order, whichever is loaded first
-        measuring = [self._measure(prepared, position, item) for position, item in pictures.items()]
+                images[position] = item
+        prepared.images = dict.fromkeys(images, b"")  # in order, whichever is loaded first
+        measuring = [self._measure(prepared, position, item) for position, item in images.items()]
         await in_order([self._count(prepared, request), *measuring])
         return prepared
 
@@ -121,34 +121,34 @@ class Preparer:
         message = f"{limit}; shorten the text or send truncate=true"
         return bad_item(position, message, code="INPUT_TOKEN_LIMIT_EXCEEDED")
 
-    # Pictures
+    # Images
 
     async def _measure(self, prepared: Prepared, position: int, item: Linked | Inline) -> None:
-        """Load one picture and note its price in tokens."""
+        """Load one image and note its price in tokens."""
         if isinstance(item, Inline):
             self._check_length(position, item.encoded)
         pool = self._fetchers if isinstance(item, Linked) else self._checkers
         work = partial(self._load, position, item)
         loaded = await asyncio.get_running_loop().run_in_executor(pool, work)
-        prepared.pictures[position], prepared.tokens[position] = loaded
+        prepared.images[position], prepared.tokens[position] = loaded
 
     def _check_length(self, position: int, encoded: str) -> None:
         limit = self._settings.max_image_bytes
         if len(encoded) * 3 // 4 > limit + 1024:  # room for the head of a data URI
-            message = f"a picture of more than {limit:,} bytes"
+            message = f"an image of more than {limit:,} bytes"
             raise bad_item(position, message, code="INPUT_IMAGE_TOO_LARGE", status=413)
 
     def _load(self, position: int, item: Linked | Inline) -> tuple[bytes, int]:
-        picture: EncodedPicture | None = None
+        image: EncodedImage | None = None
         try:
-            picture = cast(EncodedPicture, self._reader.item(_as_block(item)))
-            price, data = self._price(picture.size()), picture.read()
+            image = cast(EncodedImage, self._reader.item(_as_block(item)))
+            price, data = self._price(image.size()), image.read()
             if not any(data.startswith(magic, offset) for offset, magic in SIGNATURES):
-                raise ImageError(f"not a picture in a format that this server takes ({FORMATS})")
+                raise ImageError(f"not an image in a format that this server takes ({FORMATS})")
             return data, price
         except InputError as error:
             code = "INPUT_IMAGE_FETCH_FAILED" if isinstance(item, Linked) else "INPUT_INVALID_IMAGE"
-            reason = without_label(error.message, picture.label if picture is not None else "")
+            reason = without_label(error.message, image.label if image is not None else "")
             raise bad_item(position, reason, code=code) from error
 
     def _price(self, size: tuple[int, int]) -> int:
@@ -157,11 +157,11 @@ class Preparer:
 
 
 def without_label(message: str, label: str) -> str:
-    """Why a picture cannot be used, without the address (also one it was redirected to) or digest that names it."""
+    """Why an image cannot be used, without the address (also one it was redirected to) or digest that names it."""
     if found := _URL_LABEL.match(message):
-        return f"the picture: {message[found.end() :]}"
+        return f"the image: {message[found.end() :]}"
     if label and message.startswith(f"{label}: "):
-        return f"the picture: {message[len(label) + 2 :]}"
+        return f"the image: {message[len(label) + 2 :]}"
     return message
 
 

@@ -18,7 +18,7 @@ OFFSET = 128
 
 @dataclass(frozen=True)
 class Spent:
-    """Tokens of one request, by input. Pictures count by tiles."""
+    """Tokens of one request, by input. Images count by tiles."""
 
     per_input: Sequence[int]
     image_tokens: int = 0

@@ -122,7 +122,7 @@ class Service:
             rows = await self._rows(prepared, request)
         spent = prepared.spent()
         self.metrics.embedded("text", len(prepared.texts), spent.total - spent.image_tokens)
-        self.metrics.embedded("image", len(prepared.pictures), spent.image_tokens)
+        self.metrics.embedded("image", len(prepared.images), spent.image_tokens)
         return finish(rows, dimensions=request.dimensions, unit=request.normalized), spent
 
     async def _rows(self, prepared: Prepared, request: Request) -> Vectors:
@@ -130,8 +130,8 @@ class Service:
         work = []
         if prepared.texts:
             work.append(self._group(Kind("text", request.task), prepared.texts))
-        if prepared.pictures:
-            work.append(self._group(Kind("image"), prepared.pictures))
+        if prepared.images:
+            work.append(self._group(Kind("image"), prepared.images))
         for positions, vectors in await in_order(work):
             rows[positions] = vectors
         return rows
@@ -168,7 +168,7 @@ def refusal_of(error: BaseException | None, position: int | None = None) -> Refu
 def _unnamed(message: str) -> str:
     """An image error without the label in front, which names the digest of what was sent."""
     _, colon, reason = message.partition(": ")
-    return f"the picture: {reason}" if colon and "sha256:" in message else message
+    return f"the image: {reason}" if colon and "sha256:" in message else message
 
 
 def described(error: BaseException | None) -> str:

@@ -56,20 +56,20 @@ class ServerSettings:
     max_buffered_bytes: int = 1024 * MIB
     """Bodies of all requests together, in bytes; more are refused with 429."""
     max_image_bytes: int = 10 * MIB
-    """Largest encoded picture, inline or fetched, in bytes."""
+    """Largest encoded image, inline or fetched, in bytes."""
     max_image_pixels: int = AGENT_MAX_PIXELS
-    """Largest picture, in pixels."""
+    """Largest image, in pixels."""
     max_text_characters: int = 1_000_000
     """Longest text, in characters; the model's own limit is in tokens."""
 
     allow_private_addresses: bool = False
-    """Fetch pictures from http addresses and private networks too, not only from public https addresses."""
+    """Fetch images from http addresses and private networks too, not only from public https addresses."""
     sources: SourcePolicy | None = None
-    """Where pictures may be fetched from, instead of `SourcePolicy.agent()`; local files are never opened."""
+    """Where images may be fetched from, instead of `SourcePolicy.agent()`; local files are never opened."""
     max_fetches: int = 16
-    """Pictures fetched at a time."""
+    """Images fetched at a time."""
     fetch_timeout_s: float = 8.0
-    """Longest fetch of one picture, in seconds."""
+    """Longest fetch of one image, in seconds."""
 
     request_timeout_s: float = 120.0
     """Longest time for one request from its first byte to its answer, in seconds; then it is a 504."""
@@ -98,7 +98,7 @@ class ServerSettings:
 
     @property
     def source_policy(self) -> SourcePolicy:
-        """Where the pictures of a request may come from: never a local file, whatever `sources` says."""
+        """Where the images of a request may come from: never a local file, whatever `sources` says."""
         policy = self.sources
         if policy is None:
             policy = SourcePolicy.agent(timeout=self.fetch_timeout_s)

@@ -1,6 +1,6 @@
-"""A backend whose vectors follow from content: a picture's mean colour, and the colours that a text names.
+"""A backend whose vectors follow from content: an image's mean colour, and the colours that a text names.
 
-Words and pictures of the same colour meet, as with a real model, and two different texts never get the same vector.
+Words and images of the same colour meet, as with a real model, and two different texts never get the same vector.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jina_clip_integrations.backends.base import Batch, BatchResult, Picture, Usage
+from jina_clip_integrations.backends.base import Batch, BatchResult, ImageSource, Usage
 from jina_clip_integrations.catalog import ModelSpec
 from jina_clip_integrations.errors import InputError, JinaClipError
 
@@ -64,7 +64,7 @@ class ColourBackend:
             if batch.modality == "text":
                 rows[position] = text_vector(batch.texts[position])
             else:
-                rows[position] = picture_vector(batch.pictures[position])
+                rows[position] = image_vector(batch.images[position])
         except InputError as error:
             if not batch.isolate_errors:
                 raise error.at(position) from None
@@ -76,8 +76,8 @@ def text_vector(text: str) -> np.ndarray:
     return _vector(np.mean(named, axis=0) if named else (128, 128, 128), text.encode(), modality=(1, 0))
 
 
-def picture_vector(picture: Picture) -> np.ndarray:
-    pixels = np.asarray(picture.open().convert("RGB"), np.float32)
+def image_vector(image: ImageSource) -> np.ndarray:
+    pixels = np.asarray(image.open().convert("RGB"), np.float32)
     return _vector(pixels.mean(axis=(0, 1)), pixels.tobytes(), modality=(0, 1))
 
 

@@ -75,7 +75,7 @@ Paint = Callable[..., Path]
 
 @pytest.fixture
 def paint() -> Paint:
-    """`paint(path, "red")` saves a picture of one colour."""
+    """`paint(path, "red")` saves an image of one colour."""
     rgb = _load("colour_backend").COLOURS
 
     def save(path: Path, colour: str, size: tuple[int, int] = (24, 24)) -> Path:
@@ -88,7 +88,7 @@ def paint() -> Paint:
 
 @pytest.fixture
 def folder(tmp_path: Path, paint: Paint) -> Path:
-    """Three pictures, two texts with three passages, and two files of no use."""
+    """Three images, two texts with three passages, and two files of no use."""
     root = tmp_path / "mine"
     paint(root / "apple.png", "red")
     paint(root / "leaf.jpg", "green")

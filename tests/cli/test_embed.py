@@ -38,7 +38,7 @@ SOURCES = {
     "words": (["a red thing", "naïve 黒"], ["a red thing", "naïve 黒"]),
     "file": (["--texts", "{lines}"], ["first blue", "second"]),
     "stdin": (["--texts", "-"], ["from a pipe", "again"]),
-    "picture": (["--images", "{mine}/apple.png"], ["{mine}/apple.png"]),
+    "image": (["--images", "{mine}/apple.png"], ["{mine}/apple.png"]),
     "folder": (["--images", "{mine}"], ["{mine}/apple.png", "{mine}/leaf.jpg", "{mine}/trip/sea.png"]),
     "mixed": (
         ["a word", "--images", "{mine}/leaf.jpg", "{mine}/trip"],
@@ -109,10 +109,10 @@ def test_formats_know_the_model(run: Any, colours: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("extension", READERS)
 @pytest.mark.parametrize(("strict", "code"), [((), 0), (("--strict",), 3)])
-def test_bad_pictures_can_be_left_out(
+def test_bad_images_can_be_left_out(
     run: Any, colours: Any, folder: Path, tmp_path: Path, extension: str, strict: Any, code: int
 ) -> None:
-    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "broken.png").write_bytes(b"no image")
     output = tmp_path / f"x{extension}"
     ran = run("embed", "--images", folder, "--output", output, *colours.options, "--skip-errors", *strict, "--json")
     assert ran.code == code
@@ -123,8 +123,8 @@ def test_bad_pictures_can_be_left_out(
     assert "left out" in ran.err
 
 
-def test_a_bad_picture_stops_by_default_and_is_named(run: Any, colours: Any, folder: Path, tmp_path: Path) -> None:
-    (folder / "broken.png").write_bytes(b"no picture")
+def test_a_bad_image_stops_by_default_and_is_named(run: Any, colours: Any, folder: Path, tmp_path: Path) -> None:
+    (folder / "broken.png").write_bytes(b"no image")
     ran = run("embed", "word", "--images", folder, "--output", tmp_path / "x.npy", *colours.options)
     assert ran.code == 2
     assert "input 2: " in ran.err

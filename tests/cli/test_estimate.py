@@ -12,7 +12,7 @@ from jina_clip_integrations.cli.estimate import Share, dollars, saving
 
 @pytest.fixture
 def album(tmp_path: Path, paint: Any) -> Path:
-    """Pictures of 1, 2 and 4 tiles of v2 (1, 12 and 9 of v1), and a text."""
+    """Images of 1, 2 and 4 tiles of v2 (1, 12 and 9 of v1), and a text."""
     root = tmp_path / "album"
     paint(root / "small.png", "red", (200, 100))
     paint(root / "wide.png", "green", (750, 500))
@@ -27,9 +27,9 @@ def album(tmp_path: Path, paint: Any) -> Path:
 def test_tiles_are_counted_as_documented(run: Any, album: Path, model: str, as_they_are: int, resized: int) -> None:
     ran = run("estimate", album, "--model", model, "--json")
     assert ran.code == 0, ran.err
-    pictures, texts, total = (ran.json[part] for part in ("pictures", "texts", "total"))
-    assert (pictures["files"], pictures["tokens"], pictures["tokens_resized"]) == (3, as_they_are, resized)
-    assert pictures["usd"] == pytest.approx(as_they_are * 0.05e-6)
+    images, texts, total = (ran.json[part] for part in ("images", "texts", "total"))
+    assert (images["files"], images["tokens"], images["tokens_resized"]) == (3, as_they_are, resized)
+    assert images["usd"] == pytest.approx(as_they_are * 0.05e-6)
     assert texts["files"] == 1
     assert 6 <= texts["tokens"] == texts["tokens_resized"] <= 12
     assert total["tokens"] == as_they_are + texts["tokens"]
@@ -40,14 +40,14 @@ def test_people_read_a_table_and_the_saving(run: Any, album: Path) -> None:
     ran = run("estimate", album)
     lines = ran.out.splitlines()
     assert lines[0] == "jina-clip-v2 at $0.05 per million tokens; an estimate, nothing was sent."
-    row = next(line for line in lines if line.startswith("pictures"))
-    assert row.split() == ["pictures", "3", "28,000", "$0.0014", "12,000", "$0.0006"]
+    row = next(line for line in lines if line.startswith("images"))
+    assert row.split() == ["images", "3", "28,000", "$0.0014", "12,000", "$0.0006"]
     assert "saves 16,000 tokens, 57%, $0.0008" in lines[-1]
 
 
 def test_the_price_can_be_set(run: Any, album: Path) -> None:
     ran = run("estimate", album, "--price", "1000000", "--json")
-    assert ran.json["pictures"]["usd"] == 28_000
+    assert ran.json["images"]["usd"] == 28_000
 
 
 def test_a_long_text_is_counted_by_passage(run: Any, tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_unreadable_files_are_named(run: Any, album: Path, strict: Any, code: in
     ran = run("estimate", album, "--json", *strict)
     assert ran.code == code
     assert list(ran.json["failed"]) == ["broken.png"]
-    assert ran.json["pictures"]["files"] == 3
+    assert ran.json["images"]["files"] == 3
     assert "left out broken.png" in ran.err
 
 
@@ -72,7 +72,7 @@ def test_unreadable_files_are_named(run: Any, album: Path, strict: Any, code: in
         (["nowhere"], "no folder"),
         (["{album}", "--model", "demo"], "no price is known"),
         (["{album}", "--price", "free"], "not a price"),
-        (["{empty}"], "no pictures"),
+        (["{empty}"], "no images"),
     ],
 )
 def test_bad_requests_are_one_line(run: Any, album: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
@@ -83,7 +83,7 @@ def test_bad_requests_are_one_line(run: Any, album: Path, tmp_path: Path, argume
     assert "Traceback" not in ran.err
 
 
-def test_small_pictures_leave_nothing_to_save() -> None:
+def test_small_images_leave_nothing_to_save() -> None:
     assert "saves nothing" in saving(Share(files=2, tokens=8000, tokens_resized=8000), 2, 0.05)
 
 

@@ -1,4 +1,4 @@
-"""`jina-clip evaluate` on captioned pictures; the demo gallery has a file of its own."""
+"""`jina-clip evaluate` on captioned images; the demo gallery has a file of its own."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def captions(folder: Path) -> Path:
     return path
 
 
-def test_captioned_pictures_are_evaluated_at_every_trained_width(run: Any, colours: Any, captions: Path) -> None:
+def test_captioned_images_are_evaluated_at_every_trained_width(run: Any, colours: Any, captions: Path) -> None:
     ran = run("evaluate", captions, *colours.options, "--json")
     assert ran.code == 0, ran.err
-    assert (ran.json["texts"], ran.json["pictures"]) == (3, 3)
+    assert (ran.json["texts"], ran.json["images"]) == (3, 3)
     assert list(ran.json["dimensions"]) == ["16", "8"]
     for size, row in ran.json["dimensions"].items():
         assert row["bytes_per_vector"] == 4 * int(size)
@@ -50,11 +50,11 @@ def test_a_wrong_caption_costs(run: Any, colours: Any, folder: Path) -> None:
 
 def test_people_read_tables(run: Any, colours: Any, captions: Path) -> None:
     ran = run("evaluate", captions, *colours.options, "--at", 8)
-    assert "3 texts, 3 pictures" in ran.out
+    assert "3 texts, 3 images" in ran.out
     assert "mean over languages" in ran.out
     assert any(line.split() == ["8", "32", "100.0", "100.0", "100.0"] for line in ran.out.splitlines())
     assert any(line.split()[:1] == ["de"] for line in ran.out.splitlines())
-    assert "pictures: 3/3" in ran.err
+    assert "images: 3/3" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_bad_requests_are_one_line(run: Any, colours: Any, captions: Path, argum
     assert "Traceback" not in ran.err
 
 
-def test_a_missing_picture_is_named(run: Any, colours: Any, captions: Path, folder: Path) -> None:
+def test_a_missing_image_is_named(run: Any, colours: Any, captions: Path, folder: Path) -> None:
     (folder / "leaf.jpg").unlink()
     ran = run("evaluate", captions, *colours.options)
     assert ran.code == 2
@@ -93,14 +93,14 @@ def test_widths_default_to_the_trained_ones(colours: Any) -> None:
 
 def test_languages_weigh_the_same() -> None:
     eye = np.eye(4, dtype=np.float32)
-    texts = eye[[0, 1, 2, 3, 0]]  # the last, alone in its language, means picture 3 and finds 0
+    texts = eye[[0, 1, 2, 3, 0]]  # the last, alone in its language, means image 3 and finds 0
     task = Task("t", ["a", "b", "c", "d", "e"], [None] * 4, [0, 1, 2, 3, 3], ["en"] * 4 + ["de"])
     row = measure(task, texts, eye, [4])["4"]
     assert row["text_to_image"]["R@1"] == 50
     assert row["languages"]["en"]["R@1"] == 100
 
 
-def test_any_caption_of_a_picture_answers_it() -> None:
+def test_any_caption_of_an_image_answers_it() -> None:
     eye = np.eye(3, dtype=np.float32)
     task = Task("t", ["a", "b", "c"], [None, None], [0, 1, 1], ["", "", ""])
     row = measure(task, eye, eye[[0, 2]], [3])["3"]

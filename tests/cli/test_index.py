@@ -27,7 +27,7 @@ def test_everything_usable_goes_in(index: Any, colours: Any) -> None:
     ran = index("--json")
     assert ran.code == 0, ran.err
     assert counts(ran) == {"added": 5, "updated": 0, "unchanged": 0, "removed": 0, "left_out": 0}
-    assert (ran.json["pictures"], ran.json["passages"]) == (3, 3)
+    assert (ran.json["images"], ran.json["passages"]) == (3, 3)
     assert (ran.json["model"], ran.json["dimensions"], ran.json["tokens"]) == ("colours", 16, 6)
     assert colours.embedded == 6
 
@@ -35,7 +35,7 @@ def test_everything_usable_goes_in(index: Any, colours: Any) -> None:
 def test_people_read_a_summary_and_progress_goes_to_stderr(index: Any) -> None:
     ran = index()
     assert ran.out.splitlines()[0] == "5 added, 0 updated, 0 unchanged, 0 removed, 0 left out"
-    assert "3 pictures and 3 passages" in ran.out
+    assert "3 images and 3 passages" in ran.out
     assert "indexing: 5/5 (100%)" in ran.err
     assert "indexing" not in ran.out
 
@@ -71,18 +71,18 @@ def test_changed_files_replace_their_old_state(
     assert not any("blue" in text for text in texts)
 
 
-@pytest.mark.parametrize(("flags", "pictures"), [((), 2), (("--keep-vanished",), 3)])
-def test_vanished_files_go_unless_told_otherwise(index: Any, folder: Path, flags: Any, pictures: int) -> None:
+@pytest.mark.parametrize(("flags", "images"), [((), 2), (("--keep-vanished",), 3)])
+def test_vanished_files_go_unless_told_otherwise(index: Any, folder: Path, flags: Any, images: int) -> None:
     index()
     (folder / "leaf.jpg").unlink()
     ran = index("--json", *flags)
-    assert counts(ran)["removed"] == 3 - pictures
-    assert ran.json["pictures"] == pictures
+    assert counts(ran)["removed"] == 3 - images
+    assert ran.json["images"] == images
 
 
 @pytest.mark.parametrize(("strict", "code"), [((), 0), (("--strict",), 3)])
 def test_unreadable_files_are_named_and_the_rest_goes_on(index: Any, folder: Path, strict: Any, code: int) -> None:
-    (folder / "broken.png").write_bytes(b"not a picture")
+    (folder / "broken.png").write_bytes(b"not an image")
     (folder / "latin1.txt").write_bytes("Übung".encode("latin-1"))
     (folder / "blank.md").write_text(" \n", "utf-8")
     ran = index("--json", *strict)
@@ -96,9 +96,9 @@ def test_unreadable_files_are_named_and_the_rest_goes_on(index: Any, folder: Pat
 
 def test_a_file_that_became_unreadable_does_not_answer_any_more(index: Any, folder: Path) -> None:
     index()
-    (folder / "apple.png").write_bytes(b"not a picture")
+    (folder / "apple.png").write_bytes(b"not an image")
     ran = index("--json")
-    assert (ran.json["pictures"], counts(ran)["left_out"]) == (2, 1)
+    assert (ran.json["images"], counts(ran)["left_out"]) == (2, 1)
 
 
 @pytest.mark.parametrize("at_a_time", [1, 1024])
@@ -157,7 +157,7 @@ def test_two_folders_share_a_store(index: Any, run: Any, colours: Any, folder: P
     ran = run("index", other, "--store", tmp_path / "store", *colours.options, "--json")
     assert counts(ran)["added"] == 2
     assert counts(index("--json"))["unchanged"] == 5
-    assert index("--json").json["pictures"] == 4
+    assert index("--json").json["images"] == 4
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the client forgets to close its lock

@@ -69,6 +69,6 @@ def test_tables_align() -> None:
     assert lines == ["name     R@1", "a       10.0", "longer   9.5"]
 
 
-@pytest.mark.parametrize(("count", "text"), [(1, "1 picture"), (0, "0 pictures"), (1428, "1,428 pictures")])
+@pytest.mark.parametrize(("count", "text"), [(1, "1 image"), (0, "0 images"), (1428, "1,428 images")])
 def test_plural(count: int, text: str) -> None:
-    assert plural(count, "picture") == text
+    assert plural(count, "image") == text

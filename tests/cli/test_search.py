@@ -23,31 +23,31 @@ def names(answers: list[dict[str, Any]]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("query", "picture", "text"),
+    ("query", "image", "text"),
     [("something red", "apple.png", "list.txt"), ("something blue", "trip/sea.png", "trip/notes.md")],
 )
-def test_words_find_pictures_and_passages(search: Any, query: str, picture: str, text: str) -> None:
+def test_words_find_images_and_passages(search: Any, query: str, image: str, text: str) -> None:
     ran = search(query, "--json")
     assert ran.code == 0, ran.err
     results = ran.json["results"]
-    assert (results["pictures"][0]["name"], results["texts"][0]["name"]) == (picture, text)
+    assert (results["images"][0]["name"], results["texts"][0]["name"]) == (image, text)
     for answers in results.values():
         scores = [answer["score"] for answer in answers]
         assert scores == sorted(scores, reverse=True)
         assert [answer["rank"] for answer in answers] == [1, 2, 3]
 
 
-def test_a_picture_finds_its_like(search: Any, paint: Any, tmp_path: Path) -> None:
+def test_an_image_finds_its_like(search: Any, paint: Any, tmp_path: Path) -> None:
     other_green = paint(tmp_path / "other.png", "green", (9, 9))
-    ran = search("--image", other_green, "--kind", "pictures", "--json")
-    assert names(ran.json["results"]["pictures"])[0] == "leaf.jpg"
+    ran = search("--image", other_green, "--kind", "images", "--json")
+    assert names(ran.json["results"]["images"])[0] == "leaf.jpg"
     assert ran.json["image"] == str(other_green)
     assert "texts" not in ran.json["results"]
 
 
 def test_people_read_ranks_scores_and_the_passage(search: Any) -> None:
     ran = search("blue water")
-    assert "Pictures\n  1   0." in ran.out
+    assert "Images\n  1   0." in ran.out
     assert "trip/notes.md (passage 1 of 2): # Sea The sea was blue." in ran.out
     assert "compare scores within a list" in ran.err
 
@@ -84,7 +84,7 @@ def test_the_store_remembers_model_and_backend(run: Any, colours: Any, folder: P
     run("index", folder, "--store", tmp_path / "store", *colours.options, "--dimensions", 8)
     ran = run("search", "red", "--store", tmp_path / "store", "--json")
     assert ran.code == 0, ran.err
-    assert ran.json["results"]["pictures"][0]["name"] == "apple.png"
+    assert ran.json["results"]["images"][0]["name"] == "apple.png"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from jina_clip_integrations.errors import BackendError, ConfigurationError, Inpu
 
 URL = "http://127.0.0.1:1"
 MARK = mark_of("mine", 4)
-ROOT = Path("/pictures")
+ROOT = Path("/images")
 
 
 def entry(name: str, modality: Any = "image", passage: int = 0, passages: int = 1) -> Entry:
@@ -42,7 +42,7 @@ def test_a_server_serves_both_commands(run: Any, colours: Any, folder: Path, ser
         assert ran.json["files"]["added"] == expected
     assert server.count("mine").count == 6
     found = run("search", "red", "--store", URL, "--collection", "mine", "--json").json["results"]
-    assert found["pictures"][0]["name"] == "apple.png"
+    assert found["images"][0]["name"] == "apple.png"
 
 
 def test_a_server_that_does_not_answer_is_one_line(run: Any) -> None:
@@ -72,7 +72,7 @@ def test_points_come_back_with_their_files(tmp_path: Path) -> None:
         assert store.files(Path("/elsewhere")) == {}
         assert (store.count("image"), store.count("text")) == (1, 2)
         found = store.search(np.float32([0, 1, 0.5, 0]), "text", top=5)
-        assert [(one.passage, one.path) for one in found] == [(0, "/pictures/t.txt"), (2, "/pictures/t.txt")]
+        assert [(one.passage, one.path) for one in found] == [(0, "/images/t.txt"), (2, "/images/t.txt")]
         store.remove(files["t.txt"].points)
         assert store.count("text") == 0
 

@@ -19,8 +19,8 @@ def cut(vectors: np.ndarray, dimensions: int) -> np.ndarray:
     return part / np.linalg.norm(part, axis=1, keepdims=True)
 
 
-def recall_at_5(queries: np.ndarray, pictures: np.ndarray, dimensions: int) -> float:
-    scores = cut(queries, dimensions) @ cut(pictures, dimensions).T
+def recall_at_5(queries: np.ndarray, images: np.ndarray, dimensions: int) -> float:
+    scores = cut(queries, dimensions) @ cut(images, dimensions).T
     own = np.diagonal(scores)[:, None]
     return float(((scores >= own).sum(axis=1) <= 5).mean())
 
@@ -32,8 +32,8 @@ def encoder():
 
 
 @pytest.fixture(scope="module")
-def picture_vectors(encoder):
-    return encoder.encode_image([picture.image() for picture in gallery()])
+def image_vectors(encoder):
+    return encoder.encode_image([image.image() for image in gallery()])
 
 
 @pytest.fixture(scope="module")
@@ -76,19 +76,19 @@ def test_everything_in_the_package_stays_small():
     assert sum(path.stat().st_size for path in data.rglob("*") if path.is_file()) <= PACKAGED_BYTES
 
 
-def test_names_find_their_pictures_in_many_languages(name_vectors, picture_vectors):
-    found = {lang: recall_at_5(vectors, picture_vectors, 128) for lang, vectors in name_vectors.items()}
+def test_names_find_their_images_in_many_languages(name_vectors, image_vectors):
+    found = {lang: recall_at_5(vectors, image_vectors, 128) for lang, vectors in name_vectors.items()}
     assert np.mean(list(found.values())) >= 0.85
     assert min(found.values()) >= 0.80 * np.mean(list(found.values()))
 
 
-def test_half_the_width_costs_little(name_vectors, picture_vectors):
-    lost = [recall_at_5(v, picture_vectors, 128) - recall_at_5(v, picture_vectors, 64) for v in name_vectors.values()]
+def test_half_the_width_costs_little(name_vectors, image_vectors):
+    lost = [recall_at_5(v, image_vectors, 128) - recall_at_5(v, image_vectors, 64) for v in name_vectors.values()]
     assert np.mean(lost) <= 0.03
 
 
-def test_the_query_instruction_does_no_harm(encoder, name_vectors, picture_vectors):
+def test_the_query_instruction_does_no_harm(encoder, name_vectors, image_vectors):
     asked = encoder.encode_text([p.names["en"] for p in gallery()], task="retrieval.query")
     assert not np.allclose(asked, name_vectors["en"])
-    with_it, without = (recall_at_5(v, picture_vectors, 128) for v in (asked, name_vectors["en"]))
+    with_it, without = (recall_at_5(v, image_vectors, 128) for v in (asked, name_vectors["en"]))
     assert with_it >= without - 0.03

@@ -1,4 +1,4 @@
-"""The picture gallery: complete, readable, safe to share."""
+"""The image gallery: complete, readable, safe to share."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from jina_clip_integrations.demo import gallery
 LANGUAGES = {"en", "de", "fr", "es", "pt", "it", "nl", "pl", "ru", "tr", "ar", "hi", "id", "zh", "ja", "ko"}
 
 
-def test_every_picture_is_named_in_every_language():
-    pictures = gallery()
-    assert len(pictures) > 1400
-    languages = set(pictures[0].names)
+def test_every_image_is_named_in_every_language():
+    images = gallery()
+    assert len(images) > 1400
+    languages = set(images[0].names)
     assert languages >= LANGUAGES
-    assert all(set(picture.names) == languages and all(picture.names.values()) for picture in pictures)
+    assert all(set(image.names) == languages and all(image.names.values()) for image in images)
 
 
 def test_ids_emoji_names_and_files_are_distinct():
-    pictures = gallery()
-    assert len({picture.id for picture in pictures}) == len(pictures)
-    assert len({picture.emoji for picture in pictures}) == len(pictures)
-    assert len({picture.data() for picture in pictures}) == len(pictures)
-    assert len({picture.names["en"] for picture in pictures}) == len(pictures)
+    images = gallery()
+    assert len({image.id for image in images}) == len(images)
+    assert len({image.emoji for image in images}) == len(images)
+    assert len({image.data() for image in images}) == len(images)
+    assert len({image.names["en"] for image in images}) == len(images)
 
 
 def test_ids_are_the_code_points_of_the_emoji():
-    for picture in gallery():
-        assert picture.id == "-".join(f"{ord(char):04x}" for char in picture.emoji if char != "\ufe0f")
+    for image in gallery():
+        assert image.id == "-".join(f"{ord(char):04x}" for char in image.emoji if char != "\ufe0f")
 
 
-def test_pictures_decode_to_small_squares_on_white():
-    for picture in gallery()[::50]:
-        image = picture.image()
+def test_images_decode_to_small_squares_on_white():
+    for entry in gallery()[::50]:
+        image = entry.image()
         assert image.mode == "RGB"
         assert image.width == image.height
         assert 96 <= image.width <= 128
-    heart = next(picture for picture in gallery() if picture.names["en"] == "red heart").image()
+    heart = next(entry for entry in gallery() if entry.names["en"] == "red heart").image()
     assert min(heart.getpixel((0, 0))) > 245
     red, green, blue = heart.getpixel((heart.width // 2, heart.height // 2))
     assert red > 180
@@ -48,24 +48,24 @@ def test_pictures_decode_to_small_squares_on_white():
     assert blue < 90
 
 
-def test_a_picture_decodes_anew_each_time():
-    picture = gallery()[0]
-    first = picture.image()
+def test_an_image_decodes_anew_each_time():
+    image = gallery()[0]
+    first = image.image()
     first.putpixel((0, 0), (1, 2, 3))
-    assert picture.image().getpixel((0, 0)) != (1, 2, 3)
+    assert image.image().getpixel((0, 0)) != (1, 2, 3)
 
 
-def test_pictures_cannot_be_changed_and_survive_copying():
-    picture = gallery()[10]
+def test_images_cannot_be_changed_and_survive_copying():
+    image = gallery()[10]
     with pytest.raises(FrozenInstanceError):
-        picture.id = "other"
+        image.id = "other"
     with pytest.raises(TypeError):
-        picture.names["en"] = "other"
-    for twin in (pickle.loads(pickle.dumps(picture)), copy.deepcopy(picture)):
-        assert twin == picture
-        assert hash(twin) == hash(picture)
-        assert twin.names == picture.names
-        assert twin.data() == picture.data()
+        image.names["en"] = "other"
+    for twin in (pickle.loads(pickle.dumps(image)), copy.deepcopy(image)):
+        assert twin == image
+        assert hash(twin) == hash(image)
+        assert twin.names == image.names
+        assert twin.data() == image.data()
 
 
 def test_the_gallery_is_read_once():

@@ -25,7 +25,7 @@ from tests.fakes import (
     unit,
 )
 
-PICTURE = Image.new("RGB", (4, 4), (200, 10, 10))
+IMAGE = Image.new("RGB", (4, 4), (200, 10, 10))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -42,7 +42,7 @@ def test_blocking_methods_never_start_a_loop_here(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(asyncio.BaseEventLoop, "run_until_complete", refuse)
     for backend in (BlockingBackend(), StreamingFake(), AwaitableBackend()):
         encoder = JinaClipEncoder(backend=backend, cache=MemoryCache())
-        encoder.encode([{"text": "a"}, {"image": PICTURE}])
+        encoder.encode([{"text": "a"}, {"image": IMAGE}])
         list(encoder.iter_encode([{"text": "b"}]))
 
 
@@ -60,7 +60,7 @@ def test_a_backend_that_can_only_be_awaited_keeps_its_loop() -> None:
 
 def test_a_blocking_backend_runs_in_the_callers_thread() -> None:
     encoder = JinaClipEncoder(backend=BlockingBackend(), cache=MemoryCache())
-    encoder.encode([{"text": "a"}, {"image": PICTURE}])
+    encoder.encode([{"text": "a"}, {"image": IMAGE}])
     assert set(encoder.backend.threads) == {threading.current_thread().name}
 
 
@@ -112,7 +112,7 @@ class SlowFile:
     def read(self) -> bytes:
         self.ticker.take_long()
         buffer = io.BytesIO()
-        PICTURE.save(buffer, "PNG")
+        IMAGE.save(buffer, "PNG")
         return buffer.getvalue()
 
 
@@ -123,7 +123,7 @@ class TestTheLoopStaysFree:
     async def test_of_blocking_backends(self, backend: Any) -> None:
         async with Ticker() as ticker:
             backend.before = ticker.take_long
-            await JinaClipEncoder(backend=backend).aencode([{"text": "a"}, {"image": PICTURE}])
+            await JinaClipEncoder(backend=backend).aencode([{"text": "a"}, {"image": IMAGE}])
         assert ticker.free == [True, True]
 
     @pytest.mark.parametrize("backend", [BlockingBackend(), AwaitableBackend(), StreamingFake()], ids=list(KINDS))
@@ -131,7 +131,7 @@ class TestTheLoopStaysFree:
         async with Ticker() as ticker:
             cache = SlowCache()
             cache.ticker = ticker
-            await JinaClipEncoder(backend=backend, cache=cache).aencode([{"text": "a"}, {"image": PICTURE}])
+            await JinaClipEncoder(backend=backend, cache=cache).aencode([{"text": "a"}, {"image": IMAGE}])
         assert ticker.free == [True] * 4
 
     async def test_of_files(self) -> None:

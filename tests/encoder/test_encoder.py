@@ -242,7 +242,7 @@ class TestBatches:
         np.testing.assert_allclose(rows, expected_texts(["a", "b", "a", "a"]), atol=1e-6)
         assert encoder.usage.items == 4
 
-    def test_duplicate_pictures_are_embedded_once(self, tmp_path: Path) -> None:
+    def test_duplicate_images_are_embedded_once(self, tmp_path: Path) -> None:
         noise(1).save(tmp_path / "a.png")
         data = (tmp_path / "a.png").read_bytes()
         encoder = JinaClipEncoder(backend=BlockingBackend())
@@ -253,7 +253,7 @@ class TestBatches:
 
     def test_duplicates_far_apart_are_embedded_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("jina_clip_integrations.encoder.job.TEXT_CHUNK", 3)
-        monkeypatch.setattr("jina_clip_integrations.encoder.job.PICTURE_CHUNK", 2)
+        monkeypatch.setattr("jina_clip_integrations.encoder.job.IMAGE_CHUNK", 2)
         encoder = JinaClipEncoder(backend=BlockingBackend())
         seeds, words = [1, 2, 3, 1, 2], ["a", "b", "c", "d", "a", "b"]
         rows = encoder.encode([{"image": noise(seed)} for seed in seeds] + [{"text": word} for word in words])
@@ -261,15 +261,15 @@ class TestBatches:
         np.testing.assert_allclose(rows, unit(np.stack(expected)), atol=1e-6)
         assert len(encoder.backend.embedded) == 7
 
-    def test_a_text_is_not_a_picture_with_the_same_fingerprint(self) -> None:
+    def test_a_text_is_not_an_image_with_the_same_fingerprint(self) -> None:
         image = noise(1)
         encoder = JinaClipEncoder(backend=BlockingBackend())
-        digest = encoder._reader.picture(png(image)).file_digest()
+        digest = encoder._reader.image(png(image)).file_digest()
         rows = encoder.encode([{"image": png(image)}, {"text": digest}])
         np.testing.assert_allclose(rows, unit(np.stack([image_vector(image), text_vector(digest)])), atol=1e-6)
 
-    def test_next_pictures_are_read_while_these_are_computed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("jina_clip_integrations.encoder.job.PICTURE_CHUNK", 2)
+    def test_next_images_are_read_while_these_are_computed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("jina_clip_integrations.encoder.job.IMAGE_CHUNK", 2)
         second_read = threading.Event()
 
         class Announced(io.BytesIO):

@@ -45,9 +45,9 @@ class TestRaise:
         assert caught.value.partial.shape == (4, WIDTH)
         assert encoder.backend.batches == []
 
-    def test_broken_picture_is_named_wherever_it_is_found(self, kind: str, face: Any) -> None:
-        items = [{"text": "a"}, {"image": GOOD}, {"image": b"no picture"}, {"text": "b"}]
-        with pytest.raises(ImageError, match=r"^input 2: .*not a picture") as caught:
+    def test_broken_image_is_named_wherever_it_is_found(self, kind: str, face: Any) -> None:
+        items = [{"text": "a"}, {"image": GOOD}, {"image": b"no image"}, {"text": "b"}]
+        with pytest.raises(ImageError, match=r"^input 2: .*not an image") as caught:
             face(JinaClipEncoder(backend=KINDS[kind]())).encode(items)
         partial = caught.value.partial
         np.testing.assert_allclose(partial[[0, 3]], unit(np.stack([text_vector("a"), text_vector("b")])), atol=1e-6)
@@ -60,12 +60,12 @@ class TestRaise:
 
     def test_an_item_that_stood_alone_has_no_index(self, kind: str, face: Any) -> None:
         with pytest.raises(ImageError) as caught:
-            face(JinaClipEncoder(backend=KINDS[kind]())).encode_image(b"no picture")
+            face(JinaClipEncoder(backend=KINDS[kind]())).encode_image(b"no image")
         assert caught.value.index is None
         assert caught.value.partial.shape == (1, WIDTH)
 
     def test_index_counts_from_the_start_of_an_iteration(self, kind: str, face: Any) -> None:
-        items = [{"text": "a"}] * 5 + [{"image": b"no picture"}]
+        items = [{"text": "a"}] * 5 + [{"image": b"no image"}]
         with pytest.raises(ImageError) as caught:
             face(JinaClipEncoder(backend=KINDS[kind]())).iter_encode(items, chunk_size=2)
         assert caught.value.index == 5
@@ -152,10 +152,10 @@ class TestBackendsOfOnesOwn:
             face(encoder).encode_text(texts)
         assert caught.value.index == 1
 
-    def test_a_picture_error_that_names_nobody_finds_its_item(self, face: Any) -> None:
+    def test_an_image_error_that_names_nobody_finds_its_item(self, face: Any) -> None:
         class Careless(BlockingBackend):
             def embed(self, batch: Any) -> BatchResult:
-                return BatchResult(np.stack([np.full(WIDTH, picture.open().width) for picture in batch.pictures]))
+                return BatchResult(np.stack([np.full(WIDTH, image.open().width) for image in batch.images]))
 
         encoder = JinaClipEncoder(backend=Careless(), normalize=False)
         with pytest.raises(ImageError) as caught:

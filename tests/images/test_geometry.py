@@ -1,4 +1,4 @@
-"""The picture geometry: sizes, crops, padding, extreme ratios, modes that Pillow treats in its own way."""
+"""The image geometry: sizes, crops, padding, extreme ratios, modes that Pillow treats in its own way."""
 
 from __future__ import annotations
 
@@ -37,51 +37,51 @@ def gradient(width: int, height: int) -> Image.Image:
 )
 def test_published_geometry(size: tuple[int, int], resized: tuple[int, int], offset: tuple[int, int]) -> None:
     """Shorter side to 28, the longer one rounded down, offsets rounded half to even (8.5 to 8, 1.5 to 2)."""
-    picture = noise(*size)
-    whole = picture.resize((resized[0], size[1]), Image.Resampling.BICUBIC).resize(resized, Image.Resampling.BICUBIC)
+    image = noise(*size)
+    whole = image.resize((resized[0], size[1]), Image.Resampling.BICUBIC).resize(resized, Image.Resampling.BICUBIC)
     expected = np.asarray(whole)[offset[1] : offset[1] + 28, offset[0] : offset[0] + 28]
-    assert np.array_equal(resize_and_crop(picture, 28), expected)
+    assert np.array_equal(resize_and_crop(image, 28), expected)
 
 
 def test_the_right_size_is_not_resampled() -> None:
-    picture = noise(28, 28)
-    actual = resize_and_crop(picture, 28)
-    assert np.array_equal(actual, np.asarray(picture))
+    image = noise(28, 28)
+    actual = resize_and_crop(image, 28)
+    assert np.array_equal(actual, np.asarray(image))
     assert actual.dtype == np.uint8
     actual[:] = 0  # an array of its own
-    assert np.asarray(picture).any()
+    assert np.asarray(image).any()
 
 
 def test_squash_and_longest() -> None:
-    picture = gradient(60, 20)
-    squashed = resize_and_crop(picture, 30, mode="squash")
+    image = gradient(60, 20)
+    squashed = resize_and_crop(image, 30, mode="squash")
     assert squashed.shape == (30, 30, 3)
     assert squashed[15, 0, 0] < 5
     assert squashed[15, -1, 0] > 250
-    padded = resize_and_crop(picture, 30, mode="longest", fill_color=(1, 2, 3))
+    padded = resize_and_crop(image, 30, mode="longest", fill_color=(1, 2, 3))
     assert (padded[:10] == [1, 2, 3]).all()
     assert (padded[20:] == [1, 2, 3]).all()
     assert padded[15, -1, 0] > 250
-    assert (resize_and_crop(picture, 30, mode="longest", fill_color=9)[0] == 9).all()
+    assert (resize_and_crop(image, 30, mode="longest", fill_color=9)[0] == 9).all()
 
 
 def test_other_settings() -> None:
-    picture = noise(50, 40)
-    assert not np.array_equal(resize_and_crop(picture, 20, interpolation="bilinear"), resize_and_crop(picture, 20))
+    image = noise(50, 40)
+    assert not np.array_equal(resize_and_crop(image, 20, interpolation="bilinear"), resize_and_crop(image, 20))
     with pytest.raises(ConfigurationError, match=r"resize_mode.*'shortest'"):
-        resize_and_crop(picture, 20, mode="crop")
+        resize_and_crop(image, 20, mode="crop")
     with pytest.raises(ConfigurationError, match=r"interpolation.*bicubic"):
-        resize_and_crop(picture, 20, interpolation="lanczos")
+        resize_and_crop(image, 20, interpolation="lanczos")
 
 
 def test_cropping_first_changes_next_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
 
-    def both(picture: Image.Image, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def both(image: Image.Image, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         monkeypatch.setattr(images, "CROP_FIRST_RATIO", 10**9)
-        whole = resize_and_crop(picture, size)
+        whole = resize_and_crop(image, size)
         monkeypatch.setattr(images, "CROP_FIRST_RATIO", 0)
-        return whole, resize_and_crop(picture, size)
+        return whole, resize_and_crop(image, size)
 
     for seed in range(60):
         short, ratio = int(rng.integers(1, 40)), float(rng.uniform(1, 90))
@@ -92,10 +92,10 @@ def test_cropping_first_changes_next_to_nothing(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("size", [(10, 100_000), (100_000, 10), (1, 50_000), (50_000, 1)])
 def test_extreme_ratios_need_little_memory(size: tuple[int, int]) -> None:
-    picture = Image.new("RGB", size, (10, 20, 30))
+    image = Image.new("RGB", size, (10, 20, 30))
     tracemalloc.start()
     try:
-        square = resize_and_crop(picture, 512)
+        square = resize_and_crop(image, 512)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -110,16 +110,16 @@ def test_every_mode(mode: str) -> None:
 
 
 def test_transparency_is_dropped_without_a_warning() -> None:
-    picture = gradient(40, 40).quantize(16)
+    image = gradient(40, 40).quantize(16)
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", transparency=bytes(range(16)))
+    image.save(buffer, "PNG", transparency=bytes(range(16)))
     with Image.open(buffer) as opened:
         assert isinstance(opened.info["transparency"], bytes)
-        assert np.array_equal(resize_and_crop(opened, 20), resize_and_crop(picture, 20))
-        assert "transparency" in opened.info, "the caller's picture is left as it is"
+        assert np.array_equal(resize_and_crop(opened, 20), resize_and_crop(image, 20))
+        assert "transparency" in opened.info, "the caller's image is left as it is"
 
 
-def test_animated_pictures_give_the_first_frame() -> None:
+def test_animated_images_give_the_first_frame() -> None:
     buffer = io.BytesIO()
     frames = [Image.new("RGB", (20, 20), color) for color in ("red", "blue")]
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
@@ -128,7 +128,7 @@ def test_animated_pictures_give_the_first_frame() -> None:
         assert (resize_and_crop(opened, 10) == [255, 0, 0]).all()
 
 
-def test_pictures_that_cannot_be_decoded() -> None:
+def test_images_that_cannot_be_decoded() -> None:
     buffer = io.BytesIO()
     noise(64, 64).save(buffer, "PNG")
     with Image.open(io.BytesIO(buffer.getvalue()[:2000])) as cut, pytest.raises(ImageError, match="cannot be decoded"):

@@ -28,7 +28,7 @@ def test_every_pixel_comes_back(height: int, width: int, seed: int, levels: int)
     np.testing.assert_array_equal(np.asarray(image), pixels)
 
 
-def test_a_view_of_a_larger_picture() -> None:
+def test_a_view_of_a_larger_image() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8)[::-1, 2:7]
     np.testing.assert_array_equal(np.asarray(read(to_png(pixels))), pixels)
 

@@ -1,4 +1,4 @@
-"""Where pictures may come from, under both policies, against a server on this machine."""
+"""Where images may come from, under both policies, against a server on this machine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PNG = _buffer.getvalue()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Pictures and everything that may come instead."""
+    """Images and everything that may come instead."""
 
     protocol_version = "HTTP/1.1"
     server: Any
@@ -51,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def page_picture(self) -> None:
+    def page_image(self) -> None:
         self.answer()
 
     def page_binary(self) -> None:
@@ -70,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(body=b"rubbish")
 
     def page_redirect(self) -> None:
-        self.answer(302, b"", location="../picture")
+        self.answer(302, b"", location="../image")
 
     def page_loop(self) -> None:
         self.answer(301, b"", location="/loop")
@@ -145,12 +145,12 @@ def fetched(url: str, **changes: Any) -> bytes:
 
 
 class TestFetching:
-    @pytest.mark.parametrize("page", ["picture", "picture?token=1", "binary", "zipped", "redirect/"])
-    def test_pictures(self, server: Server, page: str) -> None:
+    @pytest.mark.parametrize("page", ["image", "image?token=1", "binary", "zipped", "redirect/"])
+    def test_images(self, server: Server, page: str) -> None:
         assert fetched(f"{server.url}/{page}") == PNG
 
     def test_says_who_we_are(self, server: Server) -> None:
-        fetched(f"{server.url}/picture")
+        fetched(f"{server.url}/image")
         agent = server.seen[0][1]["User-Agent"]
         assert agent.startswith("jina-clip-integrations/")
 
@@ -158,7 +158,7 @@ class TestFetching:
         ("page", "changes", "said"),
         [
             ("nowhere", {}, "answered 404 Not Found"),
-            ("html", {}, "answered with text/html, not with a picture"),
+            ("html", {}, "answered with text/html, not with an image"),
             ("loop", {}, "more than 3 redirects"),
             ("loop", {"max_redirects": 1}, "more than 1 redirects"),
             ("redirect/", {"max_redirects": 0}, "more than 0 redirects"),
@@ -188,18 +188,18 @@ class TestFetching:
         monkeypatch.setattr(socket, "getaddrinfo", unknown)
         for policy in (SourcePolicy.trusted(), SourcePolicy.agent()):
             with pytest.raises(ImageError, match=r"nowhere.*cannot be fetched"):
-                policy.fetch("https://pictures.nowhere/a.png")
+                policy.fetch("https://images.nowhere/a.png")
 
     @pytest.mark.parametrize(
         "url", ["https://", "http:///a.png", "https://[::1/a.png", "http://a b/", "https://\udcff/"]
     )
     def test_malformed_urls(self, url: str) -> None:
         with pytest.raises(ImageError):
-            Reader().picture(url).open()
+            Reader().image(url).open()
 
     def test_credentials_stay_with_their_host(self, server: Server) -> None:
         with Server() as other:
-            server.elsewhere = f"{other.url}/picture"
+            server.elsewhere = f"{other.url}/image"
             host = server.url.removeprefix("http://")
             assert fetched(f"http://user:pass@{host}/elsewhere") == PNG
             assert "Authorization" in server.seen[0][1]
@@ -217,7 +217,7 @@ class TestFetching:
 class TestEncoder:
     def test_urls_are_fetched_once_and_embedded(self, server: Server, face: Any) -> None:
         encoder = JinaClipEncoder(backend=BlockingBackend())
-        url = f"{server.url}/picture"
+        url = f"{server.url}/image"
         rows = face(encoder).encode_image([url, url, PNG])
         expected = unit(content_vector(b"image/5/4/" + PIXELS.tobytes()))
         np.testing.assert_allclose(rows, [expected] * 3, atol=1e-6)
@@ -225,23 +225,23 @@ class TestEncoder:
         assert len(server.seen) == 1
 
     def test_one_url_is_fetched_once(self, server: Server, face: Any) -> None:
-        face(JinaClipEncoder(backend=BlockingBackend())).encode_image(f"{server.url}/picture")
+        face(JinaClipEncoder(backend=BlockingBackend())).encode_image(f"{server.url}/image")
         assert len(server.seen) == 1
 
     def test_a_bad_url_is_named(self, server: Server, face: Any) -> None:
         encoder = JinaClipEncoder(backend=BlockingBackend())
-        urls = [f"{server.url}/{page}" for page in ("picture", "nowhere", "rubbish", "html")]
+        urls = [f"{server.url}/{page}" for page in ("image", "nowhere", "rubbish", "html")]
         rows = face(encoder).encode_image(urls, on_error="skip")
         assert np.isnan(rows[1:]).all()
         assert "404" in str(encoder.last_errors[1])
-        assert "/rubbish: not a picture" in str(encoder.last_errors[2])
+        assert "/rubbish: not an image" in str(encoder.last_errors[2])
         with pytest.raises(ImageError) as caught:
             face(encoder).encode_image(urls)
         assert caught.value.index == 1
 
     def test_the_policy_is_the_encoders(self, server: Server, face: Any) -> None:
         encoder = JinaClipEncoder(backend=BlockingBackend(), sources=SourcePolicy.agent())
-        for image in (f"{server.url}/picture", "/etc/passwd", Path("/etc/passwd")):
+        for image in (f"{server.url}/image", "/etc/passwd", Path("/etc/passwd")):
             with pytest.raises(ImageError, match="source policy"):
                 face(encoder).encode_image(image)
         assert server.seen == []
@@ -259,7 +259,7 @@ class TestAgentPolicy:
         return root
 
     def opened(self, path: Any, policy: SourcePolicy) -> Any:
-        return np.asarray(Reader(sources=policy).picture(path).open())
+        return np.asarray(Reader(sources=policy).image(path).open())
 
     def test_files_inside(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         policy = SourcePolicy.agent(root)
@@ -307,19 +307,19 @@ class TestAgentPolicy:
     @pytest.mark.parametrize("url", ["http://example.org/a.png", "HTTP://example.org/a.png", "ftp://example.org/a.png"])
     def test_https_only(self, url: str) -> None:
         with pytest.raises(ImageError, match=r"does not allow this URL|is not fetched here"):
-            Reader(sources=SourcePolicy.agent()).picture(url)
+            Reader(sources=SourcePolicy.agent()).image(url)
 
     def test_no_user_names(self) -> None:
         with pytest.raises(ImageError, match="user name") as caught:
-            Reader(sources=SourcePolicy.agent()).picture("https://user:pass@example.org/a.png")
+            Reader(sources=SourcePolicy.agent()).image("https://user:pass@example.org/a.png")
         assert "pass@" not in str(caught.value)
 
     def test_data_uris_can_be_turned_off_and_are_limited(self) -> None:
         uri = "data:image/png;base64," + "A" * 4000
         with pytest.raises(ImageError, match="does not allow data URIs"):
-            Reader(sources=SourcePolicy.agent(data_uris=False)).picture(uri)
+            Reader(sources=SourcePolicy.agent(data_uris=False)).image(uri)
         with pytest.raises(ImageError, match="max_bytes"):
-            Reader(sources=SourcePolicy.agent(max_bytes=1000)).picture(uri)
+            Reader(sources=SourcePolicy.agent(max_bytes=1000)).image(uri)
 
     def test_large_files(self, root: Path) -> None:
         with pytest.raises(ImageError, match="max_bytes"):
@@ -380,7 +380,7 @@ class TestAddresses:
     def test_spellings_of_this_machine(self, host: str, server: Server) -> None:
         policy = SourcePolicy.agent(schemes=("http", "https"))
         with pytest.raises(ImageError, match=r"public addresses only|cannot be fetched"):
-            policy.fetch(f"http://{host}:{server.server_port}/picture")
+            policy.fetch(f"http://{host}:{server.server_port}/image")
         assert server.seen == []
 
     @pytest.fixture
@@ -394,24 +394,24 @@ class TestAddresses:
     def test_the_checked_address_is_connected_to_under_the_hosts_name(
         self, server: Server, names: dict[str, list[str]]
     ) -> None:
-        names["pictures.test"] = ["127.0.0.1"]
+        names["images.test"] = ["127.0.0.1"]
         policy = SourcePolicy.agent(schemes=("http",))
-        assert policy.fetch(f"http://pictures.test:{server.server_port}/picture") == PNG
-        assert server.seen[0][1]["Host"] == f"pictures.test:{server.server_port}"
+        assert policy.fetch(f"http://images.test:{server.server_port}/image") == PNG
+        assert server.seen[0][1]["Host"] == f"images.test:{server.server_port}"
 
     def test_one_private_address_of_several_is_enough_to_refuse(
         self, server: Server, names: dict[str, list[str]]
     ) -> None:
-        names["pictures.test"] = ["127.0.0.1", "10.0.0.1"]
+        names["images.test"] = ["127.0.0.1", "10.0.0.1"]
         with pytest.raises(ImageError, match="public addresses only"):
-            SourcePolicy.agent(schemes=("http",)).fetch(f"http://pictures.test:{server.server_port}/picture")
+            SourcePolicy.agent(schemes=("http",)).fetch(f"http://images.test:{server.server_port}/image")
         assert server.seen == []
 
     def test_every_hop_is_checked(self, server: Server, names: dict[str, list[str]]) -> None:
-        names.update({"pictures.test": ["127.0.0.1"], "inner.test": ["192.168.0.1"]})
-        server.elsewhere = f"http://inner.test:{server.server_port}/picture"
+        names.update({"images.test": ["127.0.0.1"], "inner.test": ["192.168.0.1"]})
+        server.elsewhere = f"http://inner.test:{server.server_port}/image"
         with pytest.raises(ImageError, match=r"http://inner\.test.*public addresses only"):
-            SourcePolicy.agent(schemes=("http",)).fetch(f"http://pictures.test:{server.server_port}/elsewhere")
+            SourcePolicy.agent(schemes=("http",)).fetch(f"http://images.test:{server.server_port}/elsewhere")
         assert [path for path, _ in server.seen] == ["/elsewhere"]
 
     def test_a_name_is_resolved_once_per_hop(self, server: Server, names: dict[str, list[str]]) -> None:
@@ -425,16 +425,16 @@ class TestAddresses:
             def __getitem__(self, at: Any) -> Any:
                 return "127.0.0.1"
 
-        names["pictures.test"] = Rebinding(["x"])
-        assert SourcePolicy.agent(schemes=("http",)).fetch(f"http://pictures.test:{server.server_port}/picture") == PNG
+        names["images.test"] = Rebinding(["x"])
+        assert SourcePolicy.agent(schemes=("http",)).fetch(f"http://images.test:{server.server_port}/image") == PNG
 
     def test_proxies_of_the_environment_are_not_used(
         self, server: Server, names: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-        names["pictures.test"] = ["127.0.0.1"]
+        names["images.test"] = ["127.0.0.1"]
         policy = SourcePolicy.agent(schemes=("http",))
-        assert policy.fetch(f"http://pictures.test:{server.server_port}/picture") == PNG
+        assert policy.fetch(f"http://images.test:{server.server_port}/image") == PNG
 
 
 class TestPolicyItself:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from jina_clip_integrations.errors import ConfigurationError, ImageError, InputError
 from jina_clip_integrations.langchain import JinaClipEmbeddings
-from tests.expected import assert_same, bytes_of, of_pictures, of_texts
+from tests.expected import assert_same, bytes_of, of_images, of_texts
 from tests.fakes import BlockingBackend, SlowBackend, StreamingFake, text_vector, unit
 
 TEXTS = ["a red bicycle", "un chien", "ein Hund", "a red bicycle"]
@@ -47,24 +47,24 @@ async def test_a_model_without_tasks_gets_none(call: Callable[..., Any]) -> None
 
 @pytest.mark.parametrize("method", ["embed_images", "embed_image"])
 async def test_many_images_give_many_vectors(
-    call: Callable[..., Any], embeddings: Any, pictures: list[str], method: str
+    call: Callable[..., Any], embeddings: Any, images: list[str], method: str
 ) -> None:
-    vectors = await call(embeddings, method, uris=pictures)
-    assert_same(vectors, of_pictures(pictures))
+    vectors = await call(embeddings, method, uris=images)
+    assert_same(vectors, of_images(images))
 
 
-async def test_one_image_gives_one_vector(call: Callable[..., Any], embeddings: Any, pictures: list[str]) -> None:
-    vector = await call(embeddings, "embed_image", pictures[1])
-    assert_same([vector], of_pictures(pictures[1:2]))
+async def test_one_image_gives_one_vector(call: Callable[..., Any], embeddings: Any, images: list[str]) -> None:
+    vector = await call(embeddings, "embed_image", images[1])
+    assert_same([vector], of_images(images[1:2]))
 
 
-async def test_images_come_in_every_form(call: Callable[..., Any], embeddings: Any, pictures: list[str]) -> None:
-    path = pictures[0]
+async def test_images_come_in_every_form(call: Callable[..., Any], embeddings: Any, images: list[str]) -> None:
+    path = images[0]
     data = bytes_of(path)
     uri = f"data:image/png;base64,{base64.b64encode(data).decode()}"
     pixels = np.asarray(Image.open(path))
     vectors = await call(embeddings, "embed_images", [path, Path(path), data, uri, Image.open(path), pixels])
-    np.testing.assert_allclose(vectors, of_pictures([path] * 6), atol=1e-6)
+    np.testing.assert_allclose(vectors, of_images([path] * 6), atol=1e-6)
 
 
 @pytest.mark.parametrize("method", ["embed_documents", "embed_images", "embed_image"])
@@ -93,44 +93,44 @@ async def test_one_where_many_are_meant_is_an_error(
 
 
 async def test_a_bad_image_is_named_by_its_index(
-    call: Callable[..., Any], embeddings: Any, pictures: list[str], tmp_path: Path
+    call: Callable[..., Any], embeddings: Any, images: list[str], tmp_path: Path
 ) -> None:
-    (tmp_path / "notes.png").write_text("not a picture")
+    (tmp_path / "notes.png").write_text("not an image")
     with pytest.raises(ImageError) as caught:
-        await call(embeddings, "embed_images", [*pictures, str(tmp_path / "notes.png")])
+        await call(embeddings, "embed_images", [*images, str(tmp_path / "notes.png")])
     assert caught.value.index == 3
 
 
 async def test_a_bad_image_can_be_skipped(
-    call: Callable[..., Any], embeddings: Any, pictures: list[str], tmp_path: Path
+    call: Callable[..., Any], embeddings: Any, images: list[str], tmp_path: Path
 ) -> None:
-    uris = [pictures[0], str(tmp_path / "missing.png"), pictures[1]]
+    uris = [images[0], str(tmp_path / "missing.png"), images[1]]
     vectors = await call(embeddings, "embed_images", uris, on_error="skip")
     assert np.isnan(vectors[1]).all()
-    assert_same([vectors[0], vectors[2]], of_pictures(pictures[:2]))
+    assert_same([vectors[0], vectors[2]], of_images(images[:2]))
     assert list(embeddings.last_errors) == [1]
     assert isinstance(embeddings.last_errors[1], ImageError)
-    await call(embeddings, "embed_images", pictures)
+    await call(embeddings, "embed_images", images)
     assert embeddings.last_errors == {}
 
 
 async def test_text_that_looks_like_a_path_stays_text(
-    call: Callable[..., Any], embeddings: Any, pictures: list[str]
+    call: Callable[..., Any], embeddings: Any, images: list[str]
 ) -> None:
-    np.testing.assert_allclose(await call(embeddings, "embed_documents", pictures), of_texts(pictures), atol=1e-6)
+    np.testing.assert_allclose(await call(embeddings, "embed_documents", images), of_texts(images), atol=1e-6)
 
 
 async def test_the_image_view_reads_documents_as_uris_and_queries_as_text(
-    call: Callable[..., Any], embeddings: Any, pictures: list[str]
+    call: Callable[..., Any], embeddings: Any, images: list[str]
 ) -> None:
     view = embeddings.for_images()
-    np.testing.assert_allclose(await call(view, "embed_documents", pictures), of_pictures(pictures), atol=1e-6)
+    np.testing.assert_allclose(await call(view, "embed_documents", images), of_images(images), atol=1e-6)
     query = await call(view, "embed_query", "red")
     np.testing.assert_allclose([query], of_texts(["red"], "retrieval.query"), atol=1e-6)
-    assert_same(await call(view, "embed_images", uris=pictures), of_pictures(pictures))
-    assert_same([await call(view, "embed_image", pictures[0])], of_pictures(pictures[:1]))
+    assert_same(await call(view, "embed_images", uris=images), of_images(images))
+    assert_same([await call(view, "embed_image", images[0])], of_images(images[:1]))
     with pytest.raises(InputError):
-        await call(view, "embed_documents", pictures[0])
+        await call(view, "embed_documents", images[0])
 
 
 async def test_the_image_view_answers_a_stores_probe_for_the_width(call: Callable[..., Any], embeddings: Any) -> None:
@@ -182,15 +182,15 @@ async def test_a_batch_is_one_call_of_the_backend(call: Callable[..., Any]) -> N
 
 
 async def test_the_cache_keeps_texts_and_images(
-    call: Callable[..., Any], backend: Any, pictures: list[str], tmp_path: Path
+    call: Callable[..., Any], backend: Any, images: list[str], tmp_path: Path
 ) -> None:
     for _ in range(2):
         embeddings = JinaClipEmbeddings(backend=backend, cache=str(tmp_path / "cache"))
         await call(embeddings, "embed_documents", TEXTS)
-        await call(embeddings, "embed_images", pictures)
+        await call(embeddings, "embed_images", images)
         embeddings.close()
-    assert len(backend.embedded) == 3 + len(pictures)  # one text occurs twice
-    assert embeddings.usage.cache_hits == len(TEXTS) + len(pictures)
+    assert len(backend.embedded) == 3 + len(images)  # one text occurs twice
+    assert embeddings.usage.cache_hits == len(TEXTS) + len(images)
 
 
 async def test_a_missing_key_is_named_on_first_use(call: Callable[..., Any]) -> None:

@@ -1,4 +1,4 @@
-"""Retrieved image documents with their picture ready for a chat model."""
+"""Retrieved image documents with their image ready for a chat model."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from tests.expected import bytes_of
 TRUSTED = SourcePolicy.trusted()
 
 
-def test_a_file_becomes_base64_with_its_type(pictures: list[str]) -> None:
-    block = image_block(pictures[0], sources=TRUSTED)
+def test_a_file_becomes_base64_with_its_type(images: list[str]) -> None:
+    block = image_block(images[0], sources=TRUSTED)
     assert (block["type"], block["mime_type"]) == ("image", "image/png")
-    assert base64.b64decode(block["base64"]) == bytes_of(pictures[0])
-    assert image_block(Document(page_content=pictures[0]), sources=TRUSTED)["base64"] == block["base64"]
+    assert base64.b64decode(block["base64"]) == bytes_of(images[0])
+    assert image_block(Document(page_content=images[0]), sources=TRUSTED)["base64"] == block["base64"]
 
 
 def test_a_url_stays_a_url() -> None:
@@ -42,8 +42,8 @@ def test_a_url_stays_a_url() -> None:
     assert "base64" not in block
 
 
-def test_bytes_need_no_permission(pictures: list[str]) -> None:
-    data = bytes_of(pictures[0])
+def test_bytes_need_no_permission(images: list[str]) -> None:
+    data = bytes_of(images[0])
     assert base64.b64decode(image_block(data)["base64"]) == data
 
 
@@ -64,62 +64,60 @@ def test_what_chat_models_do_not_take_is_sent_as_png(tmp_path: Path, format_: st
         assert sent.getpixel((4, 4)) == (255, 0, 0)
 
 
-def test_by_default_no_file_is_read(pictures: list[str]) -> None:
+def test_by_default_no_file_is_read(images: list[str]) -> None:
     with pytest.raises(ImageError, match="policy does not allow"):
-        image_block(pictures[0])
-    assert image_block(pictures[0], sources=SourcePolicy.agent(roots=Path(pictures[0]).parent))["base64"]
+        image_block(images[0])
+    assert image_block(images[0], sources=SourcePolicy.agent(roots=Path(images[0]).parent))["base64"]
     with pytest.raises(ImageError, match="schemes allowed: https"):
         image_block("http://example.org/cat.png")
 
 
-def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "secret.png").write_text("a secret")
-    with pytest.raises(ImageError, match="not a picture"):
+    with pytest.raises(ImageError, match="not an image"):
         image_block(tmp_path / "secret.png", sources=TRUSTED)
 
 
-def test_documents_get_their_block_and_stay_as_they_were(pictures: list[str]) -> None:
+def test_documents_get_their_block_and_stay_as_they_were(images: list[str]) -> None:
     documents = [
-        Document(page_content="a caption", metadata={"uri": pictures[0]}, id="1"),
+        Document(page_content="a caption", metadata={"uri": images[0]}, id="1"),
         Document(page_content="a text", metadata={"page": 3}),
     ]
     shown = with_image_blocks(documents, uri_key="uri", sources=TRUSTED)
-    assert base64.b64decode(shown[0].metadata["image_block"]["base64"]) == bytes_of(pictures[0])
+    assert base64.b64decode(shown[0].metadata["image_block"]["base64"]) == bytes_of(images[0])
     assert (shown[0].page_content, shown[0].id) == ("a caption", "1")
     assert shown[1] == documents[1]
     assert "image_block" not in documents[0].metadata
-    assert (
-        "base64" in with_image_blocks([Document(page_content=pictures[1])], sources=TRUSTED)[0].metadata["image_block"]
-    )
+    assert "base64" in with_image_blocks([Document(page_content=images[1])], sources=TRUSTED)[0].metadata["image_block"]
 
 
 @pytest.fixture
-def retriever(pictures: list[str]) -> ImageDocumentRetriever:
+def retriever(images: list[str]) -> ImageDocumentRetriever:
     embeddings = JinaClipEmbeddings(backend=ColourBackend())
-    store = InMemoryVectorStore.from_texts(pictures, embeddings.for_images())
+    store = InMemoryVectorStore.from_texts(images, embeddings.for_images())
     return ImageDocumentRetriever(retriever=store.as_retriever(search_kwargs={"k": 1}), sources=TRUSTED)
 
 
-async def test_the_retriever_adds_the_picture_in_both_faces(
-    call: Callable[..., Any], retriever: Any, pictures: list[str]
+async def test_the_retriever_adds_the_image_in_both_faces(
+    call: Callable[..., Any], retriever: Any, images: list[str]
 ) -> None:
     [found] = await call(retriever, "invoke", "something blue")
-    assert found.page_content == pictures[2]
-    assert base64.b64decode(found.metadata["image_block"]["base64"]) == bytes_of(pictures[2])
+    assert found.page_content == images[2]
+    assert base64.b64decode(found.metadata["image_block"]["base64"]) == bytes_of(images[2])
 
 
-async def test_as_a_tool_the_picture_travels_in_the_artifact(call: Callable[..., Any], retriever: Any) -> None:
+async def test_as_a_tool_the_image_travels_in_the_artifact(call: Callable[..., Any], retriever: Any) -> None:
     tool = create_retriever_tool(retriever, "photos", "finds photos", response_format="content_and_artifact")
     message = await call(tool, "invoke", {"name": "photos", "args": {"query": "red"}, "id": "1", "type": "tool_call"})
     assert "base64" not in message.content
     assert message.artifact[0].metadata["image_block"]["type"] == "image"
 
 
-def test_a_block_is_what_messages_and_the_encoder_take(pictures: list[str]) -> None:
-    block = image_block(pictures[0], sources=TRUSTED)
+def test_a_block_is_what_messages_and_the_encoder_take(images: list[str]) -> None:
+    block = image_block(images[0], sources=TRUSTED)
     message = HumanMessage(content_blocks=[{"type": "text", "text": "what is this?"}, block])
     assert message.content_blocks[1]["type"] == "image"
     encoder = JinaClipEncoder(backend=ColourBackend())
     both = encoder.encode([message.content_blocks[0], message.content_blocks[1]])
     assert both.shape == (2, 8)
-    assert (both[1] == encoder.encode_image(pictures[0])).all()
+    assert (both[1] == encoder.encode_image(images[0])).all()

@@ -21,7 +21,7 @@ def service() -> Service:
 
 @pytest.mark.parametrize("by", ["argument", "environment"])
 async def test_every_method_sends_every_option(
-    call: Callable[..., Any], service: Service, pictures: list[str], monkeypatch: pytest.MonkeyPatch, by: str
+    call: Callable[..., Any], service: Service, images: list[str], monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
     monkeypatch.setenv("JINAAI_API_KEY", KEY)
     given = {"api_key": KEY} if by == "argument" else {}
@@ -29,8 +29,8 @@ async def test_every_method_sends_every_option(
     calls = [
         ("embed_documents", ["a", "b"], None),
         ("embed_query", "a", "retrieval.query"),
-        ("embed_images", pictures, None),
-        ("embed_image", pictures[0], None),
+        ("embed_images", images, None),
+        ("embed_image", images[0], None),
     ]
     for method, argument, task in calls:
         service.seen.clear()

@@ -18,7 +18,7 @@ from tests.colours import ColourBackend
 
 @pytest.fixture
 def embeddings() -> JinaClipEmbeddings:
-    """Texts and pictures near each other where their colours are."""
+    """Texts and images near each other where their colours are."""
     return JinaClipEmbeddings(backend=ColourBackend())
 
 
@@ -36,49 +36,49 @@ def in_qdrant(uris: list[str], embeddings: JinaClipEmbeddings) -> VectorStore:
         embeddings.for_images(),
         metadatas=named(uris),
         location=":memory:",
-        collection_name="pictures",
+        collection_name="images",
     )
 
 
 @pytest.fixture(params=[in_memory, in_qdrant])
-def store(request: pytest.FixtureRequest, pictures: list[str], embeddings: JinaClipEmbeddings) -> VectorStore:
-    made: VectorStore = request.param(pictures, embeddings)
+def store(request: pytest.FixtureRequest, images: list[str], embeddings: JinaClipEmbeddings) -> VectorStore:
+    made: VectorStore = request.param(images, embeddings)
     return made
 
 
 @pytest.mark.parametrize("colour", ["red", "green", "blue"])
-def test_words_find_the_picture(store: VectorStore, colour: str) -> None:
+def test_words_find_the_image(store: VectorStore, colour: str) -> None:
     found = store.similarity_search(f"something {colour}", k=1)
     assert [document.metadata["name"] for document in found] == [colour]
 
 
 @pytest.mark.parametrize("colour", ["red", "green", "blue"])
-def test_a_picture_finds_its_like(store: VectorStore, embeddings: Any, pictures: list[str], colour: str) -> None:
-    vector = embeddings.embed_image(next(path for path in pictures if Path(path).stem == colour))
+def test_an_image_finds_its_like(store: VectorStore, embeddings: Any, images: list[str], colour: str) -> None:
+    vector = embeddings.embed_image(next(path for path in images if Path(path).stem == colour))
     found = store.similarity_search_by_vector(vector, k=1)
     assert [document.metadata["name"] for document in found] == [colour]
 
 
-async def test_retrievers_find_pictures_in_both_faces(store: VectorStore, call: Callable[..., Any]) -> None:
+async def test_retrievers_find_images_in_both_faces(store: VectorStore, call: Callable[..., Any]) -> None:
     retriever = store.as_retriever(search_kwargs={"k": 2})
     assert "JinaClip" in "".join(retriever.tags or []) or "ImageEmbeddings" in "".join(retriever.tags or [])
     found = await call(retriever, "invoke", "blue sea")
     assert found[0].metadata["name"] == "blue"
 
 
-def test_texts_and_pictures_share_one_store(embeddings: Any, pictures: list[str]) -> None:
-    store = in_qdrant(pictures, embeddings)
-    texts = QdrantVectorStore(client=store.client, collection_name="pictures", embedding=embeddings)  # type: ignore[attr-defined]
+def test_texts_and_images_share_one_store(embeddings: Any, images: list[str]) -> None:
+    store = in_qdrant(images, embeddings)
+    texts = QdrantVectorStore(client=store.client, collection_name="images", embedding=embeddings)  # type: ignore[attr-defined]
     texts.add_texts(["a green meadow"], metadatas=[{"name": "meadow"}])
     found = texts.similarity_search("green", k=2)
     assert {document.metadata["name"] for document in found} == {"meadow", "green"}
 
 
-def test_the_indexing_api_adds_pictures_once(embeddings: Any, pictures: list[str]) -> None:
+def test_the_indexing_api_adds_images_once(embeddings: Any, images: list[str]) -> None:
     store = InMemoryVectorStore(embeddings.for_images())
-    records = InMemoryRecordManager(namespace="pictures")
+    records = InMemoryRecordManager(namespace="images")
     records.create_schema()
-    documents = [Document(page_content=uri, metadata={"source": uri}) for uri in pictures]
+    documents = [Document(page_content=uri, metadata={"source": uri}) for uri in images]
     runs = [
         index(documents, records, store, cleanup="incremental", source_id_key="source", key_encoder="sha256")
         for _ in range(2)
@@ -102,7 +102,7 @@ class AddsImages:
         return max(range(len(self.rows)), key=lambda n: sum(a * b for a, b in zip(self.rows[n], query, strict=True)))
 
 
-def test_stores_that_add_images_by_keyword(embeddings: Any, pictures: list[str]) -> None:
+def test_stores_that_add_images_by_keyword(embeddings: Any, images: list[str]) -> None:
     store = AddsImages(embeddings)
-    store.add_images(pictures)
-    assert [store.nearest(path) for path in pictures] == [0, 1, 2]
+    store.add_images(images)
+    assert [store.nearest(path) for path in images] == [0, 1, 2]

@@ -1,4 +1,4 @@
-"""A content-derived backend behind the LlamaIndex class, three pictures, and both faces of every method."""
+"""A content-derived backend behind the LlamaIndex class, three images, and both faces of every method."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def embedding(backend: BlockingBackend) -> JinaClipEmbedding:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> list[str]:
-    """Paths of three pictures of equal size and different content."""
+def images(tmp_path: Path) -> list[str]:
+    """Paths of three images of equal size and different content."""
     paths = []
     for name, colour in COLOURS.items():
         path = tmp_path / f"{name}.png"

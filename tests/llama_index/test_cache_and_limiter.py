@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from jina_clip_integrations.errors import ImageError
 from jina_clip_integrations.llama_index import JinaClipEmbedding
 from jina_clip_integrations.settings import DEFAULT_API_BATCH_SIZE
-from tests.expected import assert_same, bytes_of, of_pictures, of_texts
+from tests.expected import assert_same, bytes_of, of_images, of_texts
 from tests.fakes import BlockingBackend
 
 TEXTS = ["one", "two", "three"]
@@ -36,9 +36,9 @@ def cached(backend: Any, store: SimpleKVStore) -> JinaClipEmbedding:
 
 @pytest.mark.parametrize("warm", ["text", "image"])
 async def test_a_second_round_computes_nothing(
-    call: Callable[..., Any], cached: Any, backend: Any, pictures: list[str], warm: str
+    call: Callable[..., Any], cached: Any, backend: Any, images: list[str], warm: str
 ) -> None:
-    values, expected = (TEXTS, of_texts(TEXTS)) if warm == "text" else (pictures, of_pictures(pictures))
+    values, expected = (TEXTS, of_texts(TEXTS)) if warm == "text" else (images, of_images(images))
     assert_same(await call(cached, f"get_{warm}_embedding_batch", values), expected)
     assert len(backend.embedded) == 3
     assert_same(await call(cached, f"get_{warm}_embedding_batch", values[::-1]), expected[::-1])
@@ -47,22 +47,22 @@ async def test_a_second_round_computes_nothing(
 
 
 async def test_only_what_is_missing_is_computed(
-    call: Callable[..., Any], cached: Any, backend: Any, pictures: list[str]
+    call: Callable[..., Any], cached: Any, backend: Any, images: list[str]
 ) -> None:
     cached.embed_batch_size = 10
-    await call(cached, "get_image_embedding", pictures[1])
-    assert_same(await call(cached, "get_image_embedding_batch", pictures), of_pictures(pictures))
-    assert backend.embedded == [pictures[1], pictures[0], pictures[2]]
+    await call(cached, "get_image_embedding", images[1])
+    assert_same(await call(cached, "get_image_embedding_batch", images), of_images(images))
+    assert backend.embedded == [images[1], images[0], images[2]]
 
 
-async def test_pictures_are_known_by_their_bytes(
-    call: Callable[..., Any], cached: Any, backend: Any, pictures: list[str]
+async def test_images_are_known_by_their_bytes(
+    call: Callable[..., Any], cached: Any, backend: Any, images: list[str]
 ) -> None:
-    await call(cached, "get_image_embedding", pictures[0])
-    await call(cached, "get_image_embedding", bytes_of(pictures[0]))
+    await call(cached, "get_image_embedding", images[0])
+    await call(cached, "get_image_embedding", bytes_of(images[0]))
     assert len(backend.batches) == 1
-    shutil.copy(pictures[1], pictures[0])
-    assert_same([await call(cached, "get_image_embedding", pictures[0])], of_pictures([pictures[1]]))
+    shutil.copy(images[1], images[0])
+    assert_same([await call(cached, "get_image_embedding", images[0])], of_images([images[1]]))
 
 
 async def test_a_query_and_a_document_are_kept_apart(call: Callable[..., Any], cached: Any) -> None:
@@ -91,13 +91,13 @@ async def test_a_query_without_a_task_shares_the_entry_of_the_text(
     ],
 )
 async def test_one_store_serves_many_configurations(
-    call: Callable[..., Any], backend: Any, store: Any, pictures: list[str], change: dict[str, Any]
+    call: Callable[..., Any], backend: Any, store: Any, images: list[str], change: dict[str, Any]
 ) -> None:
     first = JinaClipEmbedding(backend=backend, embeddings_cache=store)
     second = JinaClipEmbedding(**{"backend": backend, "embeddings_cache": store, **change})
     for embedding in (first, second):
         await call(embedding, "get_text_embedding", "dog")
-        await call(embedding, "get_image_embedding", pictures[0])
+        await call(embedding, "get_image_embedding", images[0])
     assert len(store.get_all("embeddings")) == 4
     plain = JinaClipEmbedding(**{"backend": backend, **change})
     assert await call(second, "get_text_embedding", "dog") == await call(plain, "get_text_embedding", "dog")
@@ -126,19 +126,19 @@ async def test_the_store_stays_the_users_own(
     assert backend.batches == []
 
 
-async def test_a_bad_picture_among_cached_ones_is_named_right(
-    call: Callable[..., Any], cached: Any, pictures: list[str]
+async def test_a_bad_image_among_cached_ones_is_named_right(
+    call: Callable[..., Any], cached: Any, images: list[str]
 ) -> None:
     cached.embed_batch_size = 10
-    await call(cached, "get_image_embedding_batch", pictures[:2])
+    await call(cached, "get_image_embedding_batch", images[:2])
     with pytest.raises(ImageError) as caught:
-        await call(cached, "get_image_embedding_batch", [*pictures[:2], "missing.png"])
+        await call(cached, "get_image_embedding_batch", [*images[:2], "missing.png"])
     assert caught.value.index == 2
     assert caught.value.partial is not None
-    assert_same(caught.value.partial[:2].tolist(), of_pictures(pictures[:2]))
+    assert_same(caught.value.partial[:2].tolist(), of_images(images[:2]))
 
 
-async def test_pictures_that_are_sent_unfetched_are_not_kept(call: Callable[..., Any], store: Any) -> None:
+async def test_images_that_are_sent_unfetched_are_not_kept(call: Callable[..., Any], store: Any) -> None:
     class Fetching(BlockingBackend):
         sends_urls = True
 
@@ -175,7 +175,7 @@ class Limiter:
 
 
 async def test_the_limiter_is_asked_for_every_kind_of_request(
-    call: Callable[..., Any], backend: Any, pictures: list[str]
+    call: Callable[..., Any], backend: Any, images: list[str]
 ) -> None:
     limiter = Limiter()
     embedding = JinaClipEmbedding(
@@ -188,18 +188,18 @@ async def test_the_limiter_is_asked_for_every_kind_of_request(
     assert len(texts) == 4
     assert all(0 < tokens < 20 for tokens in texts)
     limiter.asked.clear()
-    await call(embedding, "get_image_embedding", pictures[0])
-    await call(embedding, "get_image_embedding_batch", pictures)
+    await call(embedding, "get_image_embedding", images[0])
+    await call(embedding, "get_image_embedding_batch", images)
     assert limiter.asked == [4000, 8000, 4000]
 
 
 async def test_the_limiter_is_not_asked_for_what_is_cached(
-    call: Callable[..., Any], cached: Any, pictures: list[str]
+    call: Callable[..., Any], cached: Any, images: list[str]
 ) -> None:
     cached.rate_limiter = limiter = Limiter()
     for _ in range(2):
         await call(cached, "get_text_embedding_batch", TEXTS)
-        await call(cached, "get_image_embedding_batch", pictures)
+        await call(cached, "get_image_embedding_batch", images)
         await call(cached, "get_query_embedding", "q")
     assert len(limiter.asked) == 5
 
@@ -211,19 +211,19 @@ def test_a_slice_that_takes_several_requests_asks_for_each() -> None:
     assert len(JinaClipEmbedding(backend="local").tokens_of_requests(["a"] * 65)) == 1
 
 
-def test_large_pictures_cost_their_tiles_when_they_are_not_resized(tmp_path: Path) -> None:
+def test_large_images_cost_their_tiles_when_they_are_not_resized(tmp_path: Path) -> None:
     from PIL import Image
 
     Image.new("RGB", (1000, 600)).save(tmp_path / "large.png")
     for resize_images, tokens in [(True, 4000), ("crop", 4000), (False, 16000)]:
         embedding = JinaClipEmbedding(resize_images=resize_images)
-        assert embedding.tokens_of_requests(embedding.pictures([tmp_path / "large.png"])) == [tokens]
-    assert embedding.tokens_of_requests(embedding.pictures(["https://example.org/a.png", "missing.png"])) == [8000]
+        assert embedding.tokens_of_requests(embedding.images([tmp_path / "large.png"])) == [tokens]
+    assert embedding.tokens_of_requests(embedding.images(["https://example.org/a.png", "missing.png"])) == [8000]
 
 
 @pytest.mark.parametrize("kind", [TokenBucketRateLimiter, SlidingWindowRateLimiter])
 async def test_the_frameworks_limiters_never_wait_for_what_they_cannot_grant(
-    call: Callable[..., Any], backend: Any, pictures: list[str], kind: Any
+    call: Callable[..., Any], backend: Any, images: list[str], kind: Any
 ) -> None:
     embedding = JinaClipEmbedding(backend=backend, rate_limiter=kind(tokens_per_minute=1000))
-    assert_same([await call(embedding, "get_image_embedding", pictures[0])], of_pictures(pictures[:1]))
+    assert_same([await call(embedding, "get_image_embedding", images[0])], of_images(images[:1]))

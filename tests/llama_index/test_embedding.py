@@ -23,7 +23,7 @@ from pydantic import ValidationError
 import jina_clip_integrations.llama_index
 from jina_clip_integrations.errors import ConfigurationError, ImageError, InputError
 from jina_clip_integrations.llama_index import JinaClipEmbedding
-from tests.expected import assert_same, of_pictures, of_texts
+from tests.expected import assert_same, of_images, of_texts
 from tests.fakes import BlockingBackend, SlowBackend, text_vector, unit
 
 TEXTS = ["a red bicycle", "un chien", "ein Hund", "a red bicycle", "five"]
@@ -68,20 +68,20 @@ def test_all_ten_hooks_are_our_own() -> None:
         assert not any(getattr(JinaClipEmbedding, hook) is names.get(hook) for names in theirs), hook
 
 
-async def test_every_hook_gives_its_vectors(call: Callable[..., Any], embedding: Any, pictures: list[str]) -> None:
+async def test_every_hook_gives_its_vectors(call: Callable[..., Any], embedding: Any, images: list[str]) -> None:
     query = await call(embedding, "_get_query_embedding", TEXTS[0])
     assert_same([query], of_texts(TEXTS[:1], "retrieval.query"))
     assert_same([await call(embedding, "_get_text_embedding", TEXTS[0])], of_texts(TEXTS[:1]))
     assert_same(await call(embedding, "_get_text_embeddings", TEXTS), of_texts(TEXTS))
-    assert_same([await call(embedding, "_get_image_embedding", pictures[0])], of_pictures(pictures[:1]))
-    assert_same(await call(embedding, "_get_image_embeddings", pictures), of_pictures(pictures))
+    assert_same([await call(embedding, "_get_image_embedding", images[0])], of_images(images[:1]))
+    assert_same(await call(embedding, "_get_image_embeddings", images), of_images(images))
 
 
-async def test_public_single_methods(call: Callable[..., Any], embedding: Any, pictures: list[str]) -> None:
+async def test_public_single_methods(call: Callable[..., Any], embedding: Any, images: list[str]) -> None:
     assert_same([await call(embedding, "get_query_embedding", "dog")], of_texts(["dog"], "retrieval.query"))
     assert_same([await call(embedding, "get_text_embedding", "dog")], of_texts(["dog"]))
-    assert_same([await call(embedding, "get_image_embedding", pictures[1])], of_pictures(pictures[1:2]))
-    assert_same([await call(embedding, "get_image_embedding", img_file_path=pictures[2])], of_pictures(pictures[2:]))
+    assert_same([await call(embedding, "get_image_embedding", images[1])], of_images(images[1:2]))
+    assert_same([await call(embedding, "get_image_embedding", img_file_path=images[2])], of_images(images[2:]))
 
 
 @pytest.mark.parametrize("method", ["get_text_embedding_batch", "get_text_embeddings"])
@@ -91,11 +91,11 @@ async def test_texts_keep_their_order(call: Callable[..., Any], embedding: Any, 
 
 @pytest.mark.parametrize("method", ["get_image_embedding_batch", "get_image_embeddings"])
 async def test_images_keep_their_order(
-    call: Callable[..., Any], embedding: Any, pictures: list[str], method: str
+    call: Callable[..., Any], embedding: Any, images: list[str], method: str
 ) -> None:
-    many = [*pictures, pictures[0], pictures[2]]
-    assert_same(await call(embedding, method, many), of_pictures(many))
-    assert_same(await call(embedding, method, tuple(pictures)), of_pictures(pictures))
+    many = [*images, images[0], images[2]]
+    assert_same(await call(embedding, method, many), of_images(many))
+    assert_same(await call(embedding, method, tuple(images)), of_images(images))
 
 
 async def test_queries_are_averaged(call: Callable[..., Any], embedding: Any) -> None:
@@ -142,9 +142,9 @@ async def test_one_and_many_are_not_confused(
 
 @pytest.mark.parametrize("kind", ["text", "image"])
 async def test_the_framework_hands_over_slices(
-    call: Callable[..., Any], embedding: Any, backend: Any, pictures: list[str], kind: str
+    call: Callable[..., Any], embedding: Any, backend: Any, images: list[str], kind: str
 ) -> None:
-    values = TEXTS[:3] if kind == "text" else pictures
+    values = TEXTS[:3] if kind == "text" else images
     await call(embedding, f"get_{kind}_embedding_batch", values)
     assert sorted(len(batch) for batch in backend.batches) == [1, 2]
 
@@ -188,20 +188,20 @@ class Counting(BlockingBackend):
 @pytest.mark.parametrize(("num_workers", "most"), [(None, 4), (1, 1), (3, 3)])
 @pytest.mark.parametrize("kind", ["text", "image"])
 async def test_concurrency_is_bounded_with_and_without_num_workers(
-    pictures: list[str], kind: str, num_workers: int | None, most: int
+    images: list[str], kind: str, num_workers: int | None, most: int
 ) -> None:
     backend = Counting()
     embedding = JinaClipEmbedding(backend=backend, embed_batch_size=1, num_workers=num_workers)
-    values = [str(n) for n in range(24)] if kind == "text" else pictures * 8
+    values = [str(n) for n in range(24)] if kind == "text" else images * 8
     await getattr(embedding, f"aget_{kind}_embedding_batch")(values)
     assert backend.peak == most
 
 
-async def test_the_first_failure_ends_the_other_slices(pictures: list[str]) -> None:
+async def test_the_first_failure_ends_the_other_slices(images: list[str]) -> None:
     backend = Counting()
     embedding = JinaClipEmbedding(backend=backend, embed_batch_size=1, num_workers=1)
     with pytest.raises(ImageError):
-        await embedding.aget_image_embedding_batch(["missing.png", *pictures * 5])
+        await embedding.aget_image_embedding_batch(["missing.png", *images * 5])
     assert len(backend.batches) < 3
 
 
@@ -227,9 +227,9 @@ def test_one_object_works_in_one_loop_after_another(embedding: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["text", "image"])
 async def test_progress_is_shown_when_asked(
-    call: Callable[..., Any], embedding: Any, pictures: list[str], capsys: pytest.CaptureFixture[str], kind: str
+    call: Callable[..., Any], embedding: Any, images: list[str], capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
-    values = TEXTS[:3] if kind == "text" else pictures
+    values = TEXTS[:3] if kind == "text" else images
     await call(embedding, f"get_{kind}_embedding_batch", values)
     assert capsys.readouterr().err == ""
     await call(embedding, f"get_{kind}_embedding_batch", values, show_progress=True)
@@ -248,16 +248,16 @@ async def test_progress_is_shown_when_asked(
 
 
 async def test_an_error_names_the_callers_index_and_keeps_what_was_finished(
-    call: Callable[..., Any], embedding: Any, pictures: list[str], tmp_path: Path
+    call: Callable[..., Any], embedding: Any, images: list[str], tmp_path: Path
 ) -> None:
-    (tmp_path / "broken.png").write_bytes(b"not a picture")
+    (tmp_path / "broken.png").write_bytes(b"not an image")
     embedding.num_workers = 1
     with pytest.raises(ImageError) as caught:
-        await call(embedding, "get_image_embedding_batch", [*pictures, str(tmp_path / "broken.png"), pictures[0]])
+        await call(embedding, "get_image_embedding_batch", [*images, str(tmp_path / "broken.png"), images[0]])
     assert caught.value.index == 3
     partial = caught.value.partial
     assert partial is not None
-    np.testing.assert_allclose(partial[:2], of_pictures(pictures[:2]), atol=1e-6)
+    np.testing.assert_allclose(partial[:2], of_images(images[:2]), atol=1e-6)
     assert np.isnan(partial[3:]).all()
 
 
@@ -267,9 +267,9 @@ async def test_an_image_that_cannot_be_understood_is_named(call: Callable[..., A
 
 
 async def test_text_that_looks_like_a_path_stays_text(
-    call: Callable[..., Any], embedding: Any, pictures: list[str]
+    call: Callable[..., Any], embedding: Any, images: list[str]
 ) -> None:
-    assert_same(await call(embedding, "get_text_embedding_batch", pictures), of_texts(pictures))
+    assert_same(await call(embedding, "get_text_embedding_batch", images), of_texts(images))
 
 
 # As the framework's setting

@@ -1,4 +1,4 @@
-"""Every form in which LlamaIndex carries a picture reaches the model as the same pixels."""
+"""Every form in which LlamaIndex carries an image reaches the model as the same pixels."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from PIL import Image
 
 from jina_clip_integrations.errors import ImageError, InputError
 from jina_clip_integrations.llama_index.image_inputs import has_image
-from tests.expected import assert_same, of_pictures
+from tests.expected import assert_same, of_images
 
 
 def forms(path: str) -> dict[str, Any]:
-    """One picture, however it may be carried."""
+    """One image, however it may be carried."""
     data = Path(path).read_bytes()
     encoded = base64.b64encode(data).decode()
     uri = f"data:image/png;base64,{encoded}"
@@ -67,21 +67,21 @@ def forms(path: str) -> dict[str, Any]:
     }
 
 
-async def test_every_form_is_the_same_picture(call: Callable[..., Any], embedding: Any, pictures: list[str]) -> None:
-    given = forms(pictures[0])
+async def test_every_form_is_the_same_image(call: Callable[..., Any], embedding: Any, images: list[str]) -> None:
+    given = forms(images[0])
     vectors = await call(embedding, "get_image_embedding_batch", list(given.values()))
-    expected = of_pictures(pictures[:1])
+    expected = of_images(images[:1])
     right = {name: np.allclose([vector], expected, atol=1e-6) for name, vector in zip(given, vectors, strict=True)}
     assert [name for name in given if not right[name]] == []
 
 
 @pytest.mark.parametrize("form", ["ImageNode path", "ImageDocument bytes", "Node data", "ImageBlock bytes"])
 async def test_a_form_alone_and_one_in_place_of_a_list(
-    call: Callable[..., Any], embedding: Any, pictures: list[str], form: str
+    call: Callable[..., Any], embedding: Any, images: list[str], form: str
 ) -> None:
-    given = forms(pictures[1])[form]
-    assert_same([await call(embedding, "get_image_embedding", given)], of_pictures(pictures[1:2]))
-    assert_same([await call(embedding, "_get_image_embedding", given)], of_pictures(pictures[1:2]))
+    given = forms(images[1])[form]
+    assert_same([await call(embedding, "get_image_embedding", given)], of_images(images[1:2]))
+    assert_same([await call(embedding, "_get_image_embedding", given)], of_images(images[1:2]))
     with pytest.raises(InputError, match="expected a list of images"):
         await call(embedding, "get_image_embeddings", given)
 
@@ -95,19 +95,19 @@ async def test_what_carries_no_image_is_refused_by_index(call: Callable[..., Any
         await call(embedding, "get_image_embedding_batch", [empty])
 
 
-def test_a_url_field_never_names_a_file(embedding: Any, pictures: list[str]) -> None:
+def test_a_url_field_never_names_a_file(embedding: Any, images: list[str]) -> None:
     with pytest.raises(ImageError, match="must start with http"):
-        embedding.get_image_embedding(ImageNode(image_url=Path(pictures[0]).as_uri()))
+        embedding.get_image_embedding(ImageNode(image_url=Path(images[0]).as_uri()))
 
 
-def test_the_source_policy_holds_for_nodes(backend: Any, pictures: list[str], tmp_path: Path) -> None:
+def test_the_source_policy_holds_for_nodes(backend: Any, images: list[str], tmp_path: Path) -> None:
     from jina_clip_integrations import SourcePolicy
     from jina_clip_integrations.llama_index import JinaClipEmbedding
 
     (tmp_path / "allowed").mkdir()
     strict = JinaClipEmbedding(backend=backend, sources=SourcePolicy.agent(roots=tmp_path / "allowed"))
     with pytest.raises(ImageError, match="outside the folders"):
-        strict.get_image_embedding(ImageNode(image_path=pictures[0]))
+        strict.get_image_embedding(ImageNode(image_path=images[0]))
 
 
 @pytest.mark.parametrize(
@@ -118,12 +118,12 @@ def test_the_source_policy_holds_for_nodes(backend: Any, pictures: list[str], tm
         (Node(image_resource=MediaResource(path=Path("a.png"))), True),
         (Node(image_resource=MediaResource()), False),
         (Node(text_resource=MediaResource(text="words")), False),
-        (ImageNode(text="a caption without a picture"), False),
+        (ImageNode(text="a caption without an image"), False),
         (ImageNode(image_path="", image=""), False),
         (TextNode(text="words"), False),
         (IndexNode(text="words", index_id="a"), False),
         (Document(text="words"), False),
     ],
 )
-def test_nodes_with_a_picture_are_recognised(node: Any, expected: bool) -> None:
+def test_nodes_with_an_image_are_recognised(node: Any, expected: bool) -> None:
     assert has_image(node) is expected

@@ -21,14 +21,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect i
 
 @pytest.fixture
 def embedding() -> JinaClipEmbedding:
-    """Texts and pictures near each other where their colours are."""
+    """Texts and images near each other where their colours are."""
     return JinaClipEmbedding(backend=ColourBackend())
 
 
 @pytest.fixture
-def nodes(pictures: list[str]) -> list[Any]:
-    images = [ImageNode(image_path=path, metadata={"file_path": path}) for path in pictures]
-    return [*images, TextNode(text="a green meadow"), TextNode(text="a blue lake")]
+def nodes(images: list[str]) -> list[Any]:
+    found = [ImageNode(image_path=path, metadata={"file_path": path}) for path in images]
+    return [*found, TextNode(text="a green meadow"), TextNode(text="a blue lake")]
 
 
 @pytest.fixture
@@ -61,8 +61,8 @@ def test_words_find_images(index: Any, colour: str) -> None:
 
 
 @pytest.mark.parametrize("colour", ["red", "green", "blue"])
-def test_an_image_finds_its_like(index: Any, pictures: list[str], colour: str) -> None:
-    path = next(path for path in pictures if Path(path).stem == colour)
+def test_an_image_finds_its_like(index: Any, images: list[str], colour: str) -> None:
+    path = next(path for path in images if Path(path).stem == colour)
     retriever = index.as_retriever(image_similarity_top_k=1)
     for query in (path, QueryBundle(query_str="", image_path=path)):
         assert [name_of(hit) for hit in retriever.image_to_image_retrieve(query)] == [colour]
@@ -76,7 +76,7 @@ def test_words_find_texts_and_both_together(index: Any) -> None:
     assert {type(hit.node) for hit in both} == {TextNode, ImageNode}
 
 
-async def test_the_async_twins_find_the_same(embedding: Any, nodes: list[Any], pictures: list[str]) -> None:
+async def test_the_async_twins_find_the_same(embedding: Any, nodes: list[Any], images: list[str]) -> None:
     """Indexing with `use_async` runs in a loop of its own, retrieval in this one."""
     stores = {}
     for kind in ("text", "image"):
@@ -88,7 +88,7 @@ async def test_the_async_twins_find_the_same(embedding: Any, nodes: list[Any], p
     )
     retriever = index.as_retriever(image_similarity_top_k=1)
     assert [name_of(hit) for hit in await retriever.atext_to_image_retrieve("red")] == ["red"]
-    assert [name_of(hit) for hit in await retriever.aimage_to_image_retrieve(pictures[2])] == ["blue"]
+    assert [name_of(hit) for hit in await retriever.aimage_to_image_retrieve(images[2])] == ["blue"]
 
 
 def test_indexing_with_use_async_gives_the_same_index(client: Any, embedding: Any, nodes: list[Any]) -> None:
@@ -98,7 +98,7 @@ def test_indexing_with_use_async_gives_the_same_index(client: Any, embedding: An
 
 
 async def test_one_store_for_texts_and_images(
-    call: Callable[..., Any], embedding: Any, client: Any, nodes: list[Any], pictures: list[str]
+    call: Callable[..., Any], embedding: Any, client: Any, nodes: list[Any], images: list[str]
 ) -> None:
     """The simplest arrangement: a pipeline fills one store with mixed nodes, an ordinary index reads it.
 
@@ -110,5 +110,5 @@ async def test_one_store_for_texts_and_images(
     retriever = VectorStoreIndex.from_vector_store(shared, embed_model=embedding).as_retriever(similarity_top_k=2)
     hits = retriever.retrieve("green")
     assert {type(hit.node) for hit in hits} == {TextNode, ImageNode}
-    query = QueryBundle(query_str="", embedding=await call(embedding, "get_image_embedding", pictures[0]))
+    query = QueryBundle(query_str="", embedding=await call(embedding, "get_image_embedding", images[0]))
     assert name_of(retriever.retrieve(query)[0]) == "red"

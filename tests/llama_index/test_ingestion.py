@@ -23,17 +23,17 @@ from llama_index.core.schema import (
 
 from jina_clip_integrations.errors import ImageError
 from jina_clip_integrations.llama_index import JinaClipEmbedding
-from tests.expected import of_pictures, of_texts
+from tests.expected import of_images, of_texts
 from tests.llama_index.portable import Portable
 
 
-def mixed(pictures: list[str]) -> list[BaseNode]:
+def mixed(images: list[str]) -> list[BaseNode]:
     return [
         TextNode(text="a red bicycle", metadata={"page": 3}),
-        ImageNode(image_path=pictures[0]),
+        ImageNode(image_path=images[0]),
         TextNode(text="un chien"),
-        ImageNode(image_path=pictures[1], text="a captioned picture"),
-        Node(image_resource=MediaResource(path=Path(pictures[2]))),
+        ImageNode(image_path=images[1], text="a captioned image"),
+        Node(image_resource=MediaResource(path=Path(images[2]))),
         ImageNode(text="only a caption"),
     ]
 
@@ -43,16 +43,16 @@ def embedded(nodes: Any) -> list[Any]:
 
 
 async def test_nodes_are_embedded_by_what_they_carry(
-    call: Callable[..., Any], embedding: Any, pictures: list[str]
+    call: Callable[..., Any], embedding: Any, images: list[str]
 ) -> None:
-    nodes = mixed(pictures)
+    nodes = mixed(images)
     result = await call(embedding, "__call__", nodes)
     assert [id(node) for node in result] == [id(node) for node in nodes]
     texts = [node.get_content(MetadataMode.EMBED) for node in (nodes[0], nodes[2], nodes[5])]
     assert texts[0] == "page: 3\n\na red bicycle"
     expected = np.zeros((6, 8))
     expected[[0, 2, 5]] = of_texts(texts)
-    expected[[1, 3, 4]] = of_pictures(pictures)
+    expected[[1, 3, 4]] = of_images(images)
     np.testing.assert_allclose(embedded(result), expected, atol=1e-6)
 
 
@@ -61,18 +61,18 @@ async def test_no_nodes(call: Callable[..., Any], embedding: Any) -> None:
 
 
 async def test_progress_is_passed_on(
-    call: Callable[..., Any], embedding: Any, pictures: list[str], capsys: pytest.CaptureFixture[str]
+    call: Callable[..., Any], embedding: Any, images: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await call(embedding, "__call__", mixed(pictures), show_progress=True)
+    await call(embedding, "__call__", mixed(images), show_progress=True)
     shown = capsys.readouterr().err
     assert "Generating embeddings" in shown
     assert "Generating image embeddings" in shown
 
 
 async def test_a_bad_image_node_is_named_by_its_place(
-    call: Callable[..., Any], embedding: Any, pictures: list[str]
+    call: Callable[..., Any], embedding: Any, images: list[str]
 ) -> None:
-    nodes = [*mixed(pictures), ImageNode(image_path="missing.png")]
+    nodes = [*mixed(images), ImageNode(image_path="missing.png")]
     with pytest.raises(ImageError) as caught:
         await call(embedding, "__call__", nodes)
     assert caught.value.index == 6
@@ -84,24 +84,22 @@ def step() -> JinaClipEmbedding:
 
 
 async def test_a_pipeline_turns_documents_into_embedded_nodes(
-    call: Callable[..., Any], step: Any, pictures: list[str]
+    call: Callable[..., Any], step: Any, images: list[str]
 ) -> None:
     pipeline = IngestionPipeline(transformations=[SentenceSplitter(), step])
-    documents = [Document(text="words", metadata={"a": 1}), *(ImageDocument(image_path=path) for path in pictures)]
-    for path, document in zip(pictures, documents[1:], strict=True):
+    documents = [Document(text="words", metadata={"a": 1}), *(ImageDocument(image_path=path) for path in images)]
+    for path, document in zip(images, documents[1:], strict=True):
         document.metadata = {"file_path": path}
     nodes = await call(pipeline, "run", documents=documents)
     kinds = {type(node) for node in nodes}
     assert kinds == {TextNode, ImageNode}
-    images = [node for node in nodes if isinstance(node, ImageNode)]
-    np.testing.assert_allclose(embedded(images), of_pictures([node.image_path for node in images]), atol=1e-6)
+    image_nodes = [node for node in nodes if isinstance(node, ImageNode)]
+    np.testing.assert_allclose(embedded(image_nodes), of_images([node.image_path for node in image_nodes]), atol=1e-6)
 
 
-async def test_the_pipelines_cache_answers_a_second_run(
-    call: Callable[..., Any], step: Any, pictures: list[str]
-) -> None:
+async def test_the_pipelines_cache_answers_a_second_run(call: Callable[..., Any], step: Any, images: list[str]) -> None:
     pipeline = IngestionPipeline(transformations=[step], cache=IngestionCache())
-    nodes = [ImageNode(image_path=path, metadata={"file_path": path}) for path in pictures]
+    nodes = [ImageNode(image_path=path, metadata={"file_path": path}) for path in images]
     first = embedded(await call(pipeline, "run", nodes=nodes))
     step.timeout = None
     step.embed_batch_size = 1
@@ -112,18 +110,18 @@ async def test_the_pipelines_cache_answers_a_second_run(
 
 
 async def test_a_backend_object_needs_the_pipelines_cache_off(
-    call: Callable[..., Any], embedding: Any, pictures: list[str]
+    call: Callable[..., Any], embedding: Any, images: list[str]
 ) -> None:
-    nodes = [ImageNode(image_path=path) for path in pictures]
+    nodes = [ImageNode(image_path=path) for path in images]
     with pytest.raises(ValueError, match="disable_cache=True"):
         await call(IngestionPipeline(transformations=[embedding]), "run", nodes=nodes)
     done = await call(IngestionPipeline(transformations=[embedding], disable_cache=True), "run", nodes=nodes)
-    np.testing.assert_allclose(embedded(done), of_pictures(pictures), atol=1e-6)
+    np.testing.assert_allclose(embedded(done), of_images(images), atol=1e-6)
 
 
-def test_a_pool_of_processes_embeds_too(step: Any, pictures: list[str]) -> None:
-    nodes = [TextNode(text="words"), *(ImageNode(image_path=path, metadata={"file_path": path}) for path in pictures)]
+def test_a_pool_of_processes_embeds_too(step: Any, images: list[str]) -> None:
+    nodes = [TextNode(text="words"), *(ImageNode(image_path=path, metadata={"file_path": path}) for path in images)]
     done = IngestionPipeline(transformations=[step], disable_cache=True).run(nodes=nodes, num_workers=2)
-    expected = np.concatenate([of_texts(["words"]), of_pictures(pictures)])
+    expected = np.concatenate([of_texts(["words"]), of_images(images)])
     np.testing.assert_allclose(embedded(done), expected, atol=1e-6)
     assert step.backend.batches == []

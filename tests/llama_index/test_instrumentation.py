@@ -1,4 +1,4 @@
-"""Spans, events and callbacks: present for images, short, and without the picture or the key."""
+"""Spans, events and callbacks: present for images, short, and without the image or the key."""
 
 from __future__ import annotations
 
@@ -103,10 +103,10 @@ def given_as(kind: str, path: str) -> Any:
 
 @pytest.mark.parametrize("kind", ["path", "bytes", "stream", "data URI"])
 async def test_one_image_has_a_span_both_events_and_a_short_chunk(
-    call: Callable[..., Any], embedding: Any, observed: Any, callbacks: Any, pictures: list[str], kind: str
+    call: Callable[..., Any], embedding: Any, observed: Any, callbacks: Any, images: list[str], kind: str
 ) -> None:
     events, spans = observed
-    vector = await call(embedding, "get_image_embedding", given_as(kind, pictures[0]))
+    vector = await call(embedding, "get_image_embedding", given_as(kind, images[0]))
     face = [name for name, _ in spans._entered]
     assert face[0].endswith("get_image_embedding")
     assert face[0].startswith("JinaClipEmbedding.")
@@ -119,7 +119,7 @@ async def test_one_image_has_a_span_both_events_and_a_short_chunk(
     assert start.span_id is not None
     assert start.span_id.startswith(face[0])
     [chunk] = end.chunks
-    assert chunk == pictures[0] if kind == "path" else chunk.startswith("image/png ") and "sha256:" in chunk
+    assert chunk == images[0] if kind == "path" else chunk.startswith("image/png ") and "sha256:" in chunk
     [(type_, payload)] = callbacks.ended
     assert type_ == CBEventType.EMBEDDING
     assert payload[EventPayload.CHUNKS] == [chunk]
@@ -127,25 +127,25 @@ async def test_one_image_has_a_span_both_events_and_a_short_chunk(
 
 
 async def test_a_batch_of_images_has_one_span_and_events_for_each_slice(
-    call: Callable[..., Any], embedding: Any, observed: Any, callbacks: Any, pictures: list[str]
+    call: Callable[..., Any], embedding: Any, observed: Any, callbacks: Any, images: list[str]
 ) -> None:
     events, spans = observed
-    await call(embedding, "get_image_embedding_batch", pictures)
+    await call(embedding, "get_image_embedding_batch", images)
     assert [name.rpartition("get_")[2] for name, _ in spans._entered] == ["image_embedding_batch"]
     chunks = [event.chunks for event in events.seen if isinstance(event, EmbeddingEndEvent)]
-    assert sorted(chunks, key=len) == [pictures[2:], pictures[:2]]
+    assert sorted(chunks, key=len) == [images[2:], images[:2]]
     assert len(callbacks.started) == len(callbacks.ended) == 2
 
 
-async def test_nothing_observed_holds_the_picture_or_the_key(
-    call: Callable[..., Any], backend: Any, observed: Any, pictures: list[str]
+async def test_nothing_observed_holds_the_image_or_the_key(
+    call: Callable[..., Any], backend: Any, observed: Any, images: list[str]
 ) -> None:
     events, spans = observed
     handler = Callbacks()
     embedding = JinaClipEmbedding(backend=backend, callback_manager=CallbackManager([handler]))
-    uri = given_as("data URI", pictures[0])
+    uri = given_as("data URI", images[0])
     await call(embedding, "get_image_embedding", uri)
-    await call(embedding, "get_image_embedding_batch", [uri, bytes_of(pictures[1])])
+    await call(embedding, "get_image_embedding_batch", [uri, bytes_of(images[1])])
     arguments = [str(bound.arguments) for _, bound in spans._entered]
     shown = f"{events.seen} {handler.started} {handler.ended} {arguments}"
     assert uri.partition(",")[2][:40] not in shown
@@ -178,10 +178,10 @@ async def test_a_failure_ends_the_span_and_the_callback_event(
     assert EventPayload.EXCEPTION in payload
 
 
-async def test_token_counting_survives_images(call: Callable[..., Any], embedding: Any, pictures: list[str]) -> None:
+async def test_token_counting_survives_images(call: Callable[..., Any], embedding: Any, images: list[str]) -> None:
     counter = TokenCountingHandler(tokenizer=str.split)
     embedding.callback_manager = CallbackManager([counter, LlamaDebugHandler(print_trace_on_end=False)])
-    await call(embedding, "get_image_embedding_batch", [io.BytesIO(bytes_of(path)) for path in pictures])
+    await call(embedding, "get_image_embedding_batch", [io.BytesIO(bytes_of(path)) for path in images])
     assert counter.total_embedding_token_count > 0
 
 

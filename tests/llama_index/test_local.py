@@ -32,13 +32,13 @@ def encoder() -> JinaClipEncoder:
 
 
 async def test_the_vectors_are_the_encoders(
-    call: Callable[..., Any], embedding: Any, encoder: Any, pictures: list[str]
+    call: Callable[..., Any], embedding: Any, encoder: Any, images: list[str]
 ) -> None:
     texts = await call(embedding, "get_text_embedding_batch", TEXTS)
-    images = await call(embedding, "get_image_embedding_batch", pictures)
+    rows = await call(embedding, "get_image_embedding_batch", images)
     query = await call(embedding, "get_query_embedding", TEXTS[0])
     np.testing.assert_allclose(texts, encoder.encode_text(TEXTS), atol=1e-6)
-    np.testing.assert_allclose(images, encoder.encode_image(pictures), atol=1e-6)
+    np.testing.assert_allclose(rows, encoder.encode_image(images), atol=1e-6)
     np.testing.assert_allclose(query, encoder.encode_text(TEXTS[0], task="retrieval.query"), atol=1e-6)
 
 
@@ -49,10 +49,10 @@ def test_copies_share_the_loaded_model(embedding: Any) -> None:
     assert twin._encoder().backend is embedding._encoder().backend
 
 
-async def test_a_dump_rebuilds_a_working_object(call: Callable[..., Any], embedding: Any, pictures: list[str]) -> None:
+async def test_a_dump_rebuilds_a_working_object(call: Callable[..., Any], embedding: Any, images: list[str]) -> None:
     again = JinaClipEmbedding.from_json(embedding.to_json())
-    nodes = [TextNode(text=TEXTS[0]), ImageNode(image_path=pictures[0])]
+    nodes = [TextNode(text=TEXTS[0]), ImageNode(image_path=images[0])]
     await call(again, "__call__", nodes)
     np.testing.assert_allclose(nodes[0].embedding, embedding.get_text_embedding(TEXTS[0]), atol=1e-6)
-    np.testing.assert_allclose(nodes[1].embedding, embedding.get_image_embedding(pictures[0]), atol=1e-6)
+    np.testing.assert_allclose(nodes[1].embedding, embedding.get_image_embedding(images[0]), atol=1e-6)
     again.close()

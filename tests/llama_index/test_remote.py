@@ -27,7 +27,7 @@ def service() -> Service:
 
 @pytest.mark.parametrize("by", ["argument", "environment"])
 async def test_every_method_sends_every_option(
-    call: Callable[..., Any], service: Service, pictures: list[str], monkeypatch: pytest.MonkeyPatch, by: str
+    call: Callable[..., Any], service: Service, images: list[str], monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
     monkeypatch.setenv("JINAAI_API_KEY", KEY)
     given = {"api_key": KEY} if by == "argument" else {}
@@ -36,8 +36,8 @@ async def test_every_method_sends_every_option(
         ("get_query_embedding", "a", "retrieval.query"),
         ("get_text_embedding", "a", None),
         ("get_text_embedding_batch", ["a", "b"], None),
-        ("get_image_embedding", pictures[0], None),
-        ("get_image_embedding_batch", pictures, None),
+        ("get_image_embedding", images[0], None),
+        ("get_image_embedding_batch", images, None),
     ]
     for method, argument, task in calls:
         service.seen.clear()
@@ -55,33 +55,33 @@ async def test_a_slice_is_cut_into_requests(call: Callable[..., Any], service: S
     assert sorted(len(body["input"]) for _, body in service.seen) == [20, 40, 40]
 
 
-async def test_a_missing_key_is_named_on_first_use(call: Callable[..., Any], pictures: list[str]) -> None:
-    for method, argument in [("get_query_embedding", "a"), ("get_image_embedding", pictures[0])]:
+async def test_a_missing_key_is_named_on_first_use(call: Callable[..., Any], images: list[str]) -> None:
+    for method, argument in [("get_query_embedding", "a"), ("get_image_embedding", images[0])]:
         with pytest.raises(ConfigurationError, match="JINA_API_KEY"):
             await call(JinaClipEmbedding(), method, argument)
 
 
-def test_one_object_serves_one_loop_after_another(pictures: list[str]) -> None:
+def test_one_object_serves_one_loop_after_another(images: list[str]) -> None:
     """Every `asyncio.run`, and every use of `use_async=True`, is a new loop; connections must not outlive theirs."""
     with FaultyServer() as server:
         embedding = JinaClipEmbedding(api_key=SERVER_KEY, base_url=server.url, dimensions=64)
         rounds = [asyncio.run(embedding.aget_text_embedding_batch(["a", "b"])) for _ in range(3)]
         assert rounds[0] == rounds[1] == rounds[2] == embedding.get_text_embedding_batch(["a", "b"])
-        nodes = [ImageNode(image_path=path, metadata={"file_path": path}) for path in pictures]
+        nodes = [ImageNode(image_path=path, metadata={"file_path": path}) for path in images]
         index = MultiModalVectorStoreIndex(nodes, embed_model=embedding, image_embed_model=embedding, use_async=True)
-        [hit] = index.as_retriever(image_similarity_top_k=1).image_to_image_retrieve(pictures[1])
-        assert hit.node.image_path == pictures[1]
+        [hit] = index.as_retriever(image_similarity_top_k=1).image_to_image_retrieve(images[1])
+        assert hit.node.image_path == images[1]
         embedding.close()
 
 
-async def test_many_calls_at_once_in_one_loop(pictures: list[str]) -> None:
+async def test_many_calls_at_once_in_one_loop(images: list[str]) -> None:
     with FaultyServer() as server:
         embedding = JinaClipEmbedding(api_key=SERVER_KEY, base_url=server.url, dimensions=64, embed_batch_size=2)
         texts = [str(n) for n in range(20)]
-        found, images = await asyncio.gather(
-            embedding.aget_text_embedding_batch(texts), embedding.aget_image_embedding_batch(pictures * 3)
+        found, rows = await asyncio.gather(
+            embedding.aget_text_embedding_batch(texts), embedding.aget_image_embedding_batch(images * 3)
         )
         np.testing.assert_allclose(found, vectors_of(texts, dimensions=64), atol=1e-6)
-        assert images[:3] == images[3:6] == images[6:]
-        assert len({tuple(vector) for vector in images}) == 3
+        assert rows[:3] == rows[3:6] == rows[6:]
+        assert len({tuple(vector) for vector in rows}) == 3
         await embedding.aclose()

@@ -34,7 +34,7 @@ REMOTE = {
     "batch_size": 7,
     "timeout": 3.5,
     "retry": RetryPolicy(first_wait_s=0.25),
-    "sources": SourcePolicy.agent(roots="pictures"),
+    "sources": SourcePolicy.agent(roots="images"),
     "cache": "vectors",
     "headers": {"X-Team": "a"},
     "resize_images": "pad",

@@ -1,4 +1,4 @@
-"""Retrieved pictures as blocks that an agent can look at."""
+"""Retrieved images as blocks that an agent can look at."""
 
 from __future__ import annotations
 
@@ -27,38 +27,38 @@ def hit(node: Any) -> NodeWithScore:
     return NodeWithScore(node=node, score=1.0)
 
 
-def test_text_then_picture_node_by_node(pictures: list[str]) -> None:
-    hits = [hit(TextNode(text="words")), hit(ImageNode(image_path=pictures[0], text="a caption"))]
+def test_text_then_image_node_by_node(images: list[str]) -> None:
+    hits = [hit(TextNode(text="words")), hit(ImageNode(image_path=images[0], text="a caption"))]
     blocks = content_blocks(hits, sources=SourcePolicy.trusted())
     assert [type(block) for block in blocks] == [TextBlock, TextBlock, ImageBlock]
     assert [block.text for block in blocks[:2]] == ["words", "a caption"]  # type: ignore[union-attr]
-    assert shown(blocks[2]) == bytes_of(pictures[0])  # type: ignore[arg-type]
+    assert shown(blocks[2]) == bytes_of(images[0])  # type: ignore[arg-type]
     assert blocks[2].image_mimetype == "image/png"  # type: ignore[union-attr]
 
 
-def test_a_url_stays_a_url_and_base64_needs_no_permission(pictures: list[str]) -> None:
-    encoded = base64.b64encode(bytes_of(pictures[1])).decode()
+def test_a_url_stays_a_url_and_base64_needs_no_permission(images: list[str]) -> None:
+    encoded = base64.b64encode(bytes_of(images[1])).decode()
     url, inline = content_blocks([hit(ImageNode(image_url="https://example.org/a.png")), hit(ImageNode(image=encoded))])
     assert (str(url.url), url.image) == ("https://example.org/a.png", None)  # type: ignore[union-attr]
-    assert shown(inline) == bytes_of(pictures[1])  # type: ignore[arg-type]
+    assert shown(inline) == bytes_of(images[1])  # type: ignore[arg-type]
 
 
-def test_by_default_no_file_is_read(pictures: list[str]) -> None:
-    hits = [hit(ImageNode(image_path=pictures[0]))]
+def test_by_default_no_file_is_read(images: list[str]) -> None:
+    hits = [hit(ImageNode(image_path=images[0]))]
     with pytest.raises(ImageError, match="policy does not allow"):
         content_blocks(hits)
-    assert len(content_blocks(hits, sources=SourcePolicy.agent(roots=Path(pictures[0]).parent))) == 1
+    assert len(content_blocks(hits, sources=SourcePolicy.agent(roots=Path(images[0]).parent))) == 1
 
 
-async def test_the_tool_shows_what_it_found(call: Callable[..., Any], pictures: list[str]) -> None:
+async def test_the_tool_shows_what_it_found(call: Callable[..., Any], images: list[str]) -> None:
     embedding = JinaClipEmbedding(backend=ColourBackend())
-    nodes = [ImageNode(image_path=path, metadata={"file_path": path}) for path in pictures]
+    nodes = [ImageNode(image_path=path, metadata={"file_path": path}) for path in images]
     embedding(nodes)
     retriever = VectorStoreIndex(nodes, embed_model=embedding).as_retriever(similarity_top_k=1)
     tool = ImageRetrieverTool.from_defaults(retriever, sources=SourcePolicy.trusted())
     assert tool.metadata.name == "image_retriever"
     output = await call(tool, "call", "something green")
-    text, picture = output.blocks
-    assert text.text == f"file_path: {pictures[1]}"
-    assert shown(picture) == bytes_of(pictures[1])
-    assert (output.tool_name, output.raw_output[0].node.image_path) == ("image_retriever", pictures[1])
+    text, image = output.blocks
+    assert text.text == f"file_path: {images[1]}"
+    assert shown(image) == bytes_of(images[1])
+    assert (output.tool_name, output.raw_output[0].node.image_path) == ("image_retriever", images[1])

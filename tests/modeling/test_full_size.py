@@ -49,7 +49,7 @@ def full_size(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 
 def embed(model: Any) -> list[torch.Tensor]:
-    """A text and a picture, the same for every model of one size."""
+    """A text and an image, the same for every model of one size."""
     generator = torch.Generator().manual_seed(1)
     ids = torch.randint(5, 30000, (1, 50), generator=generator)
     size = model.config.vision_config.image_size
@@ -94,7 +94,7 @@ def test_full_size(full_size: Path) -> None:
 
 
 def shortened(model: Any) -> Any:
-    """The model with one block per tower where bfloat16 is emulated: a v2 picture would take minutes there."""
+    """The model with one block per tower where bfloat16 is emulated: a v2 image would take minutes there."""
     if not cpu_has_native_bfloat16():
         for tower in (model.text_model, model.vision_model):
             del tower.blocks[1:]

@@ -70,13 +70,13 @@ def test_pixels(golden: Any, model: Any) -> None:
     golden.check(F.normalize(raw, dim=-1), "pixels.normalized", "embedding_max_abs")
 
 
-def test_pictures(golden: Any, model: Any) -> None:
+def test_images(golden: Any, model: Any) -> None:
     processor = JinaClipImageProcessor.from_pretrained(golden.folder)
-    pictures = []
+    images = []
     for file in golden.image_files():
-        with Image.open(file) as picture:
-            pictures.append(processor(picture, return_tensors="pt")["pixel_values"])
-    pixel_values = torch.cat(pictures)
+        with Image.open(file) as image:
+            images.append(processor(image, return_tensors="pt")["pixel_values"])
+    pixel_values = torch.cat(images)
     golden.check(pixel_values, "images.pixel_values", "pixel_values_max_abs")
     with torch.inference_mode():
         raw = model.get_image_features(pixel_values).pooler_output
@@ -98,12 +98,12 @@ def test_logits(golden: Any, model: Any, processor: Any) -> None:
 
 def test_everything_through_the_auto_processor(golden: Any, model: Any) -> None:
     processor = AutoProcessor.from_pretrained(golden.folder)
-    pictures = []
+    images = []
     for file in golden.image_files():
-        with Image.open(file) as picture:
-            picture.load()
-            pictures.append(picture)
-    inputs = processor(text=golden.texts, images=pictures, max_length=512, return_tensors="pt")
+        with Image.open(file) as image:
+            image.load()
+            images.append(image)
+    inputs = processor(text=golden.texts, images=images, max_length=512, return_tensors="pt")
     with torch.inference_mode():
         golden.check(model(**inputs).logits_per_text, "logits_per_text", "logits_max_abs")
 

@@ -170,7 +170,7 @@ def test_pixels_beyond_the_last_patch_are_not_seen(golden: Any, model: Any) -> N
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 10, 10), (3, 56, 56), (1, 1, 75, 75)])
-def test_other_picture_sizes_are_refused(model: Any, shape: tuple[int, ...]) -> None:
+def test_other_image_sizes_are_refused(model: Any, shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="pixel_values"):
         model.get_image_features(torch.zeros(shape))
 

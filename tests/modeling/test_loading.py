@@ -146,7 +146,7 @@ def test_a_checkpoint_saved_by_hand(golden: Any, model: Any, tmp_path: Path) -> 
     assert type(again) is JinaClipModel
     assert type(tokens) is JinaClipProcessor
     assert tokens.task_instructions == processor.task_instructions
-    with Image.open(golden.image_files()[0]) as picture:
-        inputs = tokens(text=golden.texts[:5], images=picture, return_tensors="pt")
+    with Image.open(golden.image_files()[0]) as image:
+        inputs = tokens(text=golden.texts[:5], images=image, return_tensors="pt")
     with torch.inference_mode():
         golden.check(again(**inputs).text_embeds, "text.none.normalized", "embedding_max_abs", slice(5))

@@ -56,7 +56,7 @@ def _neighbours_in_text(golden: Any, model: Any, patch: Patch) -> Any:
     return model
 
 
-def _halves_in_pictures(golden: Any, model: Any, patch: Patch) -> Any:
+def _halves_in_images(golden: Any, model: Any, patch: Patch) -> Any:
     wrong = lambda x, turns: attention.rotate_halves(x, turns.real, turns.imag)  # noqa: E731
     patch.setattr(vision_tower, "rotate_neighbours", wrong)
     return model
@@ -79,7 +79,7 @@ MISTAKES = {
     "adapter scale 1": ("text", ("v2",), _adapter_scale),
     "sorted slopes": ("text", ("v1",), _sorted_slopes),
     "neighbouring pairs in text": ("text", ("v2",), _neighbours_in_text),
-    "half rotation in pictures": ("images", ("v1", "v2"), _halves_in_pictures),
+    "half rotation in images": ("images", ("v1", "v2"), _halves_in_images),
     "grid rescaled the wrong way": ("images", ("v1", "v2"), _unscaled_grid),
     "vision epsilon 1e-5": ("images", ("v1", "v2"), _epsilon("vision_model", 1e-5)),
     "text epsilon 1e-4": ("text", ("v1", "v2"), _epsilon("text_model", 1e-4)),

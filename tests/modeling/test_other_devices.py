@@ -58,7 +58,7 @@ def test_padded_texts(elsewhere: JinaClipModel, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("way", ["embed", "forward", "some patches"])
-def test_pictures(elsewhere: JinaClipModel, way: str) -> None:
+def test_images(elsewhere: JinaClipModel, way: str) -> None:
     tower, size = elsewhere.vision_model, elsewhere.config.vision_config.image_size
     pixels = torch.zeros(2, 3, size, size, device="meta")
     ways: dict[str, Callable[[], Tensor]] = {

@@ -1,4 +1,4 @@
-"""Texts and pictures become model inputs, with the task, the length and the padding that were asked for."""
+"""Texts and images become model inputs, with the task, the length and the padding that were asked for."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def test_a_default_task(processor: Any) -> None:
     assert other(text="a")["input_ids"] == processor(text="find: a")["input_ids"]
 
 
-def test_text_and_pictures_together(golden: Any, processor: Any) -> None:
-    with Image.open(golden.image_files()[0]) as picture:
-        inputs = processor(images=[picture, picture], text=["a"], return_tensors="pt")
+def test_text_and_images_together(golden: Any, processor: Any) -> None:
+    with Image.open(golden.image_files()[0]) as image:
+        inputs = processor(images=[image, image], text=["a"], return_tensors="pt")
     assert isinstance(inputs, BatchFeature)
     assert set(inputs) == set(processor.model_input_names)
     assert inputs["pixel_values"].shape[0] == 2
@@ -66,18 +66,18 @@ def test_text_and_pictures_together(golden: Any, processor: Any) -> None:
         processor()
 
 
-def test_kinds_of_pictures(golden: Any, processor: Any) -> None:
+def test_kinds_of_images(golden: Any, processor: Any) -> None:
     with Image.open(golden.image_files()[0]) as opened:
-        picture = opened.convert("RGB")
-    pixels = np.asarray(picture)
-    expected = processor(images=picture)["pixel_values"]
+        image = opened.convert("RGB")
+    pixels = np.asarray(image)
+    expected = processor(images=image)["pixel_values"]
     assert expected.dtype == np.float32
     assert expected.shape == (1, 3, processor.image_processor.size, processor.image_processor.size)
     alpha = np.dstack([pixels, np.full(pixels.shape[:2], 7, np.uint8)])
-    for same in (pixels, pixels[None], [pixels], (picture,), pixels.transpose(2, 0, 1), torch.tensor(pixels), alpha):
+    for same in (pixels, pixels[None], [pixels], (image,), pixels.transpose(2, 0, 1), torch.tensor(pixels), alpha):
         assert np.array_equal(processor(images=same)["pixel_values"], expected)
-    grey = np.asarray(picture.convert("L"))
-    of_grey = processor(images=[grey, grey[:, :, None], picture.convert("L")])["pixel_values"]
+    grey = np.asarray(image.convert("L"))
+    of_grey = processor(images=[grey, grey[:, :, None], image.convert("L")])["pixel_values"]
     assert np.array_equal(of_grey[0], of_grey[1])
     assert np.array_equal(of_grey[0], of_grey[2])
     assert processor(images=[])["pixel_values"].shape == (0, *expected.shape[1:])
@@ -88,7 +88,7 @@ def test_kinds_of_pictures(golden: Any, processor: Any) -> None:
     ["photo.png", b"bytes", None, np.zeros((4, 4, 3)), np.zeros((5, 4, 2), np.uint8), np.zeros((0, 4, 3), np.uint8)],
     ids=["path", "bytes", "None", "float", "two channels", "empty"],
 )
-def test_pictures_that_cannot_be_used(processor: Any, bad: object) -> None:
+def test_images_that_cannot_be_used(processor: Any, bad: object) -> None:
     good = Image.new("RGB", (9, 9))
     with pytest.raises(ImageError) as caught:
         processor.image_processor([good, bad])

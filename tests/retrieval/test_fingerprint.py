@@ -124,9 +124,9 @@ def test_it_comes_back_from_whatever_a_store_keeps(fingerprint: VectorFingerprin
 )
 def test_a_refusal_names_both_sides_and_what_to_do(other: VectorFingerprint) -> None:
     with pytest.raises(ConfigurationError) as refused:
-        V2.check(other.to_metadata(), where="collection 'pictures'")
+        V2.check(other.to_metadata(), where="collection 'images'")
     message = str(refused.value)
-    assert message.startswith("collection 'pictures' holds vectors of")
+    assert message.startswith("collection 'images' holds vectors of")
     assert f"[{other}]" in message
     assert f"[{V2}]" in message
     assert "start a new one" in message
@@ -136,7 +136,7 @@ def test_a_refusal_names_both_sides_and_what_to_do(other: VectorFingerprint) -> 
 def test_a_store_without_a_fingerprint_is_refused(metadata: Any) -> None:
     assert VectorFingerprint.from_metadata(metadata) is None
     with pytest.raises(ConfigurationError, match=r"does not say which model .* to_metadata"):
-        V2.check(metadata, where="table 'pictures'")
+        V2.check(metadata, where="table 'images'")
 
 
 @pytest.mark.parametrize(

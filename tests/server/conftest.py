@@ -68,7 +68,7 @@ class ContentBackend:
     def _row_of(self, batch: Batch, position: int) -> np.ndarray:
         if batch.modality == "text":
             return self.text_row(batch.texts[position], batch.task)
-        return self.picture_row(batch.pictures[position].open())
+        return self.image_row(batch.images[position].open())
 
     def _none(self) -> np.ndarray:
         return np.empty((0, self.dimensions), np.float32)
@@ -76,7 +76,7 @@ class ContentBackend:
     def text_row(self, text: str, task: str | None = None) -> np.ndarray:
         return self._row(f"{task}|{text}".encode())
 
-    def picture_row(self, image: PIL.Image.Image) -> np.ndarray:
+    def image_row(self, image: PIL.Image.Image) -> np.ndarray:
         return self._row(f"{image.size}".encode() + image.tobytes())
 
     def _row(self, content: bytes) -> np.ndarray:

@@ -11,7 +11,7 @@ OFFICIAL_GIF = (
     "AAAAAAAAAAAAAAAAAAAAACH5BAkAABAALAAAAAAQABAAAAVVICSOZGlCQAosJ6mu7fiyZeKqNKToQGDsM8hBADgUXoGAiqhSvp5QAnQKGIgUhwFUYLCVDF"
     "CrKUE1lBavAViFIDlTImbKC5Gm2hB0SlBCBMQiB0UjIQA7"
 )
-"""The 16 x 16 picture of the published examples."""
+"""The 16 x 16 image of the published examples."""
 
 
 def rows_of(answer: dict, embedding_type: str = "float") -> np.ndarray:

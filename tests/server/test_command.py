@@ -169,9 +169,9 @@ class Process:
 
 
 def test_a_real_model_by_plain_requests(tmp_path: Path) -> None:
-    """The request of the announcements, but for the width: mixed items, a picture by URL, the old name of a field."""
-    picture = gallery()[0].image().convert("RGB").resize((200, 120))
-    picture.save(tmp_path / "beach.png")
+    """The request of the announcements, but for the width: mixed items, an image by URL, the old name of a field."""
+    image = gallery()[0].image().convert("RGB").resize((200, 120))
+    image.save(tmp_path / "beach.png")
     files = functools.partial(QuietFiles, directory=tmp_path)
     options = ["--model", "demo", "--served-model-name", "jina-clip-v2", "--allow-private-addresses"]
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), files) as host:
@@ -196,7 +196,7 @@ def test_a_real_model_by_plain_requests(tmp_path: Path) -> None:
     assert answer.status_code == 200, answer.text
     with JinaClipEncoder("demo", backend="local", dimensions=64) as encoder:
         words = encoder.encode_text(["A beautiful sunset over the beach", "a plain string is a text"])
-        expected = np.stack([words[0], encoder.encode_image(picture), words[1]])
+        expected = np.stack([words[0], encoder.encode_image(image), words[1]])
     rows = np.array([row["embedding"] for row in answer.json()["data"]], np.float32)
     np.testing.assert_allclose(rows, expected, atol=2e-5)
     assert code == 0

@@ -41,7 +41,7 @@ class TestForms:
         expected = finish(backend.text_row("a cat")[None], dimensions=None, unit=True)
         np.testing.assert_array_equal(rows_of(answer), expected)
 
-    async def test_a_picture_in_every_form(self, client_of, backend, png) -> None:
+    async def test_an_image_in_every_form(self, client_of, backend, png) -> None:
         data = png()
         encoded, uri = b64(data), f"data:image/png;base64,{b64(data)}"
         items = [
@@ -59,7 +59,7 @@ class TestForms:
         async with client_of(backend) as client:
             response = await client.post("/v1/embeddings", json=ask(items))
         assert response.status_code == 200, response.text
-        expected = finish(backend.picture_row(opened(data))[None], dimensions=None, unit=True)
+        expected = finish(backend.image_row(opened(data))[None], dimensions=None, unit=True)
         np.testing.assert_array_equal(rows_of(response.json()), np.repeat(expected, len(items), axis=0))
 
     async def test_the_published_example(self, client_of, backend) -> None:
@@ -79,7 +79,7 @@ class TestForms:
         assert answer["object"] == "list"
         assert {row["object"] for row in answer["data"]} == {"embedding"}
         raw = [backend.text_row(text, "retrieval.query") for text in texts]
-        raw.append(backend.picture_row(opened(base64.b64decode(OFFICIAL_GIF))))
+        raw.append(backend.image_row(opened(base64.b64decode(OFFICIAL_GIF))))
         np.testing.assert_array_equal(rows_of(answer), finish(np.stack(raw), dimensions=None, unit=True))
 
     @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ class TestForeignNames:
 
 
 class TestUsage:
-    async def test_texts_count_tokens_and_pictures_count_tiles(self, client_of, counting_backend, png) -> None:
+    async def test_texts_count_tokens_and_images_count_tiles(self, client_of, counting_backend, png) -> None:
         items = ["two words", {"image": b64(png(512, 512))}, {"image": b64(png(513, 600))}, ""]
         async with client_of(counting_backend) as client:
             answer = (await client.post("/v1/embeddings", json=ask(items))).json()
@@ -231,12 +231,12 @@ class TestUsage:
 class TestConcurrency:
     async def test_everybody_gets_their_own_rows(self, client_of, backend, png) -> None:
         """Many clients at once, mixed items, tasks, widths and encodings: one swapped row would show."""
-        pictures = [png(seed=seed) for seed in range(6)]
+        images = [png(seed=seed) for seed in range(6)]
         chance = random.Random(7)
         bodies = []
         for n in range(60):
             items: list = [{"text": f"client {n} text {i}"} for i in range(chance.randint(0, 4))]
-            items += [{"image": b64(pictures[chance.randrange(6)])} for _ in range(chance.randint(0, 2))]
+            items += [{"image": b64(images[chance.randrange(6)])} for _ in range(chance.randint(0, 2))]
             chance.shuffle(items)
             options = {
                 "dimensions": chance.choice([None, 64, 512]),
@@ -257,7 +257,7 @@ class TestConcurrency:
     @staticmethod
     def row(backend, item, task) -> np.ndarray:
         if isinstance(item, dict) and "image" in item:
-            return backend.picture_row(opened(base64.b64decode(item["image"])))
+            return backend.image_row(opened(base64.b64decode(item["image"])))
         return backend.text_row(item if isinstance(item, str) else item["text"], task)
 
     async def test_thirty_two_clients_share_a_few_calls(self, client_of, backend) -> None:
@@ -268,7 +268,7 @@ class TestConcurrency:
         assert sum(len(call) for call in backend.calls) == 32
 
     async def test_a_bad_input_costs_only_its_own_request(self, client_of, backend, png) -> None:
-        """Refused by the backend, broken in the backend, not finite, and a picture cut short: alone among good ones."""
+        """Refused by the backend, broken in the backend, not finite, and an image cut short: alone among good ones."""
         broken = png(300, 300)[:-2000]
         bad = ["bad text", "explode now", "nan", {"image": b64(broken)}]
         bodies = [ask([f"good {n}", {"image": b64(png(seed=n))}]) for n in range(8)]

@@ -36,7 +36,7 @@ async def test_the_sample_request(client_of, counting_backend, png) -> None:
     assert [row["usage"]["total_tokens"] for row in answer["data"]] == [2 + 3 * 4 + instruction, 16000]
     raw = [
         counting_backend.text_row("How is the weather?", "retrieval.query"),
-        counting_backend.picture_row(PIL.Image.open(io.BytesIO(data))),
+        counting_backend.image_row(PIL.Image.open(io.BytesIO(data))),
     ]
     rows = np.array([row["embedding"] for row in answer["data"]], np.float32)
     np.testing.assert_array_equal(rows, np.stack(raw))  # not normalised, as the images answer
@@ -83,7 +83,7 @@ async def test_lines_of_csv(client_of, backend, png) -> None:
     rows = np.array([row["embedding"] for row in answer["data"]], np.float32)
     raw = [
         backend.text_row('two\nlines, "quoted"'),
-        backend.picture_row(PIL.Image.open(io.BytesIO(png(400, 400)))),
+        backend.image_row(PIL.Image.open(io.BytesIO(png(400, 400)))),
         backend.text_row("third"),
     ]
     np.testing.assert_array_equal(rows, np.stack(raw))

@@ -31,7 +31,7 @@ def ask(items: object, **fields: object) -> dict:
 
 @pytest.fixture
 def gallery(tmp_path: Path, png) -> Iterator[str]:
-    """A folder of pictures behind the standard library's own file server."""
+    """A folder of images behind the standard library's own file server."""
     (tmp_path / "beach.png").write_bytes(png(80, 60, seed=3))
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -48,7 +48,7 @@ def gallery(tmp_path: Path, png) -> Iterator[str]:
 
 
 def test_the_announcements_request(serve, backend, gallery, png) -> None:
-    """Mixed text and picture URL, `dimensions` as a string, the old name of the encoding, a bearer key."""
+    """Mixed text and image URL, `dimensions` as a string, the old name of the encoding, a bearer key."""
     serving = serve(backend, allow_private_addresses=True, api_keys=("jina_key",))
     body = {
         "model": "jina-clip-v2",
@@ -59,8 +59,8 @@ def test_the_announcements_request(serve, backend, gallery, png) -> None:
     headers = {"Content-Type": "application/json", "Authorization": "Bearer jina_key"}
     response = requests.post(f"{serving.url}/v1/embeddings", headers=headers, data=json.dumps(body), timeout=10)
     assert response.status_code == 200, response.text
-    picture = PIL.Image.open(io.BytesIO(png(80, 60, seed=3)))
-    raw = np.stack([backend.text_row("A beautiful sunset over the beach"), backend.picture_row(picture)])
+    image = PIL.Image.open(io.BytesIO(png(80, 60, seed=3)))
+    raw = np.stack([backend.text_row("A beautiful sunset over the beach"), backend.image_row(image)])
     rows = np.array([row["embedding"] for row in response.json()["data"]], np.float32)
     np.testing.assert_array_equal(rows, finish(raw, dimensions=768, unit=True))
     assert requests.post(f"{serving.url}/v1/embeddings", json=body, timeout=10).status_code == 401
@@ -76,7 +76,7 @@ def test_the_announcements_request(serve, backend, gallery, png) -> None:
     ],
 )
 def test_the_published_schemas_requests(serve, content_backend, spec: ModelSpec, fields: dict, strict: bool) -> None:
-    """Objects, a picture in bare base64 and a plain string, with every field that the schema of the model declares."""
+    """Objects, an image in bare base64 and a plain string, with every field that the schema of the model declares."""
     backend = content_backend(spec)
     serving = serve(backend, strict=strict)
     items = [{"text": "A blue cat"}, {"image": OFFICIAL_GIF}, "A red cat"]
@@ -87,8 +87,8 @@ def test_the_published_schemas_requests(serve, content_backend, spec: ModelSpec,
     assert (answer["model"], answer["object"], list(answer)[:2]) == (spec.name, "list", ["model", "object"])
     assert answer["usage"]["image_tokens"] == spec.tokens_per_tile
     task = fields.get("task")
-    picture = PIL.Image.open(io.BytesIO(base64.b64decode(OFFICIAL_GIF))).convert("RGB")
-    raw = [backend.text_row("A blue cat", task), backend.picture_row(picture), backend.text_row("A red cat", task)]
+    image = PIL.Image.open(io.BytesIO(base64.b64decode(OFFICIAL_GIF))).convert("RGB")
+    raw = [backend.text_row("A blue cat", task), backend.image_row(image), backend.text_row("A red cat", task)]
     rows = rows_of(answer, fields["embedding_type"])
     np.testing.assert_array_equal(rows, finish(np.stack(raw), dimensions=None, unit=True))
 
@@ -241,8 +241,8 @@ def metrics(serving) -> str:
 class TestMetrics:
     def test_they_count_what_happened(self, serve, counting_backend, png) -> None:
         serving = serve(counting_backend)
-        picture = {"image": base64.b64encode(png(600, 600)).decode()}
-        for body in (ask(["two words", "x", picture]), ask(["x"]), ask([]), {"model": "no", "input": "x"}):
+        image = {"image": base64.b64encode(png(600, 600)).decode()}
+        for body in (ask(["two words", "x", image]), ask(["x"]), ask([]), {"model": "no", "input": "x"}):
             requests.post(f"{serving.url}/v1/embeddings", json=body, timeout=10)
         requests.get(f"{serving.url}/no/such/route", timeout=10)
         text = metrics(serving)

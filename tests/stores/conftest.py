@@ -1,4 +1,4 @@
-"""Pictures, texts, a PostgreSQL server, and a second process that opens what the first has written."""
+"""Images, texts, a PostgreSQL server, and a second process that opens what the first has written."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ PATIENCE_S = 300
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Paths of three pictures of equal size and different colour."""
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Paths of three images of equal size and different colour."""
+    folder = tmp_path_factory.mktemp("images")
     for name, colour in AXES.items():
         Image.new("RGB", (12, 10), colour).save(folder / f"{name}.png")
     return [str(folder / f"{name}.png") for name in AXES]
@@ -38,11 +38,11 @@ def texts() -> list[str]:
 
 @pytest.fixture
 def reopened() -> Callable[..., dict[str, Any]]:
-    """`reopened(framework, picture, {store: place})`: what another process finds in each of the stores."""
+    """`reopened(framework, image, {store: place})`: what another process finds in each of the stores."""
 
-    def ask(framework: str, picture: str, places: dict[str, str]) -> dict[str, Any]:
+    def ask(framework: str, image: str, places: dict[str, str]) -> dict[str, Any]:
         release_milvus()
-        command = [sys.executable, "-m", "tests.stores.reopened", framework, picture, json.dumps(places)]
+        command = [sys.executable, "-m", "tests.stores.reopened", framework, image, json.dumps(places)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -16,7 +16,7 @@ from langchain_core.vectorstores import VectorStore
 from jina_clip_integrations.langchain import JinaClipEmbeddings
 from jina_clip_integrations.retrieval.fingerprint import VectorFingerprint
 
-NAME = "pictures"
+NAME = "images"
 Open: TypeAlias = Callable[[str, Any], AbstractContextManager[VectorStore]]
 
 
@@ -136,16 +136,16 @@ STORES: dict[str, Open] = {
 }
 
 
-def fill(store: Open, place: str, embeddings: JinaClipEmbeddings, texts: list[str], pictures: list[str]) -> None:
-    """Put texts and pictures into one store."""
+def fill(store: Open, place: str, embeddings: JinaClipEmbeddings, texts: list[str], images: list[str]) -> None:
+    """Put texts and images into one store."""
     with store(place, embeddings) as opened:
         opened.add_texts(texts, metadatas=[{"kind": "text", "name": text} for text in texts])
     with store(place, embeddings.for_images()) as opened:
-        opened.add_texts(pictures, metadatas=[{"kind": "image", "name": Path(uri).stem} for uri in pictures])
+        opened.add_texts(images, metadatas=[{"kind": "image", "name": Path(uri).stem} for uri in images])
 
 
-def answers(store: VectorStore, embeddings: JinaClipEmbeddings, picture: str) -> dict[str, list[str]]:
-    """What a text and a picture find: names, best first."""
-    by_image = store.similarity_search_by_vector(embeddings.embed_image(picture), k=1)
+def answers(store: VectorStore, embeddings: JinaClipEmbeddings, image: str) -> dict[str, list[str]]:
+    """What a text and an image find: names, best first."""
+    by_image = store.similarity_search_by_vector(embeddings.embed_image(image), k=1)
     by_text = store.similarity_search("something green", k=2)
     return {key: [hit.metadata["name"] for hit in hits] for key, hits in (("text", by_text), ("image", by_image))}

@@ -19,7 +19,7 @@ from llama_index.core.schema import BaseNode, ImageNode, QueryBundle, TextNode
 from jina_clip_integrations.llama_index import JinaClipEmbedding
 from jina_clip_integrations.retrieval.fingerprint import VectorFingerprint
 
-NAME = "pictures"
+NAME = "images"
 
 
 @dataclass
@@ -143,7 +143,7 @@ def postgres(place: str, embedding: JinaClipEmbedding) -> Iterator[Opened]:
         yield over(store, embedding)
         asyncio.run(store.close())
         comment = psycopg.sql.Literal(json.dumps(ours.to_metadata()))
-        connection.execute(psycopg.sql.SQL("COMMENT ON TABLE data_pictures IS {}").format(comment))
+        connection.execute(psycopg.sql.SQL("COMMENT ON TABLE data_images IS {}").format(comment))
 
 
 STORES: dict[str, Open] = {
@@ -156,18 +156,18 @@ STORES: dict[str, Open] = {
 }
 
 
-def fill(store: Open, place: str, embedding: JinaClipEmbedding, texts: list[str], pictures: list[str]) -> None:
-    """Put texts and pictures into one store."""
+def fill(store: Open, place: str, embedding: JinaClipEmbedding, texts: list[str], images: list[str]) -> None:
+    """Put texts and images into one store."""
     nodes: list[Any] = [TextNode(text=text, metadata={"name": text}) for text in texts]
-    nodes += [ImageNode(image_path=path, metadata={"name": Path(path).stem}) for path in pictures]
+    nodes += [ImageNode(image_path=path, metadata={"name": Path(path).stem}) for path in images]
     with store(place, embedding) as opened:
         opened.add(embedding(nodes))
 
 
-def answers(opened: Opened, embedding: JinaClipEmbedding, picture: str) -> dict[str, list[str]]:
-    """What a text and a picture find: names, best first."""
+def answers(opened: Opened, embedding: JinaClipEmbedding, image: str) -> dict[str, list[str]]:
+    """What a text and an image find: names, best first."""
     by_text = opened.index.as_retriever(similarity_top_k=2).retrieve("something green")
-    query = QueryBundle(query_str="", embedding=embedding.get_image_embedding(picture))
+    query = QueryBundle(query_str="", embedding=embedding.get_image_embedding(image))
     by_image = opened.index.as_retriever(similarity_top_k=1).retrieve(query)
     assert isinstance(by_image[0].node, ImageNode)
     return {key: [hit.node.metadata["name"] for hit in hits] for key, hits in (("text", by_text), ("image", by_image))}

@@ -1,4 +1,4 @@
-"""Ask stores that another process has filled: `python -m tests.stores.reopened FRAMEWORK PICTURE PLACES`.
+"""Ask stores that another process has filled: `python -m tests.stores.reopened FRAMEWORK IMAGE PLACES`.
 
 `PLACES` is a JSON object of store and place. Prints the answers of each store as the last line, in JSON.
 """
@@ -12,7 +12,7 @@ from typing import Any
 from tests.colours import ColourBackend
 
 
-def ask(framework: str, picture: str, places: str) -> dict[str, dict[str, list[str]]]:
+def ask(framework: str, image: str, places: str) -> dict[str, dict[str, list[str]]]:
     embedding: Any
     stores: Any
     if framework == "langchain":
@@ -28,7 +28,7 @@ def ask(framework: str, picture: str, places: str) -> dict[str, dict[str, list[s
     found: dict[str, dict[str, list[str]]] = {}
     for store, place in json.loads(places).items():
         with stores.STORES[store](place, embedding) as opened:
-            found[store] = stores.answers(opened, embedding, picture)
+            found[store] = stores.answers(opened, embedding, image)
     return found
 
 

@@ -15,16 +15,16 @@ from tests.colours import ColourBackend
 
 
 @pytest.fixture
-def store(tmp_path: Path, pictures: list[str]) -> Chroma:
+def store(tmp_path: Path, images: list[str]) -> Chroma:
     settings = chromadb.Settings(anonymized_telemetry=False)
     client = chromadb.PersistentClient(str(tmp_path / "chroma"), settings=settings)
     opened = Chroma(
-        "pictures",
+        "images",
         JinaClipEmbeddings(backend=ColourBackend()),
         client=client,
         collection_metadata={"hnsw:space": "cosine"},
     )
-    opened.add_images(pictures, metadatas=[{"uri": path} for path in pictures])
+    opened.add_images(images, metadatas=[{"uri": path} for path in images])
     return opened
 
 
@@ -33,14 +33,14 @@ def uris(found: list[Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("colour", ["red", "green", "blue"])
-def test_words_and_pictures_find_pictures(store: Chroma, pictures: list[str], colour: str) -> None:
-    path = next(path for path in pictures if Path(path).stem == colour)
+def test_words_and_images_find_images(store: Chroma, images: list[str], colour: str) -> None:
+    path = next(path for path in images if Path(path).stem == colour)
     assert uris(store.similarity_search(f"something {colour}", k=1)) == [colour]
     [found] = store.similarity_search_by_image(path, k=1)
     assert uris([found]) == [colour]
     assert base64.b64decode(found.page_content) == Path(path).read_bytes()
 
 
-def test_without_metadata_too(store: Chroma, pictures: list[str]) -> None:
-    assert len(store.add_images(pictures[:2])) == 2
+def test_without_metadata_too(store: Chroma, images: list[str]) -> None:
+    assert len(store.add_images(images[:2])) == 2
     assert len(store.get()["ids"]) == 5

@@ -23,7 +23,7 @@ pytestmark = [
 
 
 EXPECTED = {"text": ["a green meadow", "green"], "image": ["blue"]}
-"""What `answers` finds: green things by words, and the blue picture by itself."""
+"""What `answers` finds: green things by words, and the blue image by itself."""
 
 
 @pytest.fixture(scope="module")
@@ -32,24 +32,24 @@ def embeddings() -> JinaClipEmbeddings:
 
 
 @pytest.fixture(scope="module")
-def filled(new_place: Any, embeddings: Any, texts: list[str], pictures: list[str]) -> Callable[[str], str]:
-    """The place of a store with texts and pictures in it; each is filled once."""
+def filled(new_place: Any, embeddings: Any, texts: list[str], images: list[str]) -> Callable[[str], str]:
+    """The place of a store with texts and images in it; each is filled once."""
 
     @functools.cache
     def fill_once(kind: str) -> str:
         place: str = new_place(kind)
-        fill(STORES[kind], place, embeddings, texts, pictures)
+        fill(STORES[kind], place, embeddings, texts, images)
         return place
 
     return fill_once
 
 
 @pytest.mark.parametrize("kind", sorted(STORES))
-def test_words_and_pictures_find_texts_and_pictures(
-    kind: str, filled: Callable[[str], str], embeddings: Any, pictures: list[str]
+def test_words_and_images_find_texts_and_images(
+    kind: str, filled: Callable[[str], str], embeddings: Any, images: list[str]
 ) -> None:
     with STORES[kind](filled(kind), embeddings) as opened:
-        assert answers(opened, embeddings, pictures[2]) == EXPECTED
+        assert answers(opened, embeddings, images[2]) == EXPECTED
 
 
 @pytest.mark.parametrize("kind", sorted(STORES))
@@ -60,6 +60,6 @@ def test_a_store_of_another_model_or_width_is_refused(kind: str, filled: Callabl
             refused.__enter__()
 
 
-def test_a_new_process_finds_the_same(filled: Any, pictures: list[str], reopened: Callable[..., Any]) -> None:
+def test_a_new_process_finds_the_same(filled: Any, images: list[str], reopened: Callable[..., Any]) -> None:
     places = {kind: filled(kind) for kind in stores_here(STORES)}
-    assert reopened("langchain", pictures[2], places) == dict.fromkeys(places, EXPECTED)
+    assert reopened("langchain", images[2], places) == dict.fromkeys(places, EXPECTED)

@@ -17,7 +17,7 @@ from jina_clip_integrations.retrieval.ranking import reciprocal_rank_fusion
 from tests.colours import ColourBackend
 
 CAPTIONS = {"red": "a green hat", "green": "a red hat", "blue": "a blue hat"}
-"""Title of the picture to its caption; two captions lie."""
+"""Title of the image to its caption; two captions lie."""
 
 
 @pytest.fixture
@@ -26,16 +26,16 @@ def embeddings() -> JinaClipEmbeddings:
 
 
 @pytest.fixture
-def client(embeddings: Any, pictures: list[str]) -> Iterator[QdrantClient]:
-    """Three records with both vectors, and one without a picture."""
+def client(embeddings: Any, images: list[str]) -> Iterator[QdrantClient]:
+    """Three records with both vectors, and one without an image."""
     size = models.VectorParams(size=8, distance=models.Distance.COSINE)
     with closing(QdrantClient(":memory:")) as opened:
         fingerprint = VectorFingerprint.of(embeddings)
         opened.create_collection("hats", {"text": size, "image": size}, metadata=fingerprint.to_metadata())
         fingerprint.check(opened.get_collection("hats").config.metadata, where="collection 'hats'")
-        names = [Path(path).stem for path in pictures]
+        names = [Path(path).stem for path in images]
         captions = embeddings.embed_documents([CAPTIONS[name] for name in names])
-        rows = zip(names, captions, embeddings.embed_images(pictures), strict=True)
+        rows = zip(names, captions, embeddings.embed_images(images), strict=True)
         points = [
             models.PointStruct(id=number, vector={"text": text, "image": image}, payload={"title": name})
             for number, (name, text, image) in enumerate(rows)
@@ -49,16 +49,16 @@ def titles(client: QdrantClient, **query: Any) -> list[str]:
     return [str((point.payload or {})["title"]) for point in client.query_points("hats", **query).points]
 
 
-def test_each_vector_is_searched_by_its_name(client: QdrantClient, embeddings: Any, pictures: list[str]) -> None:
+def test_each_vector_is_searched_by_its_name(client: QdrantClient, embeddings: Any, images: list[str]) -> None:
     query = embeddings.embed_query("green")
     assert titles(client, query=query, using="image", limit=1) == ["green"]
     assert set(titles(client, query=query, using="text", limit=2)) == {"red", "bare"}
-    assert titles(client, query=embeddings.embed_image(pictures[2]), using="image", limit=1) == ["blue"]
+    assert titles(client, query=embeddings.embed_image(images[2]), using="image", limit=1) == ["blue"]
     assert "bare" not in titles(client, query=query, using="image", limit=9)
 
 
 def test_the_store_and_our_function_fuse_alike(client: QdrantClient, embeddings: Any) -> None:
-    """A record that fits by caption and by picture beats one that fits by either."""
+    """A record that fits by caption and by image beats one that fits by either."""
     query = embeddings.embed_query("blue")
     prefetch = [models.Prefetch(query=query, using=name, limit=9) for name in ("text", "image")]
     fused = titles(client, prefetch=prefetch, query=models.FusionQuery(fusion=models.Fusion.RRF), limit=1)

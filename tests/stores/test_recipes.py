@@ -37,16 +37,16 @@ def recipe(heading: str) -> str:
 
 
 @pytest.fixture
-def names(pictures: list[str]) -> dict[str, Any]:
+def names(images: list[str]) -> dict[str, Any]:
     """What the page has defined before its recipes."""
     embeddings = JinaClipEmbeddings(backend=ColourBackend())
     return {
         "embeddings": embeddings,
         "embed_model": JinaClipEmbedding(backend=ColourBackend()),
         "fingerprint": VectorFingerprint.of(embeddings),
-        "paths": pictures,
-        "facts": [{"kind": "image", "uri": path} for path in pictures],
-        "nodes": [ImageNode(image_path=path, metadata={"uri": path}) for path in pictures],
+        "paths": images,
+        "facts": [{"kind": "image", "uri": path} for path in images],
+        "nodes": [ImageNode(image_path=path, metadata={"uri": path}) for path in images],
     }
 
 
@@ -55,14 +55,14 @@ def nearest(query: Sequence[float], rows: Sequence[Sequence[float]], count: int)
     return [(int(row), float(scores[row])) for row in np.argsort(-scores)[:count]]
 
 
-def test_postgres(names: dict[str, Any], postgres_server: Any, pictures: list[str]) -> None:
+def test_postgres(names: dict[str, Any], postgres_server: Any, images: list[str]) -> None:
     postgres_server.psql("CREATE DATABASE recipe;")
     names["address"] = postgres_server.get_uri(database="recipe")
     exec(recipe("PostgreSQL with pgvector"), names)
-    assert names["by_words"][0].metadata["uri"] == pictures[1]
-    assert names["by_picture"][0].metadata["uri"] == pictures[0]
-    assert names["hits"][0].node.image_path == pictures[1]
-    assert names["alike"][0].node.image_path == pictures[0]
+    assert names["by_words"][0].metadata["uri"] == images[1]
+    assert names["by_image"][0].metadata["uri"] == images[0]
+    assert names["hits"][0].node.image_path == images[1]
+    assert names["alike"][0].node.image_path == images[0]
 
 
 # Weaviate
@@ -103,10 +103,10 @@ class WeaviateCollections:
         return WeaviateCollection(description, vector_config)
 
 
-def test_weaviate(names: dict[str, Any], pictures: list[str]) -> None:
+def test_weaviate(names: dict[str, Any], images: list[str]) -> None:
     names |= {"weaviate": SimpleNamespace(collections=WeaviateCollections()), "vector_config": ["text", "image"]}
     exec(recipe("Weaviate"), names)
-    assert names["uris"] == [pictures[1], pictures[0]]
+    assert names["uris"] == [images[1], images[0]]
     titles = names["products"].query.near_vector(names["query"], target_vector="text", limit=1)
     assert titles.objects[0].properties["title"] == "green.png"
 
@@ -154,8 +154,8 @@ class PineconeService:
     Index = describe_index
 
 
-def test_pinecone(names: dict[str, Any], pictures: list[str]) -> None:
+def test_pinecone(names: dict[str, Any], images: list[str]) -> None:
     names |= {"pinecone": PineconeService(), "spec": None}
     exec(recipe("Pinecone"), names)
-    assert names["uris"] == [pictures[1], pictures[0]]
+    assert names["uris"] == [images[1], images[0]]
     assert set(names["index"].namespaces) == {"image"}

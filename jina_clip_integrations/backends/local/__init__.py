@@ -1,7 +1,7 @@
 """`LocalBackend`: the models on this machine's GPU or CPU.
 
 Nothing heavy happens at construction; torch is imported and the weights are read on first use. Texts are sorted by
-length and batched by tokens; pictures are decoded in threads while the model computes; one worker thread per device
+length and batched by tokens; images are decoded in threads while the model computes; one worker thread per device
 computes, so that threads and tasks may share one backend.
 """
 

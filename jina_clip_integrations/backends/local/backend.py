@@ -32,9 +32,9 @@ TOKENS_PER_BATCH = {"cpu": 2048, "mps": 8192, "cuda": 32768}
 """Padded tokens per forward pass of the text tower, by kind of device."""
 
 PATCHES_PER_BATCH = {"cpu": 2600, "mps": 20_000, "cuda": 80_000}
-"""Patches per forward pass of the vision tower where `batch_size="auto"`; a picture of v2 has 1,297 with CLS.
+"""Patches per forward pass of the vision tower where `batch_size="auto"`; an image of v2 has 1,297 with CLS.
 
-On a CPU two pictures of v2 fill the matrix kernels, and their float32 arrays stay below the 32 MiB from which the C
+On a CPU two images of v2 fill the matrix kernels, and their float32 arrays stay below the 32 MiB from which the C
 library gives memory back to the system and is charged for every page when it asks again (mallopt(3), M_MMAP_THRESHOLD).
 """
 
@@ -42,7 +42,7 @@ TEXTS_PER_BATCH = 1024
 """Most texts per forward pass where `batch_size="auto"`."""
 
 BATCHES_DECODED_AHEAD = 2
-"""Batches of decoded pictures that wait while one is computed."""
+"""Batches of decoded images that wait while one is computed."""
 
 MAX_LENGTH_LIMIT = 8192
 """Tokens that both models take at most."""
@@ -57,9 +57,9 @@ class LocalBackend:
             transformers calls `device_map`. Workers on one device share its weights, CPU workers its processors.
         dtype: `auto` (bfloat16 where every device has it natively, else float32), `bfloat16`, `float16`, `float32`;
             the same on all devices.
-        batch_size: Pictures per forward pass, and most texts per forward pass; `auto` fits the device.
+        batch_size: Images per forward pass, and most texts per forward pass; `auto` fits the device.
         max_length: Longest text in tokens, special tokens included (at most 8192); longer texts are cut with a warning.
-        num_workers: Threads that decode and resize pictures while the model computes; `auto` = the processors there.
+        num_workers: Threads that decode and resize images while the model computes; `auto` = the processors there.
         fast_decode: Decode JPEGs at a half, quarter or eighth of their size where that leaves twice the model's. Large
             photos then take a fraction of the time, and their vectors differ slightly from the published ones.
         attn_implementation: `sdpa` (fused kernels) or `eager`.
@@ -138,7 +138,7 @@ class LocalBackend:
 
     @cached_property
     def cache_identity(self) -> str:
-        """All that changes a vector: the weights' fingerprint, precision, text length and how pictures are decoded."""
+        """All that changes a vector: the weights' fingerprint, precision, text length and how images are decoded."""
         dtypes = "+".join(sorted({choice.dtype for choice in self.choices}))
         decoding = "/fast_decode" if self.settings.fast_decode else ""
         return f"local/{fingerprint(self.folder)}/{dtypes}/max_length={self.settings.max_length}{decoding}"
@@ -168,7 +168,7 @@ class LocalBackend:
         """Yield raw rows, `(k, dimensions)` float32, batch by batch as they are computed.
 
         Raises:
-            InputError: a text that is no valid Unicode, or (as `ImageError`) a picture that cannot be read; its
+            InputError: a text that is no valid Unicode, or (as `ImageError`) an image that cannot be read; its
                 `index` is the position in the batch. With `isolate_errors` it is part of a result instead.
             CheckpointError: on first use, weights that are missing, corrupt or misshapen.
         """
@@ -227,7 +227,7 @@ class LocalBackend:
         asked = self.settings.batch_size
         fitting = max(1, PATCHES_PER_BATCH[workers.kind] // workers.patches)
         size = fitting if asked == "auto" else asked
-        with closing(workers.prepare_pictures(batch.pictures, ahead=size * BATCHES_DECODED_AHEAD)) as prepared:
+        with closing(workers.prepare_images(batch.images, ahead=size * BATCHES_DECODED_AHEAD)) as prepared:
             group: list[Prepared] = []
             for item in prepared:
                 if item.error is not None and not batch.isolate_errors:

@@ -53,7 +53,7 @@ class Engine:
         self.model = model.to(self.device, self.dtype).eval()
         text = model.config.text_config.settings
         self.embed_dim, self._pad_id = text.hidden_size, text.pad_token_id
-        self.patches = model.config.vision_config.grid_size**2 + 1  # of one picture, with CLS
+        self.patches = model.config.vision_config.grid_size**2 + 1  # of one image, with CLS
         self.pads = compile or not self._can_do_without_padding(text.is_alibi)
         self._embed_padded: Callable[..., BaseModelOutputWithPooling] = model.text_model
         self._embed_images: Callable[[Tensor], Tensor] = model.vision_model.embed
@@ -89,7 +89,7 @@ class Engine:
             return _to_rows(self._embed_padded(self._moved(ids)).pooler_output)
 
     def embed_pixels(self, pixels: NDArray[np.uint8], *, mean: Vectors, std: Vectors) -> Vectors:
-        """Prepared pictures `(n, S, S, 3)` uint8 to raw vectors `(n, embed_dim)` float32."""
+        """Prepared images `(n, S, S, 3)` uint8 to raw vectors `(n, embed_dim)` float32."""
         with torch.inference_mode():
             image = self._moved(pixels).permute(0, 3, 1, 2).float()  # (n, 3, S, S)
             shift, scale = (torch.from_numpy(side).to(self.device).view(1, 3, 1, 1) for side in (mean, std))

@@ -1,4 +1,4 @@
-"""From texts to token ids and from pictures to pixels, as the checkpoint's own files say. Runs in threads."""
+"""From texts to token ids and from images to pixels, as the checkpoint's own files say. Runs in threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...errors import ImageError, InputError, JinaClipError
 from ...modeling import JinaClipProcessor
 from ...types import Vectors
-from ..base import Picture
+from ..base import ImageSource
 
 SPARE = 2
 """How many times the model's size a side of a JPEG has at least after fast decoding, so that the filter that follows
@@ -32,7 +32,7 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A picture as the model wants it, `(S, S, 3)` uint8, or the reason why not."""
+    """An image as the model wants it, `(S, S, 3)` uint8, or the reason why not."""
 
     position: int
     pixels: NDArray[np.uint8] | None = None
@@ -40,7 +40,7 @@ class Prepared:
 
 
 class Preparation:
-    """Tokenizer and picture geometry of one checkpoint. Nothing changes after loading, so threads may share it."""
+    """Tokenizer and image geometry of one checkpoint. Nothing changes after loading, so threads may share it."""
 
     def __init__(self, folder: Path, *, max_length: int, fast_decode: bool = False) -> None:
         self._processor = JinaClipProcessor.from_pretrained(folder)
@@ -71,10 +71,10 @@ class Preparation:
         """What `task` puts in front of a text, empty for no task."""
         return self._processor.instruction(task)
 
-    def prepare(self, position: int, picture: Picture) -> Prepared:
-        """Decode one picture and bring it to the model's size; one that cannot be used comes back as its error."""
+    def prepare(self, position: int, image: ImageSource) -> Prepared:
+        """Decode one image and bring it to the model's size; one that cannot be used comes back as its error."""
         try:
-            return Prepared(position, pixels=self._processor.image_processor.fit(picture.open(**self._open)))
+            return Prepared(position, pixels=self._processor.image_processor.fit(image.open(**self._open)))
         except ImageError as error:
             return Prepared(position, error=error.at(position))
 

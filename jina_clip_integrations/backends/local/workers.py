@@ -1,4 +1,4 @@
-"""The threads of a local backend: one per device that computes, a few that decode pictures."""
+"""The threads of a local backend: one per device that computes, a few that decode images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 from ...errors import BackendError, JinaClipError
 from ...settings import LocalSettings
 from ...types import Vectors
-from ..base import BatchResult, Picture, Usage
+from ..base import BatchResult, ImageSource, Usage
 from .devices import DeviceChoice, is_out_of_memory
 from .engine import Engine
 from .preprocess import Preparation, Prepared
@@ -32,7 +32,7 @@ BATCHES_AHEAD = 2
 """Batches that wait for each device, so that it never idles and memory stays bounded."""
 
 MOST_DECODERS = 16
-"""Threads that decode pictures where `num_workers="auto"`, at most."""
+"""Threads that decode images where `num_workers="auto"`, at most."""
 
 CLOSED = "the backend was closed while it was computing; keep it open until the call has returned"
 
@@ -106,12 +106,12 @@ class Workers:
         usage = Usage(total_tokens=work.tokens, requests=int(work.compute is not None), items=len(work.positions))
         return BatchResult(vectors, positions=work.positions, errors=work.errors, usage=usage)
 
-    def prepare_pictures(self, pictures: Sequence[Picture], *, ahead: int) -> Generator[Prepared, None, None]:
-        """Pictures decoded and resized in threads, in order, at most `ahead` of them waiting."""
+    def prepare_images(self, images: Sequence[ImageSource], *, ahead: int) -> Generator[Prepared, None, None]:
+        """Images decoded and resized in threads, in order, at most `ahead` of them waiting."""
         pending: deque[Future[Prepared]] = deque()
         try:
-            for position, picture in enumerate(pictures):
-                pending.append(_submit(self._decoding, self.preparation.prepare, position, picture))
+            for position, image in enumerate(images):
+                pending.append(_submit(self._decoding, self.preparation.prepare, position, image))
                 if len(pending) >= ahead:
                     yield _outcome(pending.popleft())
             while pending:

@@ -57,10 +57,10 @@ class ApiBackend(RemoteBackend):
         dialect: `jina`, `jina-onprem`, `infinity`, `xinference`, `openai`, `invocations`, or a `Dialect`.
         embedding_type: `base64` or `float` give float32 rows; `binary` or `ubinary` packed bits, `ceil(d / 8)` uint8.
         resize_images: True sends one tile in the model's own geometry; `squash`, `crop`, `pad` are other recipes; False
-            sends pictures as they are, and URLs unfetched.
+            sends images as they are, and URLs unfetched.
         requests_per_minute, tokens_per_minute: Pace to keep; None = as fast as the service lets.
         token_budget: Tokens that may be spent in all. A request is sent only if the most that it and those under way
-            may cost fits; pictures that the service fetches are fetched here too, for their size.
+            may cost fits; images that the service fetches are fetched here too, for their size.
         headers: Headers of your own, such as a gateway's credentials.
         http_client, async_http_client: httpx clients with proxies or certificates of your own; never closed here.
         max_request_bytes, max_request_tokens, max_image_bytes, max_response_bytes: Sizes, see `ApiSettings`.

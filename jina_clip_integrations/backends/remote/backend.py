@@ -132,7 +132,7 @@ class RemoteBackend:
 
     @property
     def sends_urls(self) -> bool:
-        """Whether a picture given by URL is left to the service to fetch."""
+        """Whether an image given by URL is left to the service to fetch."""
         return self._settings.resize_images is False and self._dialect.image_url is not None
 
     @property
@@ -307,12 +307,12 @@ class RemoteBackend:
         elif batch.dimensions is not None and batch.dimensions < 1:
             raise ConfigurationError(f"dimensions={batch.dimensions}: must be at least 1")
         if batch.modality == "image" and self._dialect.image is None and self._dialect.image_url is None:
-            raise ConfigurationError(f"a server of dialect {self._dialect.name!r} takes texts only, not pictures")
+            raise ConfigurationError(f"a server of dialect {self._dialect.name!r} takes texts only, not images")
 
     def _parcel(self, batch: Batch, position: int) -> Parcel:
         if batch.modality == "text":
             return self._packing.text(position, batch.texts[position], batch.task)
-        return self._packing.picture(position, batch.pictures[position])
+        return self._packing.image(position, batch.images[position])
 
     def _caps(self, batch: Batch) -> Caps:
         settings = self._settings

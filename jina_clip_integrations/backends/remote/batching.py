@@ -12,10 +12,10 @@ from ...errors import InputError, JinaClipError
 from .requests import Order, Parcel, Piece
 
 PREPARING_THREADS = min(8, (os.cpu_count() or 1) + 2)
-"""Threads that read, shrink and encode pictures, or fetch them."""
+"""Threads that read, shrink and encode images, or fetch them."""
 
 AHEAD = 2 * PREPARING_THREADS
-"""Pictures that are prepared before they are needed."""
+"""Images that are prepared before they are needed."""
 
 
 @dataclass(frozen=True)

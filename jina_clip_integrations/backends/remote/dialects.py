@@ -39,13 +39,13 @@ class Dialect:
     text: str = '{"text": $}'
     """JSON of a text item; `$` stands for the quoted text."""
     image: str | None = '{"image": $}'
-    """JSON of a picture sent along; `$` stands for its quoted base64. None: the server takes texts only."""
+    """JSON of an image sent along; `$` stands for its quoted base64. None: the server takes texts only."""
     image_url: str | None = None
-    """JSON of a picture that the server fetches; `$` stands for the quoted URL. None: it cannot."""
+    """JSON of an image that the server fetches; `$` stands for the quoted URL. None: it cannot."""
     data_uri: bool = False
     """Whether base64 needs `data:image/png;base64,` in front. The hosted API wants it bare."""
     guesses_strings: bool = False
-    """Whether the server takes strings that look like a data URI or a URL for pictures."""
+    """Whether the server takes strings that look like a data URI or a URL for images."""
     model_field: str | None = "model"
     modality_field: str | None = None
     encoding_field: str | None = None
@@ -62,7 +62,7 @@ class Dialect:
     max_texts: int | None = None
     """Most texts per request."""
     max_images: int | None = None
-    """Most pictures per request."""
+    """Most images per request."""
     indexed: bool = True
     """Whether every row must say which item it belongs to; without, order counts where rows do not say."""
     unit_vectors: bool = True
@@ -91,20 +91,20 @@ class Dialect:
         return "base64" if "base64" in self.encodings else "float"
 
     def text_item(self, text: str) -> str:
-        """JSON of a text item. A text that the server would take for a picture gets a space in front, which the
+        """JSON of a text item. A text that the server would take for an image gets a space in front, which the
         models' tokenizers drop."""
         if self.guesses_strings and text.lower().startswith(("data:", "http://", "https://")):
             text = " " + text
         return fill(self.text, text)
 
     def image_item(self, data: str, media_type: str) -> str:
-        """JSON of a picture given as base64 text."""
+        """JSON of an image given as base64 text."""
         if self.image is None:
-            raise ConfigurationError(f"a server of dialect {self.name!r} takes texts only, not pictures")
+            raise ConfigurationError(f"a server of dialect {self.name!r} takes texts only, not images")
         return fill(self.image, f"data:{media_type};base64,{data}" if self.data_uri else data)
 
     def url_item(self, url: str) -> str | None:
-        """JSON of a picture that the server fetches, or None where it cannot."""
+        """JSON of an image that the server fetches, or None where it cannot."""
         return None if self.image_url is None else fill(self.image_url, url)
 
     def instruct(self, text: str, task: str | None, spec: ModelSpec | None) -> str:

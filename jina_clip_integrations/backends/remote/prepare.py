@@ -1,4 +1,4 @@
-"""Preparing items to travel: pictures shrunk to the one tile that the model sees, texts quoted, costs estimated."""
+"""Preparing items to travel: images shrunk to the one tile that the model sees, texts quoted, costs estimated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ...errors import ImageError, InputError
 from ...images.geometry import resize_and_crop
 from ...images.png import to_png
 from ...tokens import image_tokens, most_text_tokens, text_tokens
-from ..base import Picture
+from ..base import ImageSource
 from .dialects import Dialect
 from .requests import Parcel
 
@@ -45,7 +45,7 @@ class Packing:
     resize_images: bool | str
     max_image_bytes: int
     measure_urls: bool = False
-    """Whether to fetch a picture that the service will fetch, to know beforehand what it costs."""
+    """Whether to fetch an image that the service will fetch, to know beforehand what it costs."""
 
     @property
     def ruler(self) -> ModelSpec:
@@ -63,35 +63,35 @@ class Packing:
         tokens, most = text_tokens(whole, ruler), most_text_tokens(whole, ruler)
         return Parcel(position, item, tokens, not text.strip(), tokens >= ruler.max_length, most)
 
-    def picture(self, position: int, picture: Picture) -> Parcel:
-        """A picture, by URL or as base64. Raises `ImageError`."""
-        if not self.resize_images and picture.url is not None:
-            item = self.dialect.url_item(picture.url)
+    def image(self, position: int, image: ImageSource) -> Parcel:
+        """An image, by URL or as base64. Raises `ImageError`."""
+        if not self.resize_images and image.url is not None:
+            item = self.dialect.url_item(image.url)
             if item is not None:
-                size = picture.size() if self.measure_urls else (1, 1)
+                size = image.size() if self.measure_urls else (1, 1)
                 return Parcel(position, item.encode(), image_tokens(size, self.ruler))
-        data, size = self._file(picture)
+        data, size = self._file(image)
         encoded = base64.b64encode(data).decode("ascii")
         if len(encoded) > self.max_image_bytes:
             raise ImageError(
-                f"{picture.label}: {len(encoded):,} bytes of base64 are more than the {self.max_image_bytes:,} that "
+                f"{image.label}: {len(encoded):,} bytes of base64 are more than the {self.max_image_bytes:,} that "
                 "the service takes (max_image_bytes); leave resize_images on"
             )
         item = self.dialect.image_item(encoded, media_type(data))
         return Parcel(position, item.encode(), image_tokens(size, self.ruler))
 
-    def _file(self, picture: Picture) -> tuple[bytes, tuple[int, int]]:
+    def _file(self, source: ImageSource) -> tuple[bytes, tuple[int, int]]:
         """The file to send and its size in pixels. Without a known model there is no geometry: as it is."""
         if self.resize_images and self.spec is not None:
-            image = shrink(picture.open(), self.spec.image_size, self.resize_images)
+            image = shrink(source.open(), self.spec.image_size, self.resize_images)
             return as_png(image), image.size
-        data = picture.read()
+        data = source.read()
         if not data:
-            raise ImageError(f"{picture.label}: no bytes")
-        return data, _size_of(data, picture)
+            raise ImageError(f"{source.label}: no bytes")
+        return data, _size_of(data, source)
 
 
-def _size_of(data: bytes, picture: Picture) -> tuple[int, int]:
+def _size_of(data: bytes, source: ImageSource) -> tuple[int, int]:
     """Width and height by the bytes at hand, so that nothing is fetched twice. Raises `ImageError`."""
     from PIL import Image
 
@@ -99,14 +99,14 @@ def _size_of(data: bytes, picture: Picture) -> tuple[int, int]:
         with Image.open(io.BytesIO(data)) as image:
             size: tuple[int, int] = image.size
             return size
-    except Exception:  # the picture knows better what is wrong with it
-        return picture.size()
+    except Exception:  # the source knows better what is wrong with it
+        return source.size()
 
 
 def shrink(image: Image.Image, size: int, mode: bool | str) -> Image.Image:
-    """An RGB picture as one tile: the model's own square, so that the server has nothing left to resample.
+    """An RGB image as one tile: the model's own square, so that the server has nothing left to resample.
 
-    A picture that fits a tile already is never enlarged: with the published geometry it goes as it is.
+    An image that fits a tile already is never enlarged: with the published geometry it goes as it is.
     """
     from PIL import Image
 

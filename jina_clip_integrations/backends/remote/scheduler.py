@@ -39,7 +39,7 @@ class Job:
         self._give_up_at: float | None = None
 
     def prepare(self) -> None:
-        """Make pieces ready: one of pictures, as many of texts as may be in flight. Blocks; one thread at a time."""
+        """Make pieces ready: one of images, as many of texts as may be in flight. Blocks; one thread at a time."""
         wanted = 1 if self._supply.order.modality == "image" else self._limits.gate.width
         while self.failure is None and len(self._ready) < wanted:
             try:

@@ -21,7 +21,7 @@ SPARE = 1.25
 EXACT = ("float32", "float16", "bfloat16")
 """Precisions, the most exact first; it wins a tie."""
 
-EMBEDDED = ("pictures", "texts")
+EMBEDDED = ("images", "texts")
 """What a user waits for, the slower one first."""
 
 
@@ -40,13 +40,13 @@ class Advice:
 
 @dataclass
 class Curve:
-    """Speeds of one thing in one precision: pictures, or tokens of text, per second."""
+    """Speeds of one thing in one precision: images, or tokens of text, per second."""
 
     by_size: dict[int, float] = field(default_factory=dict)
     auto: float | None = None
     """With `batch_size="auto"`, if it was measured."""
     auto_size: int | None = None
-    """The size that this is for pictures."""
+    """The size that this is for images."""
     full: bool = False
     """Whether memory ended the search, or what `auto` takes did not fit."""
 
@@ -79,11 +79,11 @@ class Curve:
 
 
 Curves = Mapping[str, Curve]
-"""`pictures` and `texts`, as far as they were measured, of one precision."""
+"""`images` and `texts`, as far as they were measured, of one precision."""
 
 
 def advise(figures: Sequence[Figure]) -> Advice | None:
-    """The settings that `figures` speak for; None where no text and no picture was measured."""
+    """The settings that `figures` speak for; None where no text and no image was measured."""
     precisions = {figure.dtype: curves_of(figures, figure.dtype) for figure in figures if figure.dtype}
     precisions = {dtype: curves for dtype, curves in precisions.items() if curves}
     if not precisions:
@@ -93,7 +93,7 @@ def advise(figures: Sequence[Figure]) -> Advice | None:
     size = best_batch_size(curves)
     settings: dict[str, Any] = {"dtype": dtype, "batch_size": size}
     reasons = [why_dtype(precisions, dtype), why_batch_size(curves, size)]
-    speed = curves["pictures"].at(size) if "pictures" in curves else None
+    speed = curves["images"].at(size) if "images" in curves else None
     decoding = curve_of([figure for figure in figures if figure.what == "decoding"]).by_size
     if speed is not None and decoding:
         settings["num_workers"] = best_workers(decoding, speed)
@@ -120,7 +120,7 @@ def curve_of(figures: Sequence[Figure]) -> Curve:
 
 
 def best_dtype(precisions: Mapping[str, Curves]) -> str:
-    """The fastest precision on average over pictures and texts; of those that are as fast the most exact one."""
+    """The fastest precision on average over images and texts; of those that are as fast the most exact one."""
     most = max(len(curves) for curves in precisions.values())
     whole = {dtype: curves for dtype, curves in precisions.items() if len(curves) == most}  # others ended early
     marks = {}
@@ -132,21 +132,21 @@ def best_dtype(precisions: Mapping[str, Curves]) -> str:
 
 
 def best_batch_size(curves: Curves) -> Size:
-    """`auto` if it is about as fast as any number on pictures and on texts, else the smallest number that is.
+    """`auto` if it is about as fast as any number on images and on texts, else the smallest number that is.
 
-    Pictures and texts weigh the same (geometric mean). Where pictures were measured the numbers are theirs: texts alone
-    would not say how many pictures fit into memory.
+    Images and texts weigh the same (geometric mean). Where images were measured the numbers are theirs: texts alone
+    would not say how many images fit into memory.
     """
-    leading = curves.get("pictures") or curves["texts"]
+    leading = curves.get("images") or curves["texts"]
     sizes: list[Size] = ["auto"] if all(curve.allows_auto for curve in curves.values()) else []
     sizes += [size for size in sorted(leading.by_size) if size != leading.auto_size]
     marks = {size: geometric_mean([curve.part(size) for curve in curves.values()]) for size in sizes or ["auto"]}
     return next(size for size, mark in marks.items() if mark >= (1 - SAME) * max(marks.values()))
 
 
-def best_workers(decoding: Mapping[int, float], pictures_per_second: float) -> int:
+def best_workers(decoding: Mapping[int, float], images_per_second: float) -> int:
     """The fewest threads that decode faster than the model computes, with something to spare; else the fastest."""
-    enough = [threads for threads, speed in decoding.items() if speed >= SPARE * pictures_per_second]
+    enough = [threads for threads, speed in decoding.items() if speed >= SPARE * images_per_second]
     near = [threads for threads, speed in decoding.items() if speed >= (1 - SAME) * max(decoding.values())]
     return min(enough or near)
 
@@ -154,7 +154,7 @@ def best_workers(decoding: Mapping[int, float], pictures_per_second: float) -> i
 def why_dtype(precisions: Mapping[str, Curves], dtype: str) -> str:
     """The figures behind a precision."""
     what = next(iter(precisions[dtype]))
-    unit = "pictures" if what == "pictures" else "tokens of text"
+    unit = "images" if what == "images" else "tokens of text"
     order = [dtype, *(other for other in precisions if other != dtype and what in precisions[other])]
     speeds = ", ".join(f"{name} {rate(precisions[name][what].best)}" for name in order)
     return f"dtype: {unit} per second at best: {speeds}"
@@ -169,12 +169,12 @@ def why_batch_size(curves: Curves, size: Size) -> str:
     return f"batch_size: {size}: {', '.join(parts)}"
 
 
-def why_workers(decoding: Mapping[int, float], workers: int, pictures_per_second: float) -> str:
+def why_workers(decoding: Mapping[int, float], workers: int, images_per_second: float) -> str:
     """The figures behind a number of decoding threads."""
-    verdict = "" if decoding[workers] >= pictures_per_second else "; photos that large hold the model up"
+    verdict = "" if decoding[workers] >= images_per_second else "; photos that large hold the model up"
     return (
         f"num_workers: {plural(workers, 'thread')} can decode {rate(decoding[workers])} photos per second, "
-        f"the model takes {rate(pictures_per_second)}{verdict}"
+        f"the model takes {rate(images_per_second)}{verdict}"
     )
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .model import Subject
 
 DEFAULT_SECONDS = 90.0
-"""Enough for a slow CPU to embed a few pictures of v2, and under two minutes with the start of the program."""
+"""Enough for a slow CPU to embed a few images of v2, and under two minutes with the start of the program."""
 
 UNITS = (("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 0.001))
 """Unit of time and its length in seconds."""
@@ -61,9 +61,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--seconds", type=seconds, default=DEFAULT_SECONDS, metavar="S", help="time to take (default: %(default)g)"
     )
     only = parser.add_mutually_exclusive_group()
-    only.add_argument("--text-only", action="store_true", help="measure no pictures")
+    only.add_argument("--text-only", action="store_true", help="measure no images")
     only.add_argument("--images-only", action="store_true", help="measure no texts but one short query")
-    parser.add_argument("--threads", type=positive_int, metavar="N", help="try up to N threads that decode pictures")
+    parser.add_argument("--threads", type=positive_int, metavar="N", help="try up to N threads that decode images")
     add_output_options(parser)
 
 
@@ -108,7 +108,7 @@ def measure(args: argparse.Namespace, out: Output) -> Measured:
             choices,
             seconds=args.seconds - (clock() - start),
             texts=not args.images_only,
-            pictures=not args.text_only,
+            images=not args.text_only,
             threads=args.threads,
             clock=clock,
         ):
@@ -149,7 +149,7 @@ def title(subject: Subject) -> str:
 
 def describe(figure: Figure) -> str:
     """One measurement in words."""
-    things = {"query": "one short text", "texts": "texts", "pictures": "pictures", "decoding": "decoding"}
+    things = {"query": "one short text", "texts": "texts", "images": "images", "decoding": "decoding"}
     unit = "threads" if figure.what == "decoding" else "at a time"
     count = "" if figure.what == "query" else f"{figure.size} {unit}"
     head = ", ".join(part for part in (figure.dtype, things[figure.what], count) if part)
@@ -183,7 +183,7 @@ def show(out: Output, measured: Measured) -> None:
     choice, figures = measured.choices[0], measured.figures
     out.line(f"{title(measured.subject)}")
     out.line(f"{choice.device}, {plural(processors(), 'processor')}, torch {version_of('torch')}: {choice.reason}")
-    for what, heading in (("pictures", "pictures at a time"), ("texts", "texts at a time, 41 tokens on average")):
+    for what, heading in (("images", "images at a time"), ("texts", "texts at a time, 41 tokens on average")):
         for line in table(figures, what, heading):
             out.line(line)
     out.line()
@@ -207,7 +207,7 @@ def table(figures: Sequence[Figure], what: str, heading: str) -> list[str]:
     sizes = sorted({figure.size for figure in mine}, key=lambda size: math.inf if size == "auto" else size)
     dtypes = list(dict.fromkeys(str(figure.dtype) for figure in mine))
     cells = {(figure.size, figure.dtype): figure for figure in mine}
-    automatic = {figure.size for figure in mine if figure.auto and what == "pictures"}
+    automatic = {figure.size for figure in mine if figure.auto and what == "images"}
     rows = []
     for size in sizes:
         shown = [cells.get((size, dtype)) for dtype in dtypes]
@@ -227,7 +227,7 @@ def remarks(figures: Sequence[Figure]) -> list[str]:
     if decoded:
         speeds = ", ".join(f"{plural(int(f.size), 'thread')} {rate(f.per_second or 0.0)}" for f in decoded)
         lines.append(f"12-megapixel JPEGs decoded and resized per second: {speeds}")
-    if spans := [span(figures, what) for what in ("pictures", "texts") if best(figures, what)]:
+    if spans := [span(figures, what) for what in ("images", "texts") if best(figures, what)]:
         lines.append(f"At the highest speed, {' and '.join(spans)}")
     if memory := max((figure.memory_bytes or 0 for figure in figures), default=0):
         lines.append(f"Memory at the most: {memory / 1e9:.1f} GB")

@@ -22,10 +22,10 @@ from .workloads import Passes, preparation, text_lengths
 
 Clock: TypeAlias = Callable[[], float]
 Size: TypeAlias = 'int | Literal["auto"]'
-What: TypeAlias = Literal["query", "texts", "pictures", "decoding"]
+What: TypeAlias = Literal["query", "texts", "images", "decoding"]
 
-PICTURE_SIZES = {"cpu": (1, 2, 4, 8), "mps": (1, 2, 4, 8, 16, 32), "cuda": (1, 2, 4, 8, 16, 32, 64, 128)}
-"""Pictures per pass that are tried on a kind of device, besides what `batch_size="auto"` takes there."""
+IMAGE_SIZES = {"cpu": (1, 2, 4, 8), "mps": (1, 2, 4, 8, 16, 32), "cuda": (1, 2, 4, 8, 16, 32, 64, 128)}
+"""Images per pass that are tried on a kind of device, besides what `batch_size="auto"` takes there."""
 
 TEXT_SIZES: tuple[Size, ...] = ("auto", 1, 8, 32)
 """Values of `batch_size` that are tried on texts, the likely one first."""
@@ -43,7 +43,7 @@ GAIN, PATIENCE = 1.03, 2
 """So many larger batches that do not beat the best one by this factor end the search."""
 
 DECODING_SHARE, QUERY_SHARE, TEXT_SHARE = 0.1, 0.05, 0.35
-"""Shares of the time for decoding, and of a precision's time for queries and texts, where pictures are wanted too."""
+"""Shares of the time for decoding, and of a precision's time for queries and texts, where images are wanted too."""
 
 OUT_OF_MEMORY, NO_TIME = "out of memory", "no time"
 
@@ -53,11 +53,11 @@ class Figure:
     """One measurement."""
 
     what: What
-    """`query` (one short text at a time), `texts`, `pictures`, or `decoding` (12-megapixel JPEGs to model size)."""
+    """`query` (one short text at a time), `texts`, `images`, or `decoding` (12-megapixel JPEGs to model size)."""
     dtype: str | None = None
     """Precision; None for decoding."""
     size: Size
-    """Pictures per pass, most texts per pass (`auto`: by tokens), or threads that decode."""
+    """Images per pass, most texts per pass (`auto`: by tokens), or threads that decode."""
     auto: bool = False
     """Whether this is what `batch_size="auto"` comes to."""
     per_second: float | None = None
@@ -118,7 +118,7 @@ def measure(
     *,
     seconds: float,
     texts: bool = True,
-    pictures: bool = True,
+    images: bool = True,
     threads: int | None = None,
     clock: Clock = time.perf_counter,
 ) -> Iterator[Figure]:
@@ -129,7 +129,7 @@ def measure(
         choices: Device and precision; each gets an equal part of the time.
         seconds: How long all of it may take, making or reading the models included.
         texts: Whether to measure texts.
-        pictures: Whether to measure pictures, and how fast photos are decoded.
+        images: Whether to measure images, and how fast photos are decoded.
         threads: Most threads to decode with; None = the processors there.
         clock: Seconds, from any beginning.
 
@@ -137,7 +137,7 @@ def measure(
         CheckpointError: damaged weights.
     """
     budget = Budget.of(seconds, clock)
-    if pictures:
+    if images:
         yield from decoding(preparation(subject), budget.share(DECODING_SHARE), most_threads=threads)
     first_s = 0.0  # from the start of a precision to its first figure, mostly for reading the weights
     for done, choice in enumerate(choices):
@@ -146,15 +146,15 @@ def measure(
             yield Figure(what="query", dtype=choice.dtype, size=1, why_not=NO_TIME)
             continue
         first_s, start = 0.0, clock()
-        for figure in speed(subject, choice, mine, texts=texts, pictures=pictures):
+        for figure in speed(subject, choice, mine, texts=texts, images=images):
             first_s = first_s or clock() - start
             yield figure
 
 
 def speed(
-    subject: Subject, choice: DeviceChoice, budget: Budget, *, texts: bool = True, pictures: bool = True
+    subject: Subject, choice: DeviceChoice, budget: Budget, *, texts: bool = True, images: bool = True
 ) -> Iterator[Figure]:
-    """One precision: queries, then texts, then pictures, as far as wanted."""
+    """One precision: queries, then texts, then images, as far as wanted."""
     try:
         passes = Passes(subject, choice)
     except (RuntimeError, MemoryError) as error:
@@ -170,10 +170,10 @@ def speed(
         if PROBE_TOKENS * token_s < budget.left():
             token_s = min(token_s, budget.seconds(passes.texts([PROBE_TOKENS], most=1)) / PROBE_TOKENS)
         if texts:
-            share = budget.share(TEXT_SHARE if pictures else 1.0)
+            share = budget.share(TEXT_SHARE if images else 1.0)
             yield from text_speed(passes, share, query_s=query_s, token_s=token_s)
-        if pictures:
-            yield from picture_speed(passes, budget, picture_s=token_s * passes.picture_tokens)
+        if images:
+            yield from image_speed(passes, budget, image_s=token_s * passes.image_tokens)
 
 
 def text_speed(passes: Passes, budget: Budget, *, query_s: float, token_s: float) -> Iterator[Figure]:
@@ -197,25 +197,25 @@ def text_speed(passes: Passes, budget: Budget, *, query_s: float, token_s: float
             yield _figure(passes, "texts", size, items=count, tokens=sum(lengths), seconds=took, runs=runs)
 
 
-def picture_speed(passes: Passes, budget: Budget, *, picture_s: float) -> Iterator[Figure]:
-    """Pictures in growing batches until memory, time or the gain ends. One is expected to take `picture_s`."""
-    sizes = sorted({*PICTURE_SIZES[passes.kind], passes.auto_pictures})
+def image_speed(passes: Passes, budget: Budget, *, image_s: float) -> Iterator[Figure]:
+    """Images in growing batches until memory, time or the gain ends. One is expected to take `image_s`."""
+    sizes = sorted({*IMAGE_SIZES[passes.kind], passes.auto_images})
     best, idle = 0.0, 0
     for done, size in enumerate(sizes):
-        if idle >= PATIENCE and size != passes.auto_pictures:
+        if idle >= PATIENCE and size != passes.auto_images:
             continue
-        if size * picture_s > budget.left():
-            yield Figure(what="pictures", dtype=passes.dtype, size=size, why_not=NO_TIME)
+        if size * image_s > budget.left():
+            yield Figure(what="images", dtype=passes.dtype, size=size, why_not=NO_TIME)
             return
         within_s = budget.left() * size / sum(sizes[done:])
-        timed = _sample(budget, partial(passes.pictures, size), within_s=within_s)
+        timed = _sample(budget, partial(passes.images, size), within_s=within_s)
         if timed is None:
-            yield Figure(what="pictures", dtype=passes.dtype, size=size, why_not=OUT_OF_MEMORY)
+            yield Figure(what="images", dtype=passes.dtype, size=size, why_not=OUT_OF_MEMORY)
             return
         took, runs = timed
-        yield _figure(passes, "pictures", size, items=size, seconds=took, runs=runs)
-        picture_s = took / size
-        best, idle = (1 / picture_s, 0) if 1 / picture_s > GAIN * best else (best, idle + 1)
+        yield _figure(passes, "images", size, items=size, seconds=took, runs=runs)
+        image_s = took / size
+        best, idle = (1 / image_s, 0) if 1 / image_s > GAIN * best else (best, idle + 1)
 
 
 def decoding(prepare: Callable[[], object], budget: Budget, *, most_threads: int | None = None) -> Iterator[Figure]:
@@ -258,7 +258,7 @@ def _figure(
         what=what,
         dtype=passes.dtype,
         size=size,
-        auto=size == (passes.auto_pictures if what == "pictures" else "auto"),
+        auto=size == (passes.auto_images if what == "images" else "auto"),
         per_second=items / seconds,
         tokens_per_second=None if tokens is None else tokens / seconds,
         runs=runs,

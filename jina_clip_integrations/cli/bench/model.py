@@ -33,8 +33,8 @@ class Subject:
     config: JinaClipConfig
 
     @property
-    def picture_tokens(self) -> float:
-        """How many tokens of text cost as much arithmetic as one picture."""
+    def image_tokens(self) -> float:
+        """How many tokens of text cost as much arithmetic as one image."""
         text, vision = self.config.text_config.settings, self.config.vision_config
         per_token = text.num_hidden_layers * _products(
             text.hidden_size, text.intermediate_size, 3 if text.is_alibi else 2
@@ -51,7 +51,7 @@ class Subject:
         return Engine.around(random_model(self.config, choice), choice)
 
     def image_processor(self) -> JinaClipImageProcessor:
-        """The checkpoint's picture geometry, or the published one."""
+        """The checkpoint's image geometry, or the published one."""
         from ...modeling import JinaClipImageProcessor
 
         published = JinaClipImageProcessor(size=self.config.vision_config.image_size)

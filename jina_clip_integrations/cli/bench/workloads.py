@@ -43,8 +43,8 @@ class Passes:
         self.device = engine.device
         self.dtype = choice.dtype
         self.kind = kind_of(engine.device)
-        self.auto_pictures = max(1, PATCHES_PER_BATCH[self.kind] // engine.patches)
-        self.picture_tokens = subject.picture_tokens
+        self.auto_images = max(1, PATCHES_PER_BATCH[self.kind] // engine.patches)
+        self.image_tokens = subject.image_tokens
         initargs = (threading.local(), claims([engine]))
         self._thread = ThreadPoolExecutor(1, "jina-clip-bench", initializer=adopt, initargs=initargs)
         self._random = np.random.default_rng(0)
@@ -66,8 +66,8 @@ class Passes:
             self._run, [partial(self._engine.embed_ids, [rows[place] for place in group]) for group in groups]
         )
 
-    def pictures(self, count: int) -> Callable[[], None]:
-        """Work: that many random pictures in one pass."""
+    def images(self, count: int) -> Callable[[], None]:
+        """Work: that many random images in one pass."""
         side = self._config.vision_config.image_size
         pixels = self._random.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
         half = np.full(3, 0.5, np.float32)
@@ -120,4 +120,4 @@ def photo() -> bytes:
 def preparation(subject: Subject) -> Callable[[], object]:
     """Work: that photo, from its bytes to what the model takes."""
     data, processor = photo(), subject.image_processor()
-    return lambda: processor.fit(Reader().picture(data).open())
+    return lambda: processor.fit(Reader().image(data).open())

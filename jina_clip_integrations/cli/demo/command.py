@@ -1,4 +1,4 @@
-"""`jina-clip demo`: words in many languages and pictures, asked of a gallery with the demo model, offline."""
+"""`jina-clip demo`: words in many languages and images, asked of a gallery with the demo model, offline."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from ..output import Output
 from .queries import DEFAULT_QUERIES, LANGUAGES, Question, question_of
 
 if TYPE_CHECKING:
-    from ...demo import GalleryPicture
+    from ...demo import GalleryImage
     from ...encoder import JinaClipEncoder
     from .contact_sheet import Row
 
 DEFAULT_OUTPUT = "jina-clip-demo.png"
 NOT_THE_WEIGHTS = "Demo model, not Jina's weights"
-LEGEND = "Scores are cosines. Green: what was asked for. Pictures: Noto Emoji, Apache-2.0."
+LEGEND = "Scores are cosines. Green: what was asked for. Images: Noto Emoji, Apache-2.0."
 MOST_ON_SHEET = 10
 """Answers per query that the contact sheet shows."""
 
@@ -38,9 +38,9 @@ QUALITY_LANGUAGES = ("en", "de", "es", "hi", "ja", "ar")
 
 @dataclass(frozen=True)
 class Answer:
-    """One picture of the gallery as an answer."""
+    """One image of the gallery as an answer."""
 
-    picture: GalleryPicture
+    image: GalleryImage
     score: float
     is_right: bool
     """Whether it is what was asked for, where that is known."""
@@ -58,7 +58,7 @@ class Asked:
 class Facts:
     """Figures of the run."""
 
-    pictures: int
+    images: int
     dimensions: int
     embedding_s: float
     quality: dict[int, float]
@@ -66,14 +66,14 @@ class Facts:
 
     def size_line(self) -> str:
         """How large everything is."""
-        return f"{self.pictures:,} pictures, {self.dimensions} dimensions, {4 * self.dimensions} bytes per vector"
+        return f"{self.images:,} images, {self.dimensions} dimensions, {4 * self.dimensions} bytes per vector"
 
     def quality_line(self) -> str:
         """What fewer dimensions save and cost."""
         full, short = max(self.quality), min(self.quality)
         return (
             f"{short} of {full} dimensions: {4 * short} instead of {4 * full} bytes per vector "
-            f"({100 * short / full:.0f}%). Recall@5 of the pictures' names in {len(QUALITY_LANGUAGES)} languages: "
+            f"({100 * short / full:.0f}%). Recall@5 of the images' names in {len(QUALITY_LANGUAGES)} languages: "
             f"{self.quality[short]:.1f}% instead of {self.quality[full]:.1f}%."
         )
 
@@ -81,7 +81,7 @@ class Facts:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options of `jina-clip demo`."""
     parser.add_argument("queries", nargs="*", metavar="QUERY", help="words to search with (default: six languages)")
-    parser.add_argument("--image", action="append", default=[], metavar="FILE", help="search with this picture")
+    parser.add_argument("--image", action="append", default=[], metavar="FILE", help="search with this image")
     parser.add_argument("--dimensions", type=positive_int, metavar="N", help="cut vectors to N, and measure the cost")
     parser.add_argument("--top", type=positive_int, default=6, metavar="K", help="answers per query (default: 6)")
     parser.add_argument("--output", default=DEFAULT_OUTPUT, metavar="FILE.png", help="contact sheet (%(default)s)")
@@ -97,18 +97,18 @@ def run(args: argparse.Namespace) -> int:
 
     out = output_of(args)
     sheet_file = None if args.no_sheet else sheet_path(args.output)
-    pictures = gallery()
-    questions = questions_of(args, pictures)
+    images = gallery()
+    questions = questions_of(args, images)
     with open_encoder(args, dimensions=None) as encoder:
         full = width_of(encoder)
         width = checked_width(encoder, args.dimensions, full)
         queries = encode_questions(encoder, questions)
         started_s = time.perf_counter()
-        vectors = encode_all(encoder, [{"image": picture.data()} for picture in pictures], out, "embedding pictures")
+        vectors = encode_all(encoder, [{"image": image.data()} for image in images], out, "embedding images")
         took_s = time.perf_counter() - started_s
         quality = measure_quality(encoder, vectors, [full, width], out) if args.dimensions else {}
-    facts = Facts(len(pictures), width, took_s, quality)
-    asked = ask(questions, cut(queries, width), cut(vectors, width), pictures, args.top)
+    facts = Facts(len(images), width, took_s, quality)
+    asked = ask(questions, cut(queries, width), cut(vectors, width), images, args.top)
     show(out, asked, facts)
     if sheet_file:
         save_sheet(sheet_file, asked, facts)
@@ -127,9 +127,9 @@ def sheet_path(output: str) -> Path:
     return path
 
 
-def questions_of(args: argparse.Namespace, pictures: Sequence[GalleryPicture]) -> list[Question]:
-    """The words and pictures of the command line, or the tour."""
-    own = [question_of(text, pictures) for text in args.queries]
+def questions_of(args: argparse.Namespace, images: Sequence[GalleryImage]) -> list[Question]:
+    """The words and images of the command line, or the tour."""
+    own = [question_of(text, images) for text in args.queries]
     own += [Question(image=image) for image in args.image]
     return own or list(DEFAULT_QUERIES)
 
@@ -147,30 +147,30 @@ def encode_questions(encoder: JinaClipEncoder, questions: Sequence[Question]) ->
 
 
 def ask(
-    questions: Sequence[Question], queries: Vectors, vectors: Vectors, pictures: Sequence[GalleryPicture], top: int
+    questions: Sequence[Question], queries: Vectors, vectors: Vectors, images: Sequence[GalleryImage], top: int
 ) -> list[Asked]:
-    """The `top` nearest pictures of every question."""
+    """The `top` nearest images of every question."""
     asked = []
     for question, scores in zip(questions, queries @ vectors.T, strict=True):
         nearest = np.argsort(-scores, kind="stable")[:top]
         asked.append(
-            Asked(question, [_answer(question, pictures[position], float(scores[position])) for position in nearest])
+            Asked(question, [_answer(question, images[position], float(scores[position])) for position in nearest])
         )
     return asked
 
 
-def _answer(question: Question, picture: GalleryPicture, score: float) -> Answer:
-    return Answer(picture, score, is_right=question.is_answered_by(picture))
+def _answer(question: Question, image: GalleryImage, score: float) -> Answer:
+    return Answer(image, score, is_right=question.is_answered_by(image))
 
 
-def measure_quality(encoder: JinaClipEncoder, pictures: Vectors, sizes: Sequence[int], out: Output) -> dict[int, float]:
-    """Recall@5 in percent of the gallery's names against its pictures, mean over languages, at every width."""
+def measure_quality(encoder: JinaClipEncoder, images: Vectors, sizes: Sequence[int], out: Output) -> dict[int, float]:
+    """Recall@5 in percent of the gallery's names against its images, mean over languages, at every width."""
     test = gallery_test(",".join(QUALITY_LANGUAGES))
     texts = encode_all(encoder, [{"text": text} for text in test.texts], out, "embedding names")
     right = [[answer] for answer in test.answers]
     found = {}
     for size in sizes:
-        rows = ranks(cut(texts, size), cut(pictures, size), right)
+        rows = ranks(cut(texts, size), cut(images, size), right)
         found[size] = mean_of(recall_by_group(rows, test.languages))["R@5"]
     return found
 
@@ -183,7 +183,7 @@ def show(out: Output, asked: Sequence[Asked], facts: Facts) -> None:
         out.line(one.question.heading())
         for rank, answer in enumerate(one.answers, 1):
             mark = "✓" if answer.is_right else " "
-            out.line(f"{rank:4d}  {answer.score:6.3f} {mark} {answer.picture.emoji} {answer.picture.names['en']}")
+            out.line(f"{rank:4d}  {answer.score:6.3f} {mark} {answer.image.emoji} {answer.image.names['en']}")
     out.line()
     if facts.quality:
         out.line(facts.quality_line())
@@ -196,18 +196,18 @@ def save_sheet(path: Path, asked: Sequence[Asked], facts: Facts) -> None:
 
     rows = [_row(one) for one in asked]
     notes = [facts.quality_line(), LEGEND] if facts.quality else [LEGEND]
-    sheet = Sheet("Words and pictures in one space", f"{NOT_THE_WEIGHTS}: {facts.size_line()}", rows, notes)
+    sheet = Sheet("Words and images in one space", f"{NOT_THE_WEIGHTS}: {facts.size_line()}", rows, notes)
     draw_sheet(sheet).save(path, optimize=True)
 
 
 def _row(one: Asked) -> Row:
-    from .contact_sheet import Hit, Row, load_picture
+    from .contact_sheet import Hit, Row, load_image
 
     question = one.question
     answers = one.answers[:MOST_ON_SHEET]
-    hits = [Hit(a.picture.image(), a.picture.names["en"], a.score, a.is_right) for a in answers]
-    picture = load_picture(question.image) if question.image is not None else None
-    return Row(question.text, hits, LANGUAGES.get(question.language, ""), question.gloss, picture)
+    hits = [Hit(a.image.image(), a.image.names["en"], a.score, a.is_right) for a in answers]
+    image = load_image(question.image) if question.image is not None else None
+    return Row(question.text, hits, LANGUAGES.get(question.language, ""), question.gloss, image)
 
 
 def as_json(asked: Sequence[Asked], facts: Facts, sheet: Path | None) -> dict[str, Any]:
@@ -215,7 +215,7 @@ def as_json(asked: Sequence[Asked], facts: Facts, sheet: Path | None) -> dict[st
     return {
         "model": DEMO_MODEL,
         "note": NOT_THE_WEIGHTS,
-        "pictures": facts.pictures,
+        "images": facts.images,
         "dimensions": facts.dimensions,
         "bytes_per_vector": 4 * facts.dimensions,
         "seconds_to_embed": round(facts.embedding_s, 3),
@@ -230,9 +230,9 @@ def _results(one: Asked) -> list[dict[str, Any]]:
         {
             "rank": rank,
             "score": answer.score,
-            "id": answer.picture.id,
-            "emoji": answer.picture.emoji,
-            "name": answer.picture.names["en"],
+            "id": answer.image.id,
+            "emoji": answer.image.emoji,
+            "name": answer.image.names["en"],
             "right": answer.is_right,
         }
         for rank, answer in enumerate(one.answers, 1)

@@ -1,4 +1,4 @@
-"""The contact sheet of `jina-clip demo`: each query with its best pictures, drawn with Pillow."""
+"""The contact sheet of `jina-clip demo`: each query with its best images, drawn with Pillow."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MARGIN = 44
 GUTTER = 14
 QUERY_WIDTH = 270
 CELL_WIDTH = 138
-PICTURE = 96
+IMAGE = 96
 ROW_HEIGHT = 192
 HEADER_HEIGHT = 118
 FOOTER_LINE = 20
@@ -34,9 +34,9 @@ ACCENT, RIGHT = "#2f6f6a", "#3d9a6c"
 
 @dataclass(frozen=True)
 class Hit:
-    """A picture that answers a query."""
+    """An image that answers a query."""
 
-    picture: Image
+    image: Image
     name: str
     score: float
     is_right: bool = False
@@ -52,8 +52,8 @@ class Row:
     language: str = ""
     gloss: str = ""
     """The query in English, for a reader who does not know its language or a machine without its letters."""
-    picture: Image | None = None
-    """The query itself where it is a picture."""
+    image: Image | None = None
+    """The query itself where it is an image."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ class Sheet:
         return [line for note in self.notes for line in wrapped(note, 13, self.width - 2 * MARGIN)]
 
 
-def load_picture(file: str) -> Image | None:
-    """The picture of a file, upright; None for what is no file here, such as a URL."""
+def load_image(file: str) -> Image | None:
+    """The image of a file, upright; None for what is no file here, such as a URL."""
     from PIL import Image, ImageOps
 
     path = Path(file).expanduser()
@@ -95,7 +95,7 @@ def load_picture(file: str) -> Image | None:
 
 
 def draw_sheet(sheet: Sheet) -> Image:
-    """The sheet as an RGB picture, `SCALE` pixels per unit of its size."""
+    """The sheet as an RGB image, `SCALE` pixels per unit of its size."""
     pen = Pen(sheet.width, sheet.height)
     pen.text((MARGIN, 62), sheet.title, 32, bold=True)
     pen.text((MARGIN, 92), sheet.subtitle, 16, colour=MUTED)
@@ -113,8 +113,8 @@ def draw_row(pen: Pen, row: Row, top: int) -> None:
     """One query on its card."""
     pen.box((MARGIN, top, pen.width - MARGIN, top + ROW_HEIGHT), CARD, radius=16)
     left = MARGIN + 24
-    if row.picture is not None:
-        pen.picture(row.picture, (left, top + 30), 132)
+    if row.image is not None:
+        pen.image(row.image, (left, top + 30), 132)
     else:
         draw_query(pen, row, left, top)
     if not row.hits:
@@ -143,13 +143,13 @@ def draw_query(pen: Pen, row: Row, left: int, top: int) -> None:
 
 
 def draw_hit(pen: Pen, hit: Hit, left: int, top: int) -> None:
-    """One answer: the picture, its name, its score."""
+    """One answer: the image, its name, its score."""
     middle = left + CELL_WIDTH / 2
-    tile = PICTURE + 16
+    tile = IMAGE + 16
     x = middle - tile / 2
     frame = (x, top + 14, x + tile, top + 14 + tile)
     pen.box(frame, CARD, radius=12, outline=RIGHT if hit.is_right else FAINT, line=3 if hit.is_right else 1.5)
-    pen.picture(hit.picture, (x + 8, top + 22), PICTURE)
+    pen.image(hit.image, (x + 8, top + 22), IMAGE)
     baseline = top + 14 + tile + 18
     for line in shortened(wrapped(hit.name, 12, CELL_WIDTH - 12), 2):
         pen.text((middle, baseline), line, 12, anchor="ms")
@@ -247,11 +247,11 @@ class Pen:
         pixels = round(line * SCALE)
         self._draw.rounded_rectangle((x0, y0, x1, y1), radius * SCALE, fill=colour, outline=outline, width=pixels)
 
-    def picture(self, picture: Image, at: tuple[float, float], side: int) -> None:
-        """A picture fitted into a square, on white where it is transparent."""
+    def image(self, image: Image, at: tuple[float, float], side: int) -> None:
+        """An image fitted into a square, on white where it is transparent."""
         from PIL import Image, ImageOps
 
-        fitted = ImageOps.contain(picture.convert("RGBA"), (side * SCALE, side * SCALE), Image.Resampling.LANCZOS)
+        fitted = ImageOps.contain(image.convert("RGBA"), (side * SCALE, side * SCALE), Image.Resampling.LANCZOS)
         x = round(at[0] * SCALE) + (side * SCALE - fitted.width) // 2
         y = round(at[1] * SCALE) + (side * SCALE - fitted.height) // 2
         self.canvas.paste(fitted, (x, y), fitted)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ...demo import GalleryPicture
+    from ...demo import GalleryImage
 
 LANGUAGES = {
     "ar": "Arabic",
@@ -35,26 +35,26 @@ LANGUAGES = {
 
 @dataclass(frozen=True)
 class Question:
-    """Words, their language, what they mean in English, and which pictures they name, where that is known."""
+    """Words, their language, what they mean in English, and which images they name, where that is known."""
 
     text: str = ""
     language: str = ""
     gloss: str = ""
     right: tuple[str, ...] = ()
-    """The emoji of the pictures that are asked for."""
+    """The emoji of the images that are asked for."""
     image: str | None = None
-    """The file, if the question is a picture."""
+    """The file, if the question is an image."""
 
     def heading(self) -> str:
         """The question on one line: words, language, meaning."""
         if self.image is not None:
-            return f"Picture {self.image}"
+            return f"Image {self.image}"
         about = ", ".join(part for part in (LANGUAGES.get(self.language, ""), self.gloss) if part)
         return f"“{self.text}”" + (f" ({about})" if about else "")
 
-    def is_answered_by(self, picture: GalleryPicture) -> bool:
-        """Whether the picture is one that is asked for; emoji are compared without their variation selectors."""
-        return _bare(picture.emoji) in map(_bare, self.right)
+    def is_answered_by(self, image: GalleryImage) -> bool:
+        """Whether the image is one that is asked for; emoji are compared without their variation selectors."""
+        return _bare(image.emoji) in map(_bare, self.right)
 
     def as_json(self) -> dict[str, Any]:
         """The question for machines."""
@@ -76,14 +76,14 @@ DEFAULT_QUERIES = (
 """Three that ask for one thing and three that ask for a kind of thing."""
 
 
-def question_of(text: str, pictures: Iterable[GalleryPicture]) -> Question:
-    """A person's own words; if they are a picture's name in some language, that and the English name are known."""
+def question_of(text: str, images: Iterable[GalleryImage]) -> Question:
+    """A person's own words; if they are an image's name in some language, that and the English name are known."""
     wanted = text.strip().casefold()
-    for picture in pictures:
-        for language, name in picture.names.items():
+    for image in images:
+        for language, name in image.names.items():
             if name.casefold() == wanted:
-                english = picture.names.get("en", "")
-                return Question(text, language, "" if language == "en" else english, (picture.emoji,))
+                english = image.names.get("en", "")
+                return Question(text, language, "" if language == "en" else english, (image.emoji,))
     return Question(text)
 
 

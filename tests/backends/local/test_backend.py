@@ -23,7 +23,7 @@ import torch
 from safetensors.numpy import load_file
 
 from jina_clip_integrations import JinaClipEncoder
-from jina_clip_integrations.backends.base import Batch, BatchResult, Picture
+from jina_clip_integrations.backends.base import Batch, BatchResult, ImageSource
 from jina_clip_integrations.backends.local import LocalBackend, describe_device
 from jina_clip_integrations.backends.local.backend import BATCHES_DECODED_AHEAD
 from jina_clip_integrations.backends.local.batching import by_token_budget
@@ -33,8 +33,8 @@ from jina_clip_integrations.errors import CheckpointError, ConfigurationError, I
 
 
 @dataclass(frozen=True)
-class FilePicture:
-    """The least that a backend needs of a picture."""
+class FileImage:
+    """The least that a backend needs of an image."""
 
     path: Path
     url: None = None
@@ -68,9 +68,9 @@ class Golden:
     def texts(self, **options: object) -> Batch:
         return Batch(modality="text", texts=self.facts["texts"], **options)
 
-    def pictures(self, **options: object) -> Batch:
+    def images(self, **options: object) -> Batch:
         paths = [self.folder / row["file"] for row in self.facts["images"]]
-        return Batch(modality="image", pictures=[FilePicture(path) for path in paths], **options)
+        return Batch(modality="image", images=[FileImage(path) for path in paths], **options)
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +92,8 @@ class TestVectors:
             result = run(golden.backend, golden.texts(), face)
         np.testing.assert_allclose(result.vectors, golden.arrays["text.none.raw"], atol=5e-4, rtol=0)
 
-    def test_pictures_are_the_golden_ones(self, golden: Golden, face: str) -> None:
-        result = run(golden.backend, golden.pictures(), face)
+    def test_images_are_the_golden_ones(self, golden: Golden, face: str) -> None:
+        result = run(golden.backend, golden.images(), face)
         np.testing.assert_allclose(result.vectors, golden.arrays["images.raw"], atol=5e-4, rtol=0)
         assert result.usage.items == len(golden.facts["images"])
 
@@ -131,10 +131,10 @@ class TestBatching:
         with LocalBackend(golden.folder, dtype="float32", device="cpu", max_length=16, batch_size=size) as backend:
             with pytest.warns(UserWarning, match="were cut"):
                 texts = backend.embed(golden.texts())
-            pictures = backend.embed(golden.pictures())
+            images = backend.embed(golden.images())
         expected = golden.arrays["text.none.max16"]
         np.testing.assert_allclose(_unit(texts.vectors), expected, atol=2e-5, rtol=0)
-        np.testing.assert_allclose(_unit(pictures.vectors), golden.arrays["images.normalized"], atol=2e-5, rtol=0)
+        np.testing.assert_allclose(_unit(images.vectors), golden.arrays["images.normalized"], atol=2e-5, rtol=0)
 
     def test_one_warning_counts_the_cut_texts(self, golden: Golden) -> None:
         texts = Batch(modality="text", texts=["word " * 50, "a", "word " * 60])
@@ -146,27 +146,27 @@ class TestBatching:
 
     def test_several_workers_keep_the_order(self, golden: Golden) -> None:
         with LocalBackend(golden.folder, dtype="float32", device=["cpu", "cpu", "cpu"], batch_size=1) as backend:
-            result = backend.embed(golden.pictures())
+            result = backend.embed(golden.images())
         np.testing.assert_allclose(_unit(result.vectors), golden.arrays["images.normalized"], atol=2e-5, rtol=0)
 
 
 class TestBadInput:
     @pytest.fixture
     def with_a_bad_one(self, golden: Golden, tmp_path: Path) -> Batch:
-        (tmp_path / "broken.png").write_bytes(b"not a picture")
-        pictures: list[Picture] = list(golden.pictures().pictures)
-        pictures.insert(3, FilePicture(tmp_path / "broken.png"))
-        return Batch(modality="image", pictures=pictures)
+        (tmp_path / "broken.png").write_bytes(b"not an image")
+        images: list[ImageSource] = list(golden.images().images)
+        images.insert(3, FileImage(tmp_path / "broken.png"))
+        return Batch(modality="image", images=images)
 
-    def test_a_bad_picture_is_named_and_those_before_it_are_kept(self, golden: Golden, with_a_bad_one: Batch) -> None:
+    def test_a_bad_image_is_named_and_those_before_it_are_kept(self, golden: Golden, with_a_bad_one: Batch) -> None:
         finished: list[int] = []
         with pytest.raises(ImageError, match=r"broken\.png") as caught:
             finished.extend(p for result in golden.backend.stream(with_a_bad_one) for p in result.positions or [])
         assert caught.value.index == 3
         assert finished == [0, 1, 2]
 
-    def test_a_bad_picture_is_isolated_on_request(self, golden: Golden, with_a_bad_one: Batch) -> None:
-        batch = Batch(modality="image", pictures=with_a_bad_one.pictures, isolate_errors=True)
+    def test_a_bad_image_is_isolated_on_request(self, golden: Golden, with_a_bad_one: Batch) -> None:
+        batch = Batch(modality="image", images=with_a_bad_one.images, isolate_errors=True)
         result = golden.backend.embed(batch)
         assert list(result.errors) == [3]
         assert np.isnan(result.vectors[3]).all()
@@ -184,7 +184,7 @@ class TestBadInput:
 
 class TestThreadsAndLoops:
     def test_threads_share_one_backend(self, golden: Golden) -> None:
-        batches = [golden.pictures().take([i]) for i in range(12)]
+        batches = [golden.images().take([i]) for i in range(12)]
         with ThreadPoolExecutor(6) as pool:
             rows = np.concatenate([result.vectors for result in pool.map(golden.backend.embed, batches)])
         np.testing.assert_allclose(_unit(rows), golden.arrays["images.normalized"], atol=2e-5, rtol=0)
@@ -209,7 +209,7 @@ class TestThreadsAndLoops:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        result = await golden.backend.aembed(golden.pictures())
+        result = await golden.backend.aembed(golden.images())
         assert np.isfinite(result.vectors).all()
 
     def test_closing_the_stream_early_stops_the_rest(self, golden: Golden) -> None:
@@ -218,7 +218,7 @@ class TestThreadsAndLoops:
         started = time.perf_counter()
         stream.close()
         assert time.perf_counter() - started < 5
-        assert np.isfinite(golden.backend.embed(golden.pictures()).vectors).all()
+        assert np.isfinite(golden.backend.embed(golden.images()).vectors).all()
 
     def test_close_is_idempotent_and_use_reloads(self, golden: Golden) -> None:
         backend = LocalBackend(golden.folder, dtype="float32", device="cpu")
@@ -247,7 +247,7 @@ class TestCopies:
 
     @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
     def test_a_forked_child_can_embed(self, golden: Golden) -> None:
-        batch = golden.pictures().take([0, 1])
+        batch = golden.images().take([0, 1])
         expected = golden.backend.embed(batch).vectors
         context = multiprocessing.get_context("fork")
         receiver, sender = context.Pipe(duplex=False)
@@ -292,7 +292,7 @@ class TestSettings:
 
     def test_bfloat16_stays_close(self, golden: Golden) -> None:
         with LocalBackend(golden.folder, dtype="bfloat16", device="cpu") as backend:
-            rows = _unit(backend.embed(golden.pictures()).vectors)
+            rows = _unit(backend.embed(golden.images()).vectors)
         assert (rows * golden.arrays["images.normalized"]).sum(axis=1).min() >= 0.995
 
 
@@ -365,15 +365,15 @@ def test_memory_does_not_grow_with_the_corpus(golden: Golden) -> None:
     opened: list[int] = []
     waiting: list[int] = []
 
-    class Counting(FilePicture):
+    class Counting(FileImage):
         def open(self) -> PIL.Image.Image:
             opened.append(1)
             return super().open()
 
-    picture = Counting(golden.folder / golden.facts["images"][0]["file"])
+    image = Counting(golden.folder / golden.facts["images"][0]["file"])
     done = 0
     with LocalBackend(golden.folder, device="cpu", dtype="float32", batch_size=8) as backend:
-        for result in backend.stream(Batch(modality="image", pictures=[picture] * 200)):
+        for result in backend.stream(Batch(modality="image", images=[image] * 200)):
             done += len(result.vectors)
             waiting.append(len(opened) - done)
     assert done == 200

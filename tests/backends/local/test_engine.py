@@ -50,7 +50,7 @@ def test_a_text_that_spells_the_padding_token(engine: Engine, model: JinaClipMod
     assert np.abs(vectors[0] - engine.embed_ids([[5, 6, 7, 8, 9]])[0]).max() > 1e-3
 
 
-def test_pictures(engine: Engine, model: JinaClipModel) -> None:
+def test_images(engine: Engine, model: JinaClipModel) -> None:
     size = model.config.vision_config.image_size
     pixels = np.random.default_rng(0).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
     mean, std = np.array([0.5, 0.4, 0.3], np.float32), np.array([0.2, 0.3, 0.4], np.float32)

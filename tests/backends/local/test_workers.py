@@ -32,12 +32,12 @@ WAIT_S = 60
 
 
 class Painted:
-    """A picture whose pixels follow from its number."""
+    """An image whose pixels follow from its number."""
 
     url = None
 
     def __init__(self, number: int) -> None:
-        self.label = f"picture {number}"
+        self.label = f"image {number}"
         self._number = number
 
     def size(self) -> tuple[int, int]:
@@ -120,17 +120,17 @@ class TestOrder:
             with LocalBackend(golden_folder, dtype="float32", device=device, batch_size=size) as several:
                 np.testing.assert_allclose(several.embed(batch).vectors, expected, atol=2e-4, rtol=0)
 
-    def test_uneven_pictures_and_a_broken_one(self, golden_folder: Path) -> None:
-        pictures = [Broken(n) if n == 17 else Painted(n) for n in range(40)]
+    def test_uneven_images_and_a_broken_one(self, golden_folder: Path) -> None:
+        images = [Broken(n) if n == 17 else Painted(n) for n in range(40)]
         with LocalBackend(golden_folder, dtype="float32", device="cpu", batch_size=1) as one:
-            expected = one.embed(Batch(modality="image", pictures=pictures, isolate_errors=True))
+            expected = one.embed(Batch(modality="image", images=images, isolate_errors=True))
         with LocalBackend(golden_folder, dtype="float32", device=["cpu"] * 3, batch_size=3, num_workers=5) as several:
-            result = several.embed(Batch(modality="image", pictures=pictures, isolate_errors=True))
+            result = several.embed(Batch(modality="image", images=images, isolate_errors=True))
             np.testing.assert_allclose(result.vectors, expected.vectors, atol=2e-4, rtol=0)
             assert list(result.errors) == [17]
             done: list[int] = []
-            with pytest.raises(ImageError, match="picture 17 is broken") as caught:
-                done.extend(p for r in several.stream(Batch(modality="image", pictures=pictures)) for p in r.positions)
+            with pytest.raises(ImageError, match="image 17 is broken") as caught:
+                done.extend(p for r in several.stream(Batch(modality="image", images=images)) for p in r.positions)
         assert caught.value.index == 17
         assert done == list(range(17))
 
@@ -189,7 +189,7 @@ class TestClosing:
         self, golden_folder: Path, modality: str
     ) -> None:
         backend = LocalBackend(golden_folder, dtype="float32", device=["cpu", "cpu"], batch_size=1)
-        many: dict[str, Any] = {"texts": ["text"] * 500, "pictures": [Painted(n) for n in range(500)]}
+        many: dict[str, Any] = {"texts": ["text"] * 500, "images": [Painted(n) for n in range(500)]}
         stream = backend.stream(Batch(modality=modality, **many))  # type: ignore[arg-type]
         next(stream)
         closing = threading.Thread(target=backend.close)
@@ -203,7 +203,7 @@ class TestClosing:
 
     def test_a_stream_that_is_left_frees_the_workers(self, golden_folder: Path) -> None:
         with LocalBackend(golden_folder, dtype="float32", device=["cpu", "cpu"], batch_size=1) as backend:
-            stream = backend.stream(Batch(modality="image", pictures=[Painted(n) for n in range(300)]))
+            stream = backend.stream(Batch(modality="image", images=[Painted(n) for n in range(300)]))
             next(stream)
             stream.close()
             assert len(backend.embed(Batch(modality="text", texts=["a"] * 9)).vectors) == 9
@@ -298,7 +298,7 @@ class TestWeights:
 class TestForks:
     @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
     def test_a_fork_while_another_thread_holds_the_lock(self, golden_folder: Path) -> None:
-        batch = Batch(modality="image", pictures=[Painted(n) for n in range(5)])
+        batch = Batch(modality="image", images=[Painted(n) for n in range(5)])
         backend = LocalBackend(golden_folder, dtype="float32", device=["cpu", "cpu"], batch_size=1)
         expected = backend.embed(batch).vectors
         held, done = threading.Event(), threading.Event()

@@ -76,7 +76,7 @@ def positions(results: Sequence[BatchResult]) -> list[int]:
 
 
 class Photo:
-    """A picture as the encoder hands it over."""
+    """An image as the encoder hands it over."""
 
     def __init__(self, image: Image.Image, *, url: str | None = None, data: bytes | None = None) -> None:
         self.image, self.url, self.data = image, url, data
@@ -103,8 +103,8 @@ def photo(width: int, height: int, seed: int = 0, **how: Any) -> Photo:
     return Photo(Image.fromarray(noise), **how)
 
 
-def pictures(*photos: Photo, **how: Any) -> Batch:
-    return Batch(modality="image", pictures=photos, **how)
+def images(*photos: Photo, **how: Any) -> Batch:
+    return Batch(modality="image", images=photos, **how)
 
 
 def png_of(item: dict[str, str]) -> Image.Image:

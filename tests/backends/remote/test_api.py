@@ -13,9 +13,9 @@ from jina_clip_integrations.images.geometry import resize_and_crop
 from tests.backends.remote.faces import (
     FACES,
     embed,
+    images,
     numbered,
     photo,
-    pictures,
     png_of,
     positions,
     stream,
@@ -53,7 +53,7 @@ def test_every_option_shows_in_every_request(face: str, server: FaultyServer, ma
     if modality == "text":
         batch = texts("a", "b", task="retrieval.query", dimensions=128, normalize=False)
     else:
-        batch = pictures(photo(20, 20), photo(21, 20), dimensions=128, normalize=False)
+        batch = images(photo(20, 20), photo(21, 20), dimensions=128, normalize=False)
     result = embed(face, make(batch_size=1, embedding_type="float"), batch)
     assert result.vectors.shape == (2, 128)
     for body in server.requests:
@@ -121,54 +121,54 @@ def test_requests_are_cut_by_bytes(face: str, server: FaultyServer, make: Any) -
 
 
 def test_requests_are_cut_by_tokens(face: str, server: FaultyServer, make: Any) -> None:
-    embed(face, make(batch_size=64, max_request_tokens=9000), pictures(*(photo(9, 9, seed) for seed in range(5))))
+    embed(face, make(batch_size=64, max_request_tokens=9000), images(*(photo(9, 9, seed) for seed in range(5))))
     assert sorted(len(body["input"]) for body in server.requests) == [1, 2, 2]
 
 
-# Pictures
+# Images
 
 
 @pytest.mark.parametrize("size", [(400, 300), (300, 401), (224, 350)])
-def test_a_picture_costs_one_tile_in_the_models_own_geometry(
+def test_an_image_costs_one_tile_in_the_models_own_geometry(
     face: str, server: FaultyServer, make: Any, size: tuple[int, int]
 ) -> None:
-    picture = photo(*size)
-    embed(face, make("jina-clip-v1"), pictures(picture))
+    image = photo(*size)
+    embed(face, make("jina-clip-v1"), images(image))
     sent = png_of(server.requests[0]["input"][0])
     assert (sent.format, sent.size) == ("PNG", (224, 224))
-    np.testing.assert_array_equal(np.asarray(sent), resize_and_crop(picture.image, 224))
+    np.testing.assert_array_equal(np.asarray(sent), resize_and_crop(image.image, 224))
 
 
 @pytest.mark.parametrize("mode", [True, "crop", "squash", "pad", False])
 @pytest.mark.parametrize("size", [(40, 30), (224, 224), (224, 20)])
-def test_a_picture_is_never_enlarged(
+def test_an_image_is_never_enlarged(
     face: str, server: FaultyServer, make: Any, size: tuple[int, int], mode: Any
 ) -> None:
-    embed(face, make("jina-clip-v1", resize_images=mode), pictures(photo(*size)))
+    embed(face, make("jina-clip-v1", resize_images=mode), images(photo(*size)))
     sent = png_of(server.requests[0]["input"][0])
     assert max(sent.size) <= max(size)
 
 
-def test_a_small_picture_travels_pixel_for_pixel(face: str, server: FaultyServer, make: Any) -> None:
-    picture = photo(40, 30)
-    embed(face, make(), pictures(picture))
-    np.testing.assert_array_equal(np.asarray(png_of(server.requests[0]["input"][0])), np.asarray(picture.image))
+def test_a_small_image_travels_pixel_for_pixel(face: str, server: FaultyServer, make: Any) -> None:
+    image = photo(40, 30)
+    embed(face, make(), images(image))
+    np.testing.assert_array_equal(np.asarray(png_of(server.requests[0]["input"][0])), np.asarray(image.image))
 
 
 @pytest.mark.parametrize(("mode", "geometry"), [("crop", "shortest"), ("squash", "squash"), ("pad", "longest")])
 def test_other_recipes(face: str, server: FaultyServer, make: Any, mode: str, geometry: str) -> None:
-    picture = photo(300, 260)
-    embed(face, make("jina-clip-v1", resize_images=mode), pictures(picture))
+    image = photo(300, 260)
+    embed(face, make("jina-clip-v1", resize_images=mode), images(image))
     sent = np.asarray(png_of(server.requests[0]["input"][0]))
-    np.testing.assert_array_equal(sent, resize_and_crop(picture.image, 224, mode=geometry))
+    np.testing.assert_array_equal(sent, resize_and_crop(image.image, 224, mode=geometry))
 
 
 def test_as_it_is(face: str, server: FaultyServer, make: Any) -> None:
     backend = make(resize_images=False)
-    picture, linked = photo(30, 20), photo(30, 20, url="https://example.org/a.jpg?token=1")
-    result = embed(face, backend, pictures(picture, linked))
+    image, linked = photo(30, 20), photo(30, 20, url="https://example.org/a.jpg?token=1")
+    result = embed(face, backend, images(image, linked))
     first, second = server.requests[0]["input"]
-    assert base64.b64decode(first["image"]) == picture.read()
+    assert base64.b64decode(first["image"]) == image.read()
     assert second == {"image": "https://example.org/a.jpg?token=1"}
     assert backend.sends_urls
     np.testing.assert_array_equal(result.vectors[1], vector_of(second["image"].encode()))
@@ -176,14 +176,14 @@ def test_as_it_is(face: str, server: FaultyServer, make: Any) -> None:
 
 def test_a_url_is_fetched_here_when_it_is_to_be_resized(face: str, server: FaultyServer, make: Any) -> None:
     backend = make()
-    embed(face, backend, pictures(photo(30, 20, url="https://example.org/a.jpg")))
+    embed(face, backend, images(photo(30, 20, url="https://example.org/a.jpg")))
     assert png_of(server.requests[0]["input"][0]).size == (30, 20)
     assert not backend.sends_urls
 
 
-def test_too_large_a_picture_is_refused_here(face: str, server: FaultyServer, make: Any) -> None:
+def test_too_large_an_image_is_refused_here(face: str, server: FaultyServer, make: Any) -> None:
     backend = make(resize_images=False, max_image_bytes=4000)
-    _, error = stream(face, backend, pictures(photo(5, 5), photo(200, 200)))
+    _, error = stream(face, backend, images(photo(5, 5), photo(200, 200)))
     assert isinstance(error, errors.ImageError)
     assert error.index == 1
     assert "max_image_bytes" in str(error)
@@ -191,10 +191,10 @@ def test_too_large_a_picture_is_refused_here(face: str, server: FaultyServer, ma
 
 
 @pytest.mark.parametrize("isolate", [False, True])
-def test_a_broken_picture(face: str, server: FaultyServer, make: Any, isolate: bool) -> None:
+def test_a_broken_image(face: str, server: FaultyServer, make: Any, isolate: bool) -> None:
     photos = [photo(9, 9, seed) for seed in range(6)]
     photos[4] = photo(9, 9, data=b"broken")
-    results, error = stream(face, make(batch_size=2), pictures(*photos, isolate_errors=isolate))
+    results, error = stream(face, make(batch_size=2), images(*photos, isolate_errors=isolate))
     if isolate:
         assert error is None
         found = {place: each for result in results for place, each in result.errors.items()}
@@ -207,6 +207,6 @@ def test_a_broken_picture(face: str, server: FaultyServer, make: Any, isolate: b
 
 
 def test_empty_bytes_are_refused_here(face: str, server: FaultyServer, make: Any) -> None:
-    _, error = stream(face, make(resize_images=False), pictures(photo(9, 9, data=b"")))
+    _, error = stream(face, make(resize_images=False), images(photo(9, 9, data=b"")))
     assert isinstance(error, errors.ImageError)
     assert server.received == []

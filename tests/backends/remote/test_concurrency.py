@@ -24,9 +24,9 @@ from jina_clip_integrations import ApiBackend, errors
 from tests.backends.remote.faces import (
     FACES,
     embed,
+    images,
     numbered,
     photo,
-    pictures,
     stream,
     texts,
     wait_for,
@@ -264,7 +264,7 @@ def test_the_event_loop_goes_on(server: FaultyServer, make: Any) -> None:
     async def run() -> None:
         ticking = asyncio.ensure_future(tick())
         async with make(api_key=slow_key) as backend:
-            await backend.aembed(pictures(photo(1500, 1200)))
+            await backend.aembed(images(photo(1500, 1200)))
         ticking.cancel()
 
     asyncio.run(run())
@@ -348,6 +348,6 @@ def test_no_thread_is_left_behind(face: str, make: Any) -> None:
         return [thread.name for thread in threading.enumerate() if thread.name.startswith("jina-clip")]
 
     embed(face, make(batch_size=1), numbered(20))
-    embed(face, make(batch_size=1), pictures(*(photo(9, 9, seed) for seed in range(5))))
+    embed(face, make(batch_size=1), images(*(photo(9, 9, seed) for seed in range(5))))
     wait_for(lambda: not ours())
     assert not ours()

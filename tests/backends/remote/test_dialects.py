@@ -15,7 +15,7 @@ from jina_clip_integrations import ApiBackend, Dialect, errors
 from jina_clip_integrations.backends.base import Batch
 from jina_clip_integrations.backends.remote.dialects import DIALECTS, fill, find_dialect
 from jina_clip_integrations.catalog import JINA_CLIP_V2
-from tests.backends.remote.faces import FACES, FAST, embed, photo, pictures, texts
+from tests.backends.remote.faces import FACES, FAST, embed, images, photo, texts
 from tests.faulty_server import KEY, vector_of
 
 INSTRUCTION = JINA_CLIP_V2.tasks["retrieval.query"]
@@ -24,7 +24,7 @@ SMALL = photo(4, 3)
 
 
 def content_of(item: Any) -> Any:
-    """The text, or the bytes or URL of the picture, in whatever form it came."""
+    """The text, or the bytes or URL of the image, in whatever form it came."""
     value = item if isinstance(item, str) else next(value for key, value in item.items() if key != "type")
     if isinstance(item, dict) and "text" in item:
         return value
@@ -142,12 +142,12 @@ def test_without_options_nothing_is_said_about_them(dialect: str) -> None:
         ("invocations", {"bytes": "{}"}, {"url": LINK}),
     ],
 )
-def test_the_forms_of_a_picture(dialect: str, inline: Any, by_url: Any) -> None:
-    items = sent(dialect, pictures(SMALL))[DIALECTS[dialect].items_field]
+def test_the_forms_of_an_image(dialect: str, inline: Any, by_url: Any) -> None:
+    items = sent(dialect, images(SMALL))[DIALECTS[dialect].items_field]
     data = base64.b64encode(_png(items[0])).decode()
     assert json.dumps(items[0]) == json.dumps(inline).replace("{}", data)
     linked = photo(4, 3, url=LINK, data=b"\x89PNG as it is")
-    raw = sent(dialect, pictures(linked), resize_images=False)[DIALECTS[dialect].items_field]
+    raw = sent(dialect, images(linked), resize_images=False)[DIALECTS[dialect].items_field]
     assert raw == [by_url] if by_url else content_of(raw[0]) == linked.data
 
 
@@ -162,7 +162,7 @@ def test_a_url_that_the_server_cannot_fetch_is_fetched_once(monkeypatch: pytest.
     monkeypatch.setattr(linked, "size", None)
     server = Server(DIALECTS["openai"])
     backend = backend_of(server, "openai", resize_images=False)
-    backend.embed(pictures(linked))
+    backend.embed(images(linked))
     assert content_of(server.bodies[0]["input"][0]) == linked.read()
     assert not backend.sends_urls
 
@@ -211,7 +211,7 @@ def test_a_server_that_guesses_is_not_let(text: str) -> None:
 
 def test_caps_of_a_server_are_kept() -> None:
     server = Server(DIALECTS["infinity"])
-    backend_of(server, "infinity", batch_size=64, max_request_tokens=10**9).embed(pictures(*[SMALL] * 70))
+    backend_of(server, "infinity", batch_size=64, max_request_tokens=10**9).embed(images(*[SMALL] * 70))
     assert sorted(len(body["input"]) for body in server.bodies) == [6, 32, 32]
 
 
@@ -233,7 +233,7 @@ def test_a_dialect_of_ones_own() -> None:
     np.testing.assert_array_equal(backend.embed(texts('quo"ted $')).vectors, [vector_of('quo"ted $')])
     assert server.urls == ["http://localhost:8080/"] or server.urls == ["http://localhost:8080"]
     with pytest.raises(errors.ConfigurationError, match="texts only"):
-        backend.embed(pictures(SMALL))
+        backend.embed(images(SMALL))
 
 
 @pytest.mark.parametrize(

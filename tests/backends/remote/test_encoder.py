@@ -70,8 +70,8 @@ def file_as_sent(image: PIL.Image.Image) -> bytes:
 
 
 def test_the_same_content_is_paid_for_once(face: Any, server: FaultyServer, encoder: Any) -> None:
-    asked, picture = encoder(), file_of(noise(9, 8))
-    rows = face(asked).encode([{"text": "a"}, {"image": picture}, {"text": "a"}, {"image": io.BytesIO(picture)}])
+    asked, image = encoder(), file_of(noise(9, 8))
+    rows = face(asked).encode([{"text": "a"}, {"image": image}, {"text": "a"}, {"image": io.BytesIO(image)}])
     assert sum(len(body["input"]) for body in server.requests) == 2
     np.testing.assert_array_equal(rows[:2], rows[2:])
     assert (asked.usage.total_tokens, asked.usage.requests, asked.usage.items) == (4003, 2, 4)
@@ -113,14 +113,14 @@ def test_an_item_that_the_service_refuses_can_be_skipped(
 
 
 def test_an_item_that_the_service_names_is_named(face: Any, server: FaultyServer, encoder: Any) -> None:
-    listed = [{"field": "body -> jina-clip-v2 -> input -> 1 -> image", "message": "no picture", "input": "AAAA"}]
+    listed = [{"field": "body -> jina-clip-v2 -> input -> 1 -> image", "message": "no image", "input": "AAAA"}]
     server.faults.extend([None, Refuse(422, {"detail": "Validation error", "errors": listed})])
-    pictures = [noise(9, 9, at) for at in range(4)]
+    images = [noise(9, 9, at) for at in range(4)]
     with pytest.raises(errors.ImageError) as caught:
-        face(encoder(batch_size=2, max_concurrency=1)).encode_image(pictures)
+        face(encoder(batch_size=2, max_concurrency=1)).encode_image(images)
     assert caught.value.index == 3
-    assert str(caught.value) == "input 3: refused by 127.0.0.1: image: no picture"
-    np.testing.assert_array_equal(caught.value.partial[:2], vectors_of(map(file_as_sent, pictures[:2])))
+    assert str(caught.value) == "input 3: refused by 127.0.0.1: image: no image"
+    np.testing.assert_array_equal(caught.value.partial[:2], vectors_of(map(file_as_sent, images[:2])))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_an_item_that_the_service_names_is_named(face: Any, server: FaultyServer
         ({}, errors.InputError),
         ({"text": None}, errors.InputError),
         ({"image": b""}, errors.ImageError),
-        ({"image": b"no picture"}, errors.ImageError),
+        ({"image": b"no image"}, errors.ImageError),
         ({"image": "missing.png"}, errors.ImageError),
         ({"image": "data:image/png;base64,"}, errors.ImageError),
     ],
@@ -188,7 +188,7 @@ def test_a_cache_carries_on_where_the_account_ended(
     assert (asked.usage.cache_hits, asked.usage.total_tokens) == (8, 60)
 
 
-# Pictures
+# Images
 
 
 @pytest.mark.parametrize("resize_images", [True, False])
@@ -216,7 +216,7 @@ def test_a_photo_is_turned_upright_before_it_is_shrunk(face: Any, server: Faulty
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "I;16", "1"])
-def test_pictures_of_every_mode_are_sent_in_rgb(face: Any, server: FaultyServer, encoder: Any, mode: str) -> None:
+def test_images_of_every_mode_are_sent_in_rgb(face: Any, server: FaultyServer, encoder: Any, mode: str) -> None:
     image = noise(600, 300).convert("L" if mode == "I;16" else mode)
     image = image.convert("I").point(lambda level: level * 257).convert("I;16") if mode == "I;16" else image
     face(encoder()).encode_image(image)

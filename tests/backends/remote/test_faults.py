@@ -18,9 +18,9 @@ from tests.backends.remote.faces import (
     FACES,
     FAST,
     embed,
+    images,
     numbered,
     photo,
-    pictures,
     positions,
     stream,
     texts,
@@ -277,19 +277,19 @@ def test_a_budget_that_is_too_small_for_the_first_request_sends_nothing(
     face: str, server: FaultyServer, make: Any
 ) -> None:
     with pytest.raises(errors.BudgetExceededError, match="Nothing more was sent"):
-        embed(face, make(token_budget=3999), pictures(photo(9, 9), photo(8, 9)))
+        embed(face, make(token_budget=3999), images(photo(9, 9), photo(8, 9)))
     assert server.received == []
 
 
-def test_a_budget_knows_the_price_of_pictures_that_the_service_fetches(
+def test_a_budget_knows_the_price_of_images_that_the_service_fetches(
     face: str, server: FaultyServer, make: Any
 ) -> None:
     linked = [photo(600, 600, seed, url=f"https://example.org/{seed}.png") for seed in range(3)]  # 4 tiles each
     backend = make(token_budget=40_000, resize_images=False, batch_size=1, max_concurrency=1)
-    results, error = stream(face, backend, pictures(*linked))
+    results, error = stream(face, backend, images(*linked))
     assert type(error) is errors.BudgetExceededError
     assert positions(results) == [0, 1]
-    assert [body["input"] for body in server.requests] == [[{"image": picture.url}] for picture in linked[:2]]
+    assert [body["input"] for body in server.requests] == [[{"image": image.url}] for image in linked[:2]]
 
 
 def test_at_most_n_items_is_learnt_for_the_rest_of_the_job(face: str, server: FaultyServer, make: Any) -> None:

@@ -23,7 +23,7 @@ from botocore.stub import ANY, Stubber  # noqa: E402
 
 from jina_clip_integrations import SageMakerBackend, errors  # noqa: E402
 from jina_clip_integrations.backends.remote.sagemaker import answer_of  # noqa: E402
-from tests.backends.remote.faces import FACES, FAST, embed, numbered, photo, pictures, stream, texts  # noqa: E402
+from tests.backends.remote.faces import FACES, FAST, embed, images, numbered, photo, stream, texts  # noqa: E402
 from tests.faulty_server import vector_of, vectors_of  # noqa: E402
 
 SECRET = "aws-secret-access-key-1234567890"
@@ -93,11 +93,11 @@ def test_raw_vectors_on_request(stub: Stubber) -> None:
     np.testing.assert_array_equal(backend_of(stub).embed(texts("a", normalize=False)).vectors, raw)
 
 
-def test_pictures_as_bytes_and_by_url(stub: Stubber) -> None:
+def test_images_as_bytes_and_by_url(stub: Stubber) -> None:
     first, linked = photo(4, 3, data=b"\x89PNG"), photo(4, 3, url="https://example.org/a.png")
     items = [{"bytes": base64.b64encode(b"\x89PNG").decode()}, {"url": "https://example.org/a.png"}]
     stub.add_response("invoke_endpoint", answer(vectors_of(["a", "b"])), call({"data": items}))
-    backend_of(stub, resize_images=False).embed(pictures(first, linked))
+    backend_of(stub, resize_images=False).embed(images(first, linked))
 
 
 def test_an_answer_in_the_hosted_shape(stub: Stubber) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from jina_clip_integrations import ApiBackend, errors
 from jina_clip_integrations.credentials import KEY_VARIABLES, Key, clean_key, find_key
-from tests.backends.remote.faces import FACES, embed, numbered, photo, pictures, stream, texts
+from tests.backends.remote.faces import FACES, embed, images, numbered, photo, stream, texts
 from tests.faulty_server import BODY_FAULTS, KEY, ROW_FAULTS, FaultyServer, Refuse
 
 PRIVATE = "The patient was admitted on Tuesday with a broken ankle."
@@ -224,17 +224,17 @@ def test_neither_logs_nor_errors_show_anything(
 
 
 @pytest.mark.parametrize("face", FACES)
-def test_pictures_do_not_show_either(
+def test_images_do_not_show_either(
     face: str, make: Any, server: FaultyServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    picture = photo(20, 20)
+    image = photo(20, 20)
     backend = make(max_retries=0)
     server.faults.extend([None])
-    embed(face, backend, pictures(picture))
+    embed(face, backend, images(image))
     data = server.requests[0]["input"][0]["image"]
-    server.faults.extend([Refuse(400, {"detail": f"no picture: {data}"})])
-    _, error = stream(face, make(max_retries=0), pictures(picture))
+    server.faults.extend([Refuse(400, {"detail": f"no image: {data}"})])
+    _, error = stream(face, make(max_retries=0), images(image))
     assert base64.b64decode(data)
     for text in [*everything_about(error), caplog.text]:
         assert data[:20] not in text

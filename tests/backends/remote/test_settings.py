@@ -14,8 +14,8 @@ from jina_clip_integrations.settings import ApiSettings, option_names
 from tests.backends.remote.faces import (
     FACES,
     embed,
+    images,
     photo,
-    pictures,
     stream,
     texts,
 )
@@ -222,7 +222,7 @@ def test_unknown_models_at_a_server_of_ones_own(face: str, server: FaultyServer,
         assert result.vectors.shape == (2, 48)
         assert backend.dimensions == 48
         assert embed(face, backend, texts("a", dimensions=8)).vectors.shape == (1, 8)
-        assert embed(face, backend, pictures(photo(700, 30))).vectors.shape == (1, 48)
+        assert embed(face, backend, images(photo(700, 30))).vectors.shape == (1, 48)
     finally:
         del WIDTHS["mine"], FIELDS["mine"]
 

@@ -32,7 +32,7 @@ WORDS = ("bench", "--model", "demo", "--device", "cpu", "--dtype", "float32", "-
 
 @pytest.fixture(autouse=True)
 def spent(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds by a clock that moves with the work: 0.3 per picture, 0.001 per token, 1 per photo and per engine.
+    """Seconds by a clock that moves with the work: 0.3 per image, 0.001 per token, 1 per photo and per engine.
 
     Everything is computed as always.
     """
@@ -45,12 +45,12 @@ def spent(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
         return timed
 
-    texts, pictures, engine, prepare = Passes.texts, Passes.pictures, Subject.engine, measure.preparation
+    texts, images, engine, prepare = Passes.texts, Passes.images, Subject.engine, measure.preparation
     monkeypatch.setattr(bench, "clock", lambda: spent[0])
     monkeypatch.setattr(
         Passes, "texts", lambda self, lengths, most: taking(sum(lengths) / 1000, texts(self, lengths, most=most))
     )
-    monkeypatch.setattr(Passes, "pictures", lambda self, count: taking(0.3 * count, pictures(self, count)))
+    monkeypatch.setattr(Passes, "images", lambda self, count: taking(0.3 * count, images(self, count)))
     monkeypatch.setattr(measure, "preparation", lambda subject: taking(1.0, prepare(subject)))
 
     def start(self: Subject, choice: Any) -> Any:
@@ -71,13 +71,13 @@ class TestOutput:
         lines = ran.out.splitlines()
         assert lines[0] == "demo"
         assert lines[1].startswith("cpu, ")
-        for part in ("pictures at a time", "texts at a time", "float32/s", "One short query", "12-megapixel", "Memory"):
+        for part in ("images at a time", "texts at a time", "float32/s", "One short query", "12-megapixel", "Memory"):
             assert part in ran.out
         backend = eval(lines[-1], {"LocalBackend": LocalBackend})
         assert backend.settings.device == "cpu"
         assert backend.settings.dtype == "float32"
         assert "measuring demo on cpu for up to 30 s" in ran.err
-        assert "float32, pictures, 1 at a time: " in ran.err
+        assert "float32, images, 1 at a time: " in ran.err
         assert list(tmp_path.iterdir()) == []
 
     def test_machines_read_one_document(self, run: Any) -> None:
@@ -90,14 +90,14 @@ class TestOutput:
         assert report["seconds"] <= 30
         known = {field.name for field in fields(Figure)}
         assert all(set(figure) == known for figure in report["figures"])
-        assert {figure["what"] for figure in report["figures"]} == {"query", "texts", "pictures", "decoding"}
+        assert {figure["what"] for figure in report["figures"]} == {"query", "texts", "images", "decoding"}
         LocalBackend("demo", **report["advice"]["settings"])
         assert report["advice"]["call"].startswith('LocalBackend("demo", device="cpu", dtype="float32", batch_size=')
         assert len(report["reasons"]) == 3
 
     @pytest.mark.parametrize(
         ("option", "measured"),
-        [("--text-only", {"query", "texts"}), ("--images-only", {"query", "pictures", "decoding"})],
+        [("--text-only", {"query", "texts"}), ("--images-only", {"query", "images", "decoding"})],
     )
     def test_half_of_it(self, run: Any, option: str, measured: set[str]) -> None:
         report = run(*WORDS, "--seconds", "30", option, "--json").json
@@ -150,17 +150,17 @@ def measured_choices() -> Any:
 class TestInterruption:
     @pytest.fixture
     def interrupted(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Ctrl-C while the second batch of pictures is computed."""
+        """Ctrl-C while the second batch of images is computed."""
         started: list[int] = []
-        pictures = Passes.pictures
+        images = Passes.images
 
         def stop(self: Passes, count: int) -> Callable[[], None]:
             started.append(count)
             if len(started) == 2:
                 raise KeyboardInterrupt
-            return pictures(self, count)
+            return images(self, count)
 
-        monkeypatch.setattr(Passes, "pictures", stop)
+        monkeypatch.setattr(Passes, "images", stop)
 
     @pytest.mark.usefixtures("interrupted")
     def test_what_was_measured_is_shown(self, run: Any) -> None:
@@ -176,7 +176,7 @@ class TestInterruption:
         ran = run(*WORDS, "--seconds", "40", "--json", "--quiet")
         assert ran.code == 130
         assert ran.json["interrupted"] is True
-        assert [figure["size"] for figure in ran.json["figures"] if figure["what"] == "pictures"] == [1]
+        assert [figure["size"] for figure in ran.json["figures"] if figure["what"] == "images"] == [1]
 
     @pytest.mark.skipif(not hasattr(signal, "SIGINT") or sys.platform == "win32", reason="no such signal here")
     def test_a_real_signal(self) -> None:
@@ -281,14 +281,14 @@ class TestParts:
 
     def test_a_table_says_why_a_figure_is_missing(self) -> None:
         figures = [
-            Figure(what="pictures", dtype="bfloat16", size=1, per_second=12.34),
-            Figure(what="pictures", dtype="bfloat16", size=61, auto=True, per_second=99.96),
-            Figure(what="pictures", dtype="float32", size=1, per_second=3.0),
-            Figure(what="pictures", dtype="float32", size=61, auto=True, why_not="out of memory"),
+            Figure(what="images", dtype="bfloat16", size=1, per_second=12.34),
+            Figure(what="images", dtype="bfloat16", size=61, auto=True, per_second=99.96),
+            Figure(what="images", dtype="float32", size=1, per_second=3.0),
+            Figure(what="images", dtype="float32", size=61, auto=True, why_not="out of memory"),
         ]
-        assert bench.table(figures, "pictures", "pictures at a time") == [
+        assert bench.table(figures, "images", "images at a time") == [
             "",
-            "pictures at a time  bfloat16/s      float32/s",
+            "images at a time  bfloat16/s      float32/s",
             "1                         12.3              3",
             "61 (auto)                  100  out of memory",
         ]

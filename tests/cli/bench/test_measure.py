@@ -44,10 +44,10 @@ class Machine:
     clock: Clock
     start_s: float = 0.0
     token_s: float = 0.0
-    picture_s: Callable[[int], float] = lambda count: 0.1
-    """Seconds of a picture, by the pictures in a pass."""
+    image_s: Callable[[int], float] = lambda count: 0.1
+    """Seconds of an image, by the images in a pass."""
     fits: int = 10**9
-    """Most pictures that memory holds in a pass."""
+    """Most images that memory holds in a pass."""
     in_hand: int = 0
     """Models in memory at this moment."""
 
@@ -62,7 +62,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
             super().__init__(*arguments)
             made.clock.now += made.start_s
             made.in_hand += 1
-            self.picture_tokens = made.picture_s(1) / made.token_s if made.token_s else 1.0
+            self.image_tokens = made.image_s(1) / made.token_s if made.token_s else 1.0
 
         def __exit__(self, *arguments: Any) -> None:
             made.in_hand -= 1
@@ -72,10 +72,10 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
             super().texts(lengths, most=most)
             return lambda: self._take(sum(lengths) * made.token_s)
 
-        def pictures(self, count: int) -> Callable[[], None]:
+        def images(self, count: int) -> Callable[[], None]:
             if count > made.fits:
                 raise torch.OutOfMemoryError("CUDA out of memory.")
-            return lambda: self._take(count * made.picture_s(count))
+            return lambda: self._take(count * made.image_s(count))
 
         def _take(self, seconds: float) -> None:
             made.clock.now += seconds
@@ -102,23 +102,23 @@ class TestTime:
         self, machine: Machine, subject: Subject, seconds: float, token_s: float, dtypes: int
     ) -> None:
         machine.token_s, machine.start_s = token_s, 0.3
-        machine.picture_s = lambda count: 1297 * token_s / min(count, 8) ** 0.2
+        machine.image_s = lambda count: 1297 * token_s / min(count, 8) ** 0.2
         figures = list(measure(subject, BOTH[:dtypes], seconds=seconds, clock=machine.clock))
         assert machine.clock.now - 100 <= seconds
         assert all((figure.per_second is None) == (figure.why_not is not None) for figure in figures)
         assert any(figure.per_second for figure in figures)
 
-    def test_a_machine_too_slow_for_a_picture_says_so(self, machine: Machine, subject: Subject) -> None:
-        machine.token_s, machine.picture_s = 0.02, lambda count: 26.0
+    def test_a_machine_too_slow_for_an_image_says_so(self, machine: Machine, subject: Subject) -> None:
+        machine.token_s, machine.image_s = 0.02, lambda count: 26.0
         figures = list(measure(subject, [CPU], seconds=30, clock=machine.clock))
-        assert sizes(figures, "pictures") == []
-        assert sizes(figures, "pictures", why_not="no time") == [1]
+        assert sizes(figures, "images") == []
+        assert sizes(figures, "images", why_not="no time") == [1]
         assert machine.clock.now - 100 <= 30
 
     def test_what_leaves_no_room_for_a_second_run_counts_by_its_first(self, machine: Machine, subject: Subject) -> None:
-        machine.token_s, machine.picture_s = 0.01, lambda count: 13.0
+        machine.token_s, machine.image_s = 0.01, lambda count: 13.0
         figures = list(measure(subject, [CPU], seconds=30, texts=False, clock=machine.clock))
-        (one,) = [figure for figure in figures if figure.what == "pictures" and figure.size == 1]
+        (one,) = [figure for figure in figures if figure.what == "images" and figure.size == 1]
         assert one.per_second == pytest.approx(1 / 13)
         assert one.runs == 1
 
@@ -153,33 +153,33 @@ class TestTime:
         assert Budget.of(100, clock).sample(work, within_s=within_s) == (median, runs)
 
 
-class TestPictures:
+class TestImages:
     def test_a_gpu_that_saturates_ends_the_search(
         self, machine: Machine, subject: Subject, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(module, "PICTURE_SIZES", {"cpu": module.PICTURE_SIZES["cuda"]})
-        machine.token_s, machine.picture_s = 1e-5, lambda count: 0.01 / min(count, 8)
+        monkeypatch.setattr(module, "IMAGE_SIZES", {"cpu": module.IMAGE_SIZES["cuda"]})
+        machine.token_s, machine.image_s = 1e-5, lambda count: 0.01 / min(count, 8)
         figures = list(measure(subject, [CPU], seconds=90, texts=False, clock=machine.clock))
-        tried = sizes(figures, "pictures")
+        tried = sizes(figures, "images")
         assert tried[:6] == [1, 2, 4, 8, 16, 32]
         assert tried[6:] == [figure.size for figure in figures if figure.auto]  # and what auto takes, come what may
-        speeds = {figure.size: figure.per_second for figure in figures if figure.what == "pictures"}
+        speeds = {figure.size: figure.per_second for figure in figures if figure.what == "images"}
         assert speeds[8] == pytest.approx(800)
         assert speeds[1] == pytest.approx(100)
 
     def test_full_memory_ends_it_too(self, machine: Machine, subject: Subject) -> None:
-        machine.token_s, machine.picture_s, machine.fits = 1e-5, lambda count: 0.01, 3
+        machine.token_s, machine.image_s, machine.fits = 1e-5, lambda count: 0.01, 3
         figures = list(measure(subject, [CPU], seconds=90, texts=False, clock=machine.clock))
-        assert sizes(figures, "pictures") == [1, 2]
-        assert sizes(figures, "pictures", why_not="out of memory") == [4]
+        assert sizes(figures, "images") == [1, 2]
+        assert sizes(figures, "images", why_not="out of memory") == [4]
 
     def test_another_error_is_not_taken_for_full_memory(self, machine: Machine, subject: Subject) -> None:
-        def picture_s(count: int) -> float:
+        def image_s(count: int) -> float:
             if count > 1:
                 raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
             return 0.01
 
-        machine.token_s, machine.picture_s = 1e-5, picture_s
+        machine.token_s, machine.image_s = 1e-5, image_s
         with pytest.raises(RuntimeError, match="cannot be multiplied"):
             list(measure(subject, [CPU], seconds=90, texts=False, clock=machine.clock))
 
@@ -188,7 +188,7 @@ class TestPictures:
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
         monkeypatch.setattr(Subject, "engine", full)
-        (figure,) = measure(subject, [CPU], seconds=5, pictures=False)
+        (figure,) = measure(subject, [CPU], seconds=5, images=False)
         assert (figure.dtype, figure.per_second, figure.why_not) == ("float32", None, "out of memory")
 
 
@@ -248,7 +248,7 @@ class TestSubjects:
             found = find_subject(name)
             assert found.folder is None
             assert found.name in name
-            assert found.picture_tokens == pytest.approx(ratio, rel=0.2)
+            assert found.image_tokens == pytest.approx(ratio, rel=0.2)
         assert list(tmp_path.iterdir()) == []
 
     def test_weights_that_are_here_are_used(

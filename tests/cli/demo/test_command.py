@@ -23,19 +23,19 @@ from jina_clip_integrations.errors import InputError
 EYE = np.eye(3, dtype=np.float32)
 
 
-def picture(emoji: str, **names: str) -> Any:
+def image(emoji: str, **names: str) -> Any:
     return types.SimpleNamespace(id=emoji, emoji=emoji, names=names, category="c")
 
 
-PICTURES = [picture("🔥", en="fire", de="Feuer"), picture("🌧", en="rain", ja="雨"), picture("🐟", en="fish")]
+IMAGES = [image("🔥", en="fire", de="Feuer"), image("🌧", en="rain", ja="雨"), image("🐟", en="fish")]
 
 
 def test_answers_are_ranked_and_the_one_asked_for_is_marked() -> None:
     queries = np.float32([[0.6, 0.8, 0], [0, 0, 1]])
-    first, second = ask([Question("x", right=("🔥",)), Question("y")], queries, EYE, PICTURES, 2)
-    assert [(a.picture.emoji, a.is_right) for a in first.answers] == [("🌧", False), ("🔥", True)]
+    first, second = ask([Question("x", right=("🔥",)), Question("y")], queries, EYE, IMAGES, 2)
+    assert [(a.image.emoji, a.is_right) for a in first.answers] == [("🌧", False), ("🔥", True)]
     assert first.answers[0].score == pytest.approx(0.8)
-    assert [a.picture.emoji for a in second.answers] == ["🐟", "🔥"]
+    assert [a.image.emoji for a in second.answers] == ["🐟", "🔥"]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_answers_are_ranked_and_the_one_asked_for_is_marked() -> None:
     ],
 )
 def test_what_is_known_of_own_words(words: str, language: str, gloss: str, right: tuple[str, ...]) -> None:
-    question = question_of(words, PICTURES)
+    question = question_of(words, IMAGES)
     assert (question.language, question.gloss, question.right) == (language, gloss, right)
     assert question.text == words
 
@@ -60,7 +60,7 @@ def test_what_is_known_of_own_words(words: str, language: str, gloss: str, right
         (Question("雨", "ja", "rain"), "“雨” (Japanese, rain)"),
         (Question("fire", "en"), "“fire” (English)"),
         (Question("anything"), "“anything”"),
-        (Question(image="a.png"), "Picture a.png"),
+        (Question(image="a.png"), "Image a.png"),
     ],
 )
 def test_questions_have_headings(question: Question, heading: str) -> None:
@@ -108,9 +108,9 @@ def test_the_tour_finds_what_it_asks_for(toured: Any) -> None:
 
 
 def test_the_gallery_is_embedded_with_progress(toured: Any) -> None:
-    assert toured.json["pictures"] > 1000
-    assert "embedding pictures" in toured.err
-    assert f"{toured.json['pictures']}/{toured.json['pictures']} (100%)" in toured.err
+    assert toured.json["images"] > 1000
+    assert "embedding images" in toured.err
+    assert f"{toured.json['images']}/{toured.json['images']} (100%)" in toured.err
 
 
 def test_64_dimensions_lose_little(toured: Any) -> None:
@@ -122,7 +122,7 @@ def test_64_dimensions_lose_little(toured: Any) -> None:
     assert quality[64] > 50
 
 
-def test_the_sheet_is_a_picture_of_the_answers(toured: Any) -> None:
+def test_the_sheet_is_an_image_of_the_answers(toured: Any) -> None:
     with Image.open(toured.sheet) as sheet:
         assert (sheet.format, sheet.mode) == ("PNG", "RGB")
         width, height = sheet.size
@@ -133,18 +133,18 @@ def test_the_sheet_is_a_picture_of_the_answers(toured: Any) -> None:
 
 @pytest.fixture
 def small_gallery(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Every sixteenth picture of the gallery and a few that the tests ask for."""
+    """Every sixteenth image of the gallery and a few that the tests ask for."""
     some = [p for number, p in enumerate(gallery()) if number % 16 == 0 or p.emoji in "🔥🚀🌈🐟🌙"]
     monkeypatch.setattr("jina_clip_integrations.demo.gallery", lambda: some)
     return some
 
 
-def test_own_words_and_a_picture(run: Any, small_gallery: Any, tmp_path: Path) -> None:
-    rocket = next(picture for picture in small_gallery if picture.emoji == "🚀")
+def test_own_words_and_an_image(run: Any, small_gallery: Any, tmp_path: Path) -> None:
+    rocket = next(entry for entry in small_gallery if entry.emoji == "🚀")
     rocket.image().save(tmp_path / "rocket.png")
     ran = run("demo", "Rakete", "--image", tmp_path / "rocket.png", "--top", 3, "--output", tmp_path / "s.png")
     assert ran.code == 0, ran.err
-    words, image = ran.out.split("Picture ")
+    words, image = ran.out.split("Image ")
     assert "Demo model, not Jina's weights" in words
     assert "“Rakete” (German, rocket)" in words
     assert "✓ 🚀 rocket" in words
@@ -204,26 +204,26 @@ def test_a_folder_is_indexed_and_searched_with_the_demo_model(run: Any, tmp_path
     (folder / "notes.md").write_text("# Rocket\n\nThe rocket is ready.\n\n# Fish\n\nFish for dinner.\n", "utf-8")
     indexed = run("index", folder, "--store", tmp_path / "store", "--model", "demo", "--json")
     assert indexed.code == 0, indexed.err
-    assert (indexed.json["pictures"], indexed.json["passages"]) == (5, 2)
+    assert (indexed.json["images"], indexed.json["passages"]) == (5, 2)
     found = run("search", "Regenbogen", "--store", tmp_path / "store", "--json").json
-    assert found["results"]["pictures"][0]["name"] == "rainbow.png"
+    assert found["results"]["images"][0]["name"] == "rainbow.png"
     refused = run("search", "rainbow", "--store", tmp_path / "store", "--dimensions", 64)
     assert refused.code == 2
 
 
 def test_quality_is_measured_with_names_of_the_gallery(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names in two languages, of which one points at the wrong picture half of the time."""
+    """Names in two languages, of which one points at the wrong image half of the time."""
     task = types.SimpleNamespace(texts=["a", "b", "c", "d"], answers=[0, 1, 0, 1], languages=["en", "en", "de", "de"])
     monkeypatch.setattr(demo, "gallery_test", lambda languages: task)
-    pictures = np.eye(12, dtype=np.float32)
-    texts = pictures[[0, 1, 0, 0]].copy()
-    texts[3] = -pictures[1]
+    images = np.eye(12, dtype=np.float32)
+    texts = images[[0, 1, 0, 0]].copy()
+    texts[3] = -images[1]
     monkeypatch.setattr(demo, "encode_all", lambda *_: texts)
-    found = demo.measure_quality(None, pictures, [12], demo.Output(quiet=True))  # type: ignore[arg-type]
+    found = demo.measure_quality(None, images, [12], demo.Output(quiet=True))  # type: ignore[arg-type]
     assert found == {12: 75.0}
 
 
 def test_variation_selectors_make_no_difference() -> None:
     question = Question("x", right=("❄",))
-    assert question.is_answered_by(picture("❄\ufe0f"))
-    assert not question.is_answered_by(picture("☃\ufe0f"))
+    assert question.is_answered_by(image("❄\ufe0f"))
+    assert not question.is_answered_by(image("☃\ufe0f"))

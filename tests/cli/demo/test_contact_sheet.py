@@ -17,7 +17,7 @@ from jina_clip_integrations.cli.demo.contact_sheet import (
     draw_sheet,
     fitted,
     legible,
-    load_picture,
+    load_image,
     text_width,
     wrapped,
 )
@@ -84,12 +84,12 @@ def test_few_answers_are_no_trouble(hits: int) -> None:
     draw_sheet(sheet())
 
 
-def test_a_query_picture_stands_where_the_words_would() -> None:
-    drawn = draw_sheet(sheet(Row("", [Hit(square(RED), "red", 0.9)], picture=square(BLUE))))
+def test_a_query_image_stands_where_the_words_would() -> None:
+    drawn = draw_sheet(sheet(Row("", [Hit(square(RED), "red", 0.9)], image=square(BLUE))))
     assert where(drawn, BLUE)[0] < where(drawn, RED)[0]
 
 
-def test_transparent_pictures_are_shown_on_white() -> None:
+def test_transparent_images_are_shown_on_white() -> None:
     clear = Image.new("RGBA", (32, 32), (*RED, 0))
     clear.paste((*BLUE, 255), (8, 8, 24, 24))
     drawn = draw_sheet(sheet(Row("words", [Hit(clear, "blue", 0.9)])))
@@ -141,11 +141,11 @@ def test_long_queries_get_smaller_and_then_an_ellipsis() -> None:
     assert lines[-1].endswith("…")
 
 
-def test_query_pictures_are_turned_upright(tmp_path: Path) -> None:
+def test_query_images_are_turned_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (20, 10)).save(tmp_path / "x.jpg", exif=exif)
-    loaded = load_picture(str(tmp_path / "x.jpg"))
+    loaded = load_image(str(tmp_path / "x.jpg"))
     assert loaded is not None
     assert loaded.size == (10, 20)
-    assert load_picture("https://example.org/x.jpg") is None
+    assert load_image("https://example.org/x.jpg") is None

@@ -1,4 +1,4 @@
-"""Pictures of a request: where they may come from, and what strangers may try with them."""
+"""Images of a request: where they may come from, and what strangers may try with them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from jina_clip_integrations.vectors import finish
 
 
 @dataclass
-class PictureHost:
+class ImageHost:
     """An HTTP server on loopback. A path is answered with its bytes, a status, or a redirect."""
 
     answers: dict[str, bytes | int | str] = field(default_factory=dict)
@@ -34,8 +34,8 @@ class PictureHost:
 
 
 @pytest.fixture
-def host() -> Iterator[PictureHost]:
-    state = PictureHost()
+def host() -> Iterator[ImageHost]:
+    state = ImageHost()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -76,8 +76,8 @@ def rows_of(answer: dict) -> np.ndarray:
     return np.stack([np.frombuffer(base64.b64decode(row["embedding"]), "<f4") for row in answer["data"]])
 
 
-def expected(backend, *pictures: bytes) -> np.ndarray:
-    rows = [backend.picture_row(PIL.Image.open(io.BytesIO(data)).convert("RGB")) for data in pictures]
+def expected(backend, *images: bytes) -> np.ndarray:
+    rows = [backend.image_row(PIL.Image.open(io.BytesIO(data)).convert("RGB")) for data in images]
     return finish(np.stack(rows), dimensions=None, unit=True)
 
 
@@ -150,10 +150,10 @@ class TestAddresses:
 class TestFetching:
     @pytest.mark.parametrize(
         "answer",
-        [404, 500, b"no picture", b"", "/loop.png", "https://[::1]:1/x"],
+        [404, 500, b"no image", b"", "/loop.png", "https://[::1]:1/x"],
         ids=["404", "500", "words", "empty", "loop", "unreachable"],
     )
-    async def test_what_is_no_picture(self, client_of, backend, host, answer) -> None:
+    async def test_what_is_no_image(self, client_of, backend, host, answer) -> None:
         host.answers["/loop.png"] = answer
         async with client_of(backend, allow_private_addresses=True, fetch_timeout_s=0.3) as client:
             response = await client.post("/v1/embeddings", json=ask([{"image": f"{host.url}/loop.png"}]))
@@ -162,7 +162,7 @@ class TestFetching:
         assert "127.0.0.1" not in response.text
         assert "::1" not in response.text
 
-    async def test_a_picture_larger_than_allowed(self, client_of, backend, host, png) -> None:
+    async def test_an_image_larger_than_allowed(self, client_of, backend, host, png) -> None:
         host.answers["/a.png"] = png(100, 100)
         async with client_of(backend, allow_private_addresses=True, max_image_bytes=5000) as client:
             response = await client.post("/v1/embeddings", json=ask([{"image": f"{host.url}/a.png"}]))
@@ -193,7 +193,7 @@ class TestFetching:
 
 
 class TestMalice:
-    async def test_the_first_of_several_bad_pictures_is_named(self, client_of, backend, png) -> None:
+    async def test_the_first_of_several_bad_images_is_named(self, client_of, backend, png) -> None:
         items = [{"image": b64(png())}, {"image": b64(b"no")}, "x", {"image": "!!"}]
         async with client_of(backend) as client:
             for _ in range(3):
@@ -223,7 +223,7 @@ class TestMalice:
             b64(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n"),
         ],
     )
-    async def test_strings_that_are_no_picture(self, client_of, backend, image) -> None:
+    async def test_strings_that_are_no_image(self, client_of, backend, image) -> None:
         async with client_of(backend) as client:
             response = await client.post("/v1/embeddings", json=ask([{"image": image}]))
         assert response.status_code == 400
@@ -251,7 +251,7 @@ class TestMalice:
         assert "20 x 10 pixels are more than the 100" in response.json()["detail"]["message"]
 
     @pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
-    async def test_a_picture_that_is_too_large(self, client_of, backend, png, prefix) -> None:
+    async def test_an_image_that_is_too_large(self, client_of, backend, png, prefix) -> None:
         async with client_of(backend, max_image_bytes=1000) as client:
             response = await client.post("/v1/embeddings", json=ask(["x", {"image": prefix + b64(png(100, 100))}]))
         assert response.status_code == 413
@@ -272,7 +272,7 @@ class TestOrientation:
         async with client_of(encoder) as client:
             answer = (await client.post("/v1/embeddings", json=ask([{"image": b64(buffer.getvalue())}]))).json()
         np.testing.assert_array_equal(
-            rows_of(answer), finish(backend.picture_row(turned)[None], dimensions=None, unit=True)
+            rows_of(answer), finish(backend.image_row(turned)[None], dimensions=None, unit=True)
         )
 
 
@@ -284,6 +284,6 @@ async def test_an_encoders_cache_is_used(client_of, backend, png, tmp_path: Path
         calls = len(backend.calls)
         second = (await client.post("/v1/embeddings", json=ask(items) | {"dimensions": 64})).json()
     assert len(backend.calls) == calls
-    raw = [backend.text_row("a"), backend.picture_row(PIL.Image.open(io.BytesIO(png()))), backend.text_row("b")]
+    raw = [backend.text_row("a"), backend.image_row(PIL.Image.open(io.BytesIO(png()))), backend.text_row("b")]
     np.testing.assert_array_equal(rows_of(first), finish(np.stack(raw), dimensions=None, unit=True))
     np.testing.assert_array_equal(rows_of(second), finish(np.stack(raw), dimensions=64, unit=True))
