@@ -89,13 +89,13 @@ def products_alone(tower: nn.Module, packed: nn.Module, tokens: int, device: tor
     plain: list[Callable[[], object]] = []
     blocks: list[Callable[[], object]] = []
     flops = 0.0
-    for (_, layer), (_, twin) in zip(_layers(tower, kinds), _layers(packed, kinds), strict=True):
+    for (_, layer), (_, replica) in zip(_layers(tower, kinds), _layers(packed, kinds), strict=True):
         out_features, in_features = layer.weight.shape
         if in_features not in inputs:
             inputs[in_features] = torch.randn(tokens, in_features, dtype=layer.weight.dtype, device=device)
         x = inputs[in_features]
         plain.append(partial(F.linear, x, layer.weight, layer.bias))
-        blocks.append(partial(twin, x))
+        blocks.append(partial(replica, x))
         flops += 2.0 * tokens * in_features * out_features
     rates = {"plain": plain}
     if any(not isinstance(layer, nn.Linear) for _, layer in _layers(packed, kinds)):

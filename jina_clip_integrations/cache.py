@@ -21,7 +21,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from .concurrency.locks import SharedLock
+from .concurrency.locks import ForkSafeLock
 from .errors import ConfigurationError
 from .types import Modality
 
@@ -103,7 +103,7 @@ class MemoryCache:
             raise ConfigurationError(f"max_items must be at least 1, not {max_items}")
         self.max_items = max_items
         self._entries: OrderedDict[str, Entry] = OrderedDict()
-        self._lock = SharedLock()
+        self._lock = ForkSafeLock()
 
     def __repr__(self) -> str:
         return f"MemoryCache(max_items={self.max_items})"
@@ -145,7 +145,7 @@ class DiskCache:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).expanduser()
-        self._lock = SharedLock()
+        self._lock = ForkSafeLock()
         self._connection: sqlite3.Connection | None = None
         self._warned = False
         if self.path.exists() and not self.path.is_dir():

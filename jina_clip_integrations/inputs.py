@@ -30,7 +30,7 @@ _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]+)://")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reader:
+class InputParser:
     """Turns what a user passed into texts and images. Nothing is opened here."""
 
     sources: SourcePolicy = field(default_factory=SourcePolicy.trusted)

@@ -50,20 +50,20 @@ Device: TypeAlias = "str | list[str]"
 """`auto`, a torch device name such as `cuda:1`, or a list of them (one worker each)."""
 
 
-def require_integer(name: str, value: object, *, least: int) -> None:
-    """Raise `ConfigurationError` unless `value` is an integer of at least `least`."""
+def require_integer(name: str, value: object, *, minimum: int) -> None:
+    """Raise `ConfigurationError` unless `value` is an integer of at least `minimum`."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise ConfigurationError(f"{name} must be an integer, not {type(value).__name__}")
-    if value < least:
-        raise ConfigurationError(f"{name}={value}: must be at least {least}")
+    if value < minimum:
+        raise ConfigurationError(f"{name}={value}: must be at least {minimum}")
 
 
-def require_number(name: str, value: object, *, least: float) -> None:
-    """Raise `ConfigurationError` unless `value` is a finite number of at least `least`."""
+def require_number(name: str, value: object, *, minimum: float) -> None:
+    """Raise `ConfigurationError` unless `value` is a finite number of at least `minimum`."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ConfigurationError(f"{name} must be a number of seconds, not {type(value).__name__}")
-    if not (math.isfinite(value) and value >= least):
-        raise ConfigurationError(f"{name}={value}: must be finite and at least {least:g}")
+    if not (math.isfinite(value) and value >= minimum):
+        raise ConfigurationError(f"{name}={value}: must be finite and at least {minimum:g}")
 
 
 def require_choice(name: str, value: object, choices: tuple[bool | str, ...]) -> None:
@@ -127,7 +127,7 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            require_number(item.name, getattr(self, item.name), least=0.0)
+            require_number(item.name, getattr(self, item.name), minimum=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,16 +179,16 @@ class ApiSettings:
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "max_concurrency", "max_request_bytes", "max_request_tokens", "max_image_bytes"):
-            require_integer(name, getattr(self, name), least=1)
-        require_integer("max_response_bytes", self.max_response_bytes, least=1)
-        require_integer("max_retries", self.max_retries, least=0)
+            require_integer(name, getattr(self, name), minimum=1)
+        require_integer("max_response_bytes", self.max_response_bytes, minimum=1)
+        require_integer("max_retries", self.max_retries, minimum=0)
         for name in ("requests_per_minute", "tokens_per_minute", "token_budget"):
             if getattr(self, name) is not None:
-                require_integer(name, getattr(self, name), least=0 if name == "token_budget" else 1)
+                require_integer(name, getattr(self, name), minimum=0 if name == "token_budget" else 1)
         require_choice("embedding_type", self.embedding_type, EMBEDDING_TYPES)
         require_choice("resize_images", self.resize_images, RESIZE_MODES)
         if isinstance(self.timeout, (bool, int, float)):
-            require_number("timeout", self.timeout, least=0.001)
+            require_number("timeout", self.timeout, minimum=0.001)
         elif not hasattr(self.timeout, "as_dict"):
             raise ConfigurationError(f"timeout must be seconds or an httpx.Timeout, not {type(self.timeout).__name__}")
 

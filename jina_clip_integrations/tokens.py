@@ -19,7 +19,7 @@ from .catalog import JINA_CLIP_V1, MODELS, ModelSpec, find_model
 from .errors import ConfigurationError, ImageError, InputError
 from .images.encoded import InputImage
 from .images.sources import SourcePolicy
-from .inputs import Reader, many_items
+from .inputs import InputParser, many_items
 from .settings import RESIZE_MODES, require_choice, require_number
 
 PRICE_USD_PER_MILLION = 0.05
@@ -90,9 +90,9 @@ def estimate_tokens(
     if spec is None:
         raise ConfigurationError(f"no price is known for model {model!r}; known: {', '.join(sorted(MODELS))}")
     require_choice("resize_images", resize_images, RESIZE_MODES)
-    require_number("price_usd_per_million", price_usd_per_million, least=0)
-    reader = Reader(sources=sources or SourcePolicy.trusted())
-    count = partial(_count, reader, spec, one_tile=resize_images is not False, may_fetch=sources is not None)
+    require_number("price_usd_per_million", price_usd_per_million, minimum=0)
+    parser = InputParser(sources=sources or SourcePolicy.trusted())
+    count = partial(_count, parser, spec, one_tile=resize_images is not False, may_fetch=sources is not None)
     counts = [
         count(item, at=at) for at, item in enumerate([items] if isinstance(items, Mapping) else many_items(items))
     ]
@@ -105,10 +105,12 @@ def estimate_tokens(
     )
 
 
-def _count(reader: Reader, spec: ModelSpec, item: Any, *, at: int, one_tile: bool, may_fetch: bool) -> tuple[bool, int]:
+def _count(
+    parser: InputParser, spec: ModelSpec, item: Any, *, at: int, one_tile: bool, may_fetch: bool
+) -> tuple[bool, int]:
     """Whether `item` is a text, and its tokens. Raises `InputError` naming the position `at`."""
     try:
-        content = reader.item(item)
+        content = parser.item(item)
         if isinstance(content, str):
             return True, text_tokens(content, spec)
         return False, _image_tokens(content, spec, one_tile=one_tile, may_fetch=may_fetch)
@@ -120,13 +122,13 @@ def _count(reader: Reader, spec: ModelSpec, item: Any, *, at: int, one_tile: boo
 def text_tokens(text: str, spec: ModelSpec) -> int:
     """About how many tokens `text` has, special tokens included, at most what the model reads."""
     tokens = _tokens_of(1 if spec is JINA_CLIP_V1 else LETTERS_PER_TOKEN)
-    most = spec.max_length - SPECIAL_TOKENS
+    max_tokens = spec.max_length - SPECIAL_TOKENS
     if len(text) < _LONG:
-        return min(len(tokens.findall(text)), most) + SPECIAL_TOKENS
-    return sum(1 for _ in islice(tokens.finditer(text), most)) + SPECIAL_TOKENS
+        return min(len(tokens.findall(text)), max_tokens) + SPECIAL_TOKENS
+    return sum(1 for _ in islice(tokens.finditer(text), max_tokens)) + SPECIAL_TOKENS
 
 
-def most_text_tokens(text: str, spec: ModelSpec) -> int:
+def max_text_tokens(text: str, spec: ModelSpec) -> int:
     """More tokens than this `text` cannot have, special tokens included; for bounds, where an estimate may be too low.
 
     A token of either vocabulary stands for a character at least, of a text whose composed characters were taken apart,

@@ -25,12 +25,12 @@ def normalize(vectors: Vectors) -> Vectors:
     return np.divide(vectors, divisors[:, None], out=np.empty(vectors.shape, np.float32), casting="same_kind")
 
 
-def finish(vectors: Vectors, *, dimensions: int | None, unit: bool) -> Vectors:
-    """Keep the first `dimensions` values of every row (None = all), then normalise if `unit`; `(n, d)` float32."""
+def truncate_and_normalize(vectors: Vectors, *, dimensions: int | None, normalized: bool) -> Vectors:
+    """Keep the first `dimensions` values of every row (None = all), then normalise if `normalized`; `(n, d)` float32."""
     rows = np.asarray(vectors, dtype=np.float32)
     if dimensions is not None and dimensions < rows.shape[1]:
         rows = rows[:, :dimensions]
-    return np.ascontiguousarray(normalize(rows) if unit else rows)
+    return np.ascontiguousarray(normalize(rows) if normalized else rows)
 
 
 def similarity(left: ArrayLike, right: ArrayLike) -> NDArray[np.float32]:

@@ -73,8 +73,8 @@ HOOKS = (
         "MUST",
         "The model's name stands in `model_name`, where observers look for it.",
         f"{LLAMA}/test_embedding.py::test_it_is_an_embedding_model_of_llama_index",
-        f"{LLAMA}/test_observers.py::test_one_image_has_a_span_both_events_and_a_short_chunk",
-        f"{LLAMA}/test_observers.py::test_the_payload_has_facts_and_no_secrets",
+        f"{LLAMA}/test_instrumentation.py::test_one_image_has_a_span_both_events_and_a_short_chunk",
+        f"{LLAMA}/test_instrumentation.py::test_the_payload_has_facts_and_no_secrets",
     ),
     llama(
         "MUST",
@@ -85,7 +85,7 @@ HOOKS = (
     llama(
         "TRAP",
         "The base class swallows unknown constructor keywords.",
-        f"{LLAMA}/test_serialisation.py::test_unknown_names_are_refused_and_synonyms_understood",
+        f"{LLAMA}/test_serialization.py::test_unknown_names_are_refused_and_synonyms_understood",
     ),
     llama(
         "TRAP",
@@ -100,7 +100,7 @@ HOOKS = (
     llama(
         "SHOULD",
         "The usual parameter names are understood, and an empty environment variable is no key.",
-        f"{LLAMA}/test_serialisation.py::test_unknown_names_are_refused_and_synonyms_understood",
+        f"{LLAMA}/test_serialization.py::test_unknown_names_are_refused_and_synonyms_understood",
         f"{GAPS}::test_an_empty_variable_is_no_key",
     ),
     llama(
@@ -116,7 +116,7 @@ BATCHES = (
         "The default slice suits a remote call and a device; slices are cut further inside.",
         f"{LLAMA}/test_embedding.py::test_the_framework_hands_over_slices",
         f"{LLAMA}/test_remote.py::test_a_slice_is_cut_into_requests",
-        f"{LLAMA}/test_observers.py::test_the_payload_has_facts_and_no_secrets",
+        f"{LLAMA}/test_instrumentation.py::test_the_payload_has_facts_and_no_secrets",
     ),
     llama(
         "MUST",
@@ -179,30 +179,30 @@ OBSERVERS = (
     llama(
         "TRAP",
         "Callbacks get an image as it was given, and counting its tokens fails.",
-        f"{LLAMA}/test_observers.py::test_token_counting_survives_images",
+        f"{LLAMA}/test_instrumentation.py::test_token_counting_survives_images",
     ),
     llama(
         "SHOULD",
         "Image methods have a span, both events and callbacks, with short words in place of the image.",
-        f"{LLAMA}/test_observers.py::test_one_image_has_a_span_both_events_and_a_short_chunk",
-        f"{LLAMA}/test_observers.py::test_a_batch_of_images_has_one_span_and_events_for_each_slice",
-        f"{LLAMA}/test_observers.py::test_a_failure_ends_the_span_and_the_callback_event",
+        f"{LLAMA}/test_instrumentation.py::test_one_image_has_a_span_both_events_and_a_short_chunk",
+        f"{LLAMA}/test_instrumentation.py::test_a_batch_of_images_has_one_span_and_events_for_each_slice",
+        f"{LLAMA}/test_instrumentation.py::test_a_failure_ends_the_span_and_the_callback_event",
     ),
     llama(
         "SHOULD",
         "Overridden text methods keep exactly one span and one pair of events per slice.",
-        f"{LLAMA}/test_observers.py::test_texts_have_one_span_and_one_pair_of_events_for_each_slice",
+        f"{LLAMA}/test_instrumentation.py::test_texts_have_one_span_and_one_pair_of_events_for_each_slice",
     ),
     llama(
         "TRAP",
         "Tracing serialises the arguments of a call, so a data URI would land in a trace.",
-        f"{LLAMA}/test_observers.py::test_nothing_observed_holds_the_image_or_the_key",
+        f"{LLAMA}/test_instrumentation.py::test_nothing_observed_holds_the_image_or_the_key",
     ),
     llama(
         "MUST",
         "The payload for handlers holds facts, and no key, header or URL with credentials.",
-        f"{LLAMA}/test_observers.py::test_the_payload_has_facts_and_no_secrets",
-        f"{LLAMA}/test_serialisation.py::test_no_dump_holds_the_key_and_the_environment_gives_it_back",
+        f"{LLAMA}/test_instrumentation.py::test_the_payload_has_facts_and_no_secrets",
+        f"{LLAMA}/test_serialization.py::test_no_dump_holds_the_key_and_the_environment_gives_it_back",
     ),
 )
 
@@ -210,45 +210,45 @@ SERIALISATION = (
     llama(
         "MUST",
         "Every dumped field is a constructor argument and can be written as JSON.",
-        f"{LLAMA}/test_serialisation.py::test_a_dump_is_json_and_rebuilds_the_object",
-        f"{LLAMA}/test_serialisation.py::test_other_objects_are_put_into_words_or_refused",
+        f"{LLAMA}/test_serialization.py::test_a_dump_is_json_and_rebuilds_the_object",
+        f"{LLAMA}/test_serialization.py::test_other_objects_are_put_into_words_or_refused",
         f"{LLAMA}/test_local.py::test_a_dump_rebuilds_a_working_object",
     ),
     llama(
         "TRAP",
         "A secret field that stays in the dump comes back as ten asterisks, which would be sent as the key.",
-        f"{LLAMA}/test_serialisation.py::test_a_masked_key_counts_as_missing",
+        f"{LLAMA}/test_serialization.py::test_a_masked_key_counts_as_missing",
     ),
     llama(
         "MUST",
         "The key is in no dump and is read from the environment on the way back; asterisks count as missing.",
-        f"{LLAMA}/test_serialisation.py::test_no_dump_holds_the_key_and_the_environment_gives_it_back",
-        f"{LLAMA}/test_serialisation.py::test_a_masked_key_counts_as_missing",
+        f"{LLAMA}/test_serialization.py::test_no_dump_holds_the_key_and_the_environment_gives_it_back",
+        f"{LLAMA}/test_serialization.py::test_a_masked_key_counts_as_missing",
     ),
     llama(
         "TRAP",
         "A cache store in the dump breaks `to_json()`.",
-        f"{LLAMA}/test_serialisation.py::test_other_objects_are_put_into_words_or_refused",
+        f"{LLAMA}/test_serialization.py::test_other_objects_are_put_into_words_or_refused",
     ),
     llama(
         "MUST",
         "Options that change vectors are fields, or a dump and the pipeline's hash forget them.",
-        f"{LLAMA}/test_serialisation.py::"
+        f"{LLAMA}/test_serialization.py::"
         "test_the_fields_are_the_options_of_the_encoder_both_backends_and_the_base_class",
-        f"{LLAMA}/test_serialisation.py::test_what_changes_vectors_changes_the_key",
+        f"{LLAMA}/test_serialization.py::test_what_changes_vectors_changes_the_key",
     ),
     llama(
         "TRAP",
         "Pickling drops what does not pickle, with warnings, and rebuilds through the constructor.",
-        f"{LLAMA}/test_serialisation.py::test_pickles_rebuild_the_object",
-        f"{LLAMA}/test_serialisation.py::test_a_used_object_pickles_and_works_again",
-        f"{LLAMA}/test_serialisation.py::test_what_does_not_pickle_stays_behind_and_stays_in_place",
-        f"{LLAMA}/test_serialisation.py::test_a_backend_that_does_not_pickle_is_never_replaced_in_silence",
+        f"{LLAMA}/test_serialization.py::test_pickles_rebuild_the_object",
+        f"{LLAMA}/test_serialization.py::test_a_used_object_pickles_and_works_again",
+        f"{LLAMA}/test_serialization.py::test_what_does_not_pickle_stays_behind_and_stays_in_place",
+        f"{LLAMA}/test_serialization.py::test_a_backend_that_does_not_pickle_is_never_replaced_in_silence",
     ),
     llama(
         "MUST",
         "Deep copies of a used object work: the model is shared, clients are shared or rebuilt.",
-        f"{LLAMA}/test_serialisation.py::test_copies_of_a_used_object_work",
+        f"{LLAMA}/test_serialization.py::test_copies_of_a_used_object_work",
         f"{LLAMA}/test_local.py::test_copies_share_the_loaded_model",
     ),
     llama(
@@ -260,7 +260,7 @@ SERIALISATION = (
         "TRAP",
         "The framework's loader by name knows only its own embeddings.",
         "docs/llama-index.md#saving-and-loading",
-        f"{LLAMA}/test_serialisation.py::test_a_dump_is_json_and_rebuilds_the_object",
+        f"{LLAMA}/test_serialization.py::test_a_dump_is_json_and_rebuilds_the_object",
     ),
 )
 
@@ -268,9 +268,9 @@ IMAGES = (
     llama(
         "SHOULD",
         "Nodes, documents, blocks and media resources are images, as are paths, bytes, streams and URLs.",
-        f"{LLAMA}/test_carriers.py::test_every_form_is_the_same_image",
-        f"{LLAMA}/test_carriers.py::test_a_form_alone_and_one_in_place_of_a_list",
-        f"{LLAMA}/test_carriers.py::test_what_carries_no_image_is_refused_by_index",
+        f"{LLAMA}/test_image_inputs.py::test_every_form_is_the_same_image",
+        f"{LLAMA}/test_image_inputs.py::test_a_form_alone_and_one_in_place_of_a_list",
+        f"{LLAMA}/test_image_inputs.py::test_what_carries_no_image_is_refused_by_index",
     ),
     llama(
         "TRAP",
@@ -282,7 +282,7 @@ IMAGES = (
     llama(
         "TRAP",
         "An image node with a data URI cannot resolve it by itself.",
-        f"{LLAMA}/test_carriers.py::test_every_form_is_the_same_image",
+        f"{LLAMA}/test_image_inputs.py::test_every_form_is_the_same_image",
     ),
     llama(
         "TRAP",
@@ -298,19 +298,19 @@ INGESTION = (
         "As a pipeline step, images go the image way and all else the text way, in order and in place.",
         f"{LLAMA}/test_ingestion.py::test_nodes_are_embedded_by_what_they_carry",
         f"{LLAMA}/test_ingestion.py::test_a_pipeline_turns_documents_into_embedded_nodes",
-        f"{LLAMA}/test_carriers.py::test_nodes_with_an_image_are_recognised",
+        f"{LLAMA}/test_image_inputs.py::test_nodes_with_an_image_are_recognised",
     ),
     llama(
         "MUST",
         "What changes vectors is in the dump, from which the pipeline's cache key is made.",
-        f"{LLAMA}/test_serialisation.py::test_what_changes_vectors_changes_the_key",
+        f"{LLAMA}/test_serialization.py::test_what_changes_vectors_changes_the_key",
         f"{LLAMA}/test_ingestion.py::test_the_pipelines_cache_answers_a_second_run",
     ),
     llama(
         "MUST",
         "The dump is the same from run to run and without the key, or the cache never answers.",
-        f"{LLAMA}/test_serialisation.py::test_the_key_is_stable_after_use_and_between_objects",
-        f"{LLAMA}/test_serialisation.py::test_what_changes_no_vector_keeps_the_key",
+        f"{LLAMA}/test_serialization.py::test_the_key_is_stable_after_use_and_between_objects",
+        f"{LLAMA}/test_serialization.py::test_what_changes_no_vector_keeps_the_key",
         f"{LLAMA}/test_ingestion.py::test_a_backend_object_needs_the_pipelines_cache_off",
     ),
     llama(

@@ -347,7 +347,7 @@ class TestWhatSharesAnEntry:
         for image in images:
             encoder = JinaClipEncoder(backend=BlockingBackend(), cache=cache, **options)
             row = encoder.encode_image(image)
-            parsed = encoder._reader.image(images[0])
+            parsed = encoder._parser.image(images[0])
             np.testing.assert_allclose(row, unit(image_vector(parsed)), atol=1e-6)
             self.asked.append(len(encoder.backend.batches))
         return encoder.backend

@@ -56,7 +56,7 @@ PUBLIC = {
     "JinaClipError",
     "LocalBackend",
     "ModelSpec",
-    "Image",
+    "ImageSource",
     "RateLimitError",
     "SageMakerBackend",
     "ServerError",

@@ -15,7 +15,14 @@ from PIL import Image
 
 from jina_clip_integrations import ImageError, InputError, SourcePolicy
 from jina_clip_integrations.images.encoded import EncodedImage, PixelImage
-from jina_clip_integrations.inputs import Reader, check_text, one_or_many_images, one_or_many_texts, parse, parse_texts
+from jina_clip_integrations.inputs import (
+    InputParser,
+    check_text,
+    one_or_many_images,
+    one_or_many_texts,
+    parse,
+    parse_texts,
+)
 
 PIXELS = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(4, 5, 3)
 
@@ -32,7 +39,7 @@ URI = f"data:image/png;base64,{BASE64}"
 
 
 def pixels_of(given: Any, **options: Any) -> Any:
-    return np.asarray(Reader(**options).image(given).open())
+    return np.asarray(InputParser(**options).image(given).open())
 
 
 class TestEveryForm:
@@ -65,7 +72,7 @@ class TestEveryForm:
         path = tmp_path / "ä image?.png"
         path.write_bytes(PNG)
         given = form(path) if form in (str, Path) else form(str(path)).replace(" ", "%20").replace("?", "%3F")
-        image = Reader().image(given)
+        image = InputParser().image(given)
         np.testing.assert_array_equal(image.open(), PIXELS)
         assert (image.size(), image.read()) == ((5, 4), PNG)
 
@@ -82,7 +89,7 @@ class TestEveryForm:
         os.write(writing, PNG)
         os.close(writing)
         with os.fdopen(reading, "rb") as pipe:
-            image = Reader().image(pipe)
+            image = InputParser().image(pipe)
             np.testing.assert_array_equal(image.open(), PIXELS)
             assert image.read() == PNG  # a pipe can be read only once
 
@@ -95,16 +102,16 @@ class TestEveryForm:
 
     def test_nothing_is_read_before_it_is_asked_for(self) -> None:
         for given in ("/no/such/file.png", "https://no.such.host/a.png", "data:image/png;base64,!!!", b"nothing"):
-            Reader().image(given)
+            InputParser().image(given)
 
     def test_only_urls_have_a_url(self) -> None:
         url = "https://example.org/a.png?token=1"
-        assert Reader().image(url).url == url
-        assert Reader().image(URI).url is None
-        assert Reader().image(Path("a.png")).url is None
+        assert InputParser().image(url).url == url
+        assert InputParser().image(URI).url is None
+        assert InputParser().image(Path("a.png")).url is None
 
     def test_urls_that_have_to_be_checked_are_not_passed_on(self) -> None:
-        image = Reader(sources=SourcePolicy.agent()).image("https://example.org/a.png")
+        image = InputParser(sources=SourcePolicy.agent()).image("https://example.org/a.png")
         assert (image.url, image.address) == (None, "https://example.org/a.png")
 
 
@@ -142,7 +149,7 @@ class TestNoImage:
     )
     def test_says_why(self, given: Any, said: str) -> None:
         with pytest.raises(ImageError, match=said):
-            Reader().image(given).open()
+            InputParser().image(given).open()
 
     def test_paths_say_why(self, tmp_path: Path) -> None:
         with pytest.raises(ImageError, match="a folder, not an image"):
@@ -169,7 +176,7 @@ class TestNoImage:
                 return PNG
 
         with pytest.raises(ImageError, match="await its read"):
-            Reader().image(Upload())
+            InputParser().image(Upload())
 
     @pytest.mark.parametrize(
         "given",
@@ -178,7 +185,7 @@ class TestNoImage:
     )
     def test_payloads_never_show(self, given: Any) -> None:
         with pytest.raises(ImageError) as caught:
-            Reader().image(given).open()
+            InputParser().image(given).open()
         said = "".join(traceback.format_exception_only(caught.value))
         cause = caught.value.__cause__
         said += "" if cause is None else "".join(traceback.format_exception_only(cause))
@@ -189,7 +196,7 @@ class TestNoImage:
         assert len(said) < 500
 
     def test_errors_are_remembered_by_the_image(self) -> None:
-        image = Reader().image(b"nothing")
+        image = InputParser().image(b"nothing")
         for use in (image.open, image.size, image.pixel_digest):
             with pytest.raises(ImageError) as caught:
                 use()
@@ -215,7 +222,7 @@ class TestItems:
         ],
     )
     def test_images(self, item: Any) -> None:
-        image = Reader().item(item)
+        image = InputParser().item(item)
         assert isinstance(image, EncodedImage)
         np.testing.assert_array_equal(image.open(), PIXELS)
 
@@ -230,7 +237,7 @@ class TestItems:
         ],
     )
     def test_texts(self, item: Any) -> None:
-        assert Reader().item(item) == "hello"
+        assert InputParser().item(item) == "hello"
 
     @pytest.mark.parametrize(
         ("item", "said"),
@@ -255,13 +262,13 @@ class TestItems:
     )
     def test_neither(self, item: Any, said: str) -> None:
         with pytest.raises(InputError, match=said):
-            Reader().item(item)
+            InputParser().item(item)
 
     def test_langchain_makes_such_blocks(self) -> None:
         content = pytest.importorskip("langchain_core.messages.content")
         for block in (content.create_image_block(base64=BASE64), content.create_image_block(url=URI)):
-            np.testing.assert_array_equal(Reader().item(block).open(), PIXELS)  # type: ignore[union-attr]
-        assert Reader().item(content.create_text_block("hello")) == "hello"
+            np.testing.assert_array_equal(InputParser().item(block).open(), PIXELS)  # type: ignore[union-attr]
+        assert InputParser().item(content.create_text_block("hello")) == "hello"
 
 
 class TestOneOrMany:
@@ -317,24 +324,24 @@ class TestManyTexts:
 
 class TestImages:
     def test_labels(self) -> None:
-        reader = Reader()
-        assert reader.image("a/b.png").label == "a/b.png"
-        assert reader.image("https://u:p@example.org:8/a.png?key=1#x").label == "https://example.org:8/a.png"
-        image = reader.image(PNG)
+        parser = InputParser()
+        assert parser.image("a/b.png").label == "a/b.png"
+        assert parser.image("https://u:p@example.org:8/a.png?key=1#x").label == "https://example.org:8/a.png"
+        image = parser.image(PNG)
         image.read()
         assert image.label.startswith(f"image/png {len(PNG)} B sha256:")
-        assert reader.image(PIXELS).label == "array 5 x 4"
-        assert reader.image(Image.new("L", (7, 2))).label == "PIL image 7 x 2 L"
+        assert parser.image(PIXELS).label == "array 5 x 4"
+        assert parser.image(Image.new("L", (7, 2))).label == "PIL image 7 x 2 L"
 
     def test_pixels_without_a_file_are_read_as_png(self) -> None:
         for given in (PIXELS, Image.fromarray(PIXELS)):
-            data = Reader().image(given).read()
+            data = InputParser().image(given).read()
             assert data.startswith(b"\x89PNG")
             np.testing.assert_array_equal(Image.open(io.BytesIO(data)), PIXELS)
 
     def test_size_needs_the_header_only(self) -> None:
-        assert Reader().image(PNG[:60]).size() == (5, 4)
-        assert Reader().image(PIXELS).size() == (5, 4)
+        assert InputParser().image(PNG[:60]).size() == (5, 4)
+        assert InputParser().image(PIXELS).size() == (5, 4)
 
     def test_bytes_are_kept_until_released(self) -> None:
         opened = []
@@ -348,11 +355,11 @@ class TestImages:
 
     def test_too_many_pixels(self) -> None:
         for given in (PNG, PIXELS, Image.fromarray(PIXELS)):
-            reader = Reader(sources=SourcePolicy.trusted(max_pixels=19))
+            parser = InputParser(sources=SourcePolicy.trusted(max_pixels=19))
             with pytest.raises(ImageError, match="5 x 4 pixels are more than the 19"):
-                reader.image(given).open()
+                parser.image(given).open()
             with pytest.raises(ImageError, match="max_pixels"):
-                reader.image(given).size()
+                parser.image(given).size()
 
     def test_decompression_bombs(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 12)  # a warning from here, an error from 24
@@ -364,7 +371,7 @@ class TestImages:
     def test_the_callers_image_is_left_alone(self) -> None:
         given = Image.fromarray(PIXELS).convert("P")
         given.info["transparency"] = b"\0" * 10
-        Reader().image(given).open()
+        InputParser().image(given).open()
         assert (given.mode, given.info["transparency"]) == ("P", b"\0" * 10)
 
     def test_first_frame_of_an_animation(self) -> None:
@@ -443,20 +450,20 @@ class TestOrientation:
             expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
         for given in (data, Image.open(io.BytesIO(data))):
             np.testing.assert_array_equal(pixels_of(given), expected)
-        assert Reader().image(data).size() == expected.shape[1::-1]
-        assert Reader().image(Image.open(io.BytesIO(data))).size() == expected.shape[1::-1]
+        assert InputParser().image(data).size() == expected.shape[1::-1]
+        assert InputParser().image(Image.open(io.BytesIO(data))).size() == expected.shape[1::-1]
 
     def test_can_be_left(self, orientation: int, kind: str) -> None:
         data = self.photo(orientation, kind)
         with Image.open(io.BytesIO(data)) as image:
             expected = np.asarray(image.convert("RGB"))
-        parsed = Reader(upright=False).image(data)
+        parsed = InputParser(upright=False).image(data)
         np.testing.assert_array_equal(parsed.open(), expected)
         assert parsed.size() == expected.shape[1::-1]
 
 
 @pytest.mark.parametrize(
-    ("kind", "least", "size"),
+    ("kind", "min_side", "size"),
     [
         ("JPEG", 1, (50, 100)),
         ("JPEG", 100, (100, 200)),
@@ -466,19 +473,19 @@ class TestOrientation:
         ("PNG", 1, (400, 800)),
     ],
 )
-def test_a_jpeg_may_be_opened_smaller_but_not_too_small(kind: str, least: int, size: tuple[int, int]) -> None:
+def test_a_jpeg_may_be_opened_smaller_but_not_too_small(kind: str, min_side: int, size: tuple[int, int]) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # lies on its side
     buffer = io.BytesIO()
     Image.fromarray(PIXELS).resize((800, 400)).save(buffer, kind, exif=exif)
-    image = Reader(upright=True).image(buffer.getvalue())
-    assert image.open(least=least).size == size
+    image = InputParser(upright=True).image(buffer.getvalue())
+    assert image.open(min_side=min_side).size == size
     assert image.open().size == image.size() == (400, 800)
-    assert image.open(least=least).mode == "RGB"
+    assert image.open(min_side=min_side).mode == "RGB"
 
 
 def test_pixels_are_opened_as_they_are() -> None:
-    assert Reader().image(PIXELS).open(least=1).size == PIXELS.shape[1::-1]
+    assert InputParser().image(PIXELS).open(min_side=1).size == PIXELS.shape[1::-1]
 
 
 def test_broken_exif_does_not_make_a_broken_image() -> None:
@@ -488,13 +495,13 @@ def test_broken_exif_does_not_make_a_broken_image() -> None:
 
 
 def test_kinds_of_images() -> None:
-    assert isinstance(Reader().image(PIXELS), PixelImage)
-    assert isinstance(Reader().image(PNG), EncodedImage)
+    assert isinstance(InputParser().image(PIXELS), PixelImage)
+    assert isinstance(InputParser().image(PNG), EncodedImage)
 
 
 def test_postscript_is_never_handed_to_another_program(tmp_path: Path) -> None:
     image = tmp_path / "drawing.eps"
     Image.new("RGB", (8, 8)).save(image, "EPS")
-    parsed = Reader(sources=SourcePolicy.trusted(), upright=True).image(image)
+    parsed = InputParser(sources=SourcePolicy.trusted(), upright=True).image(image)
     with pytest.raises(ImageError, match=r"drawing\.eps: PostScript, which would need another program"):
         parsed.open()

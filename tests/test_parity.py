@@ -30,7 +30,7 @@ from jina_clip_integrations import (
     LocalBackend,
 )
 from jina_clip_integrations.server import create_app
-from jina_clip_integrations.vectors import finish, pack_bits
+from jina_clip_integrations.vectors import pack_bits, truncate_and_normalize
 from tests.faces import both_faces
 from tests.serving import Serving
 
@@ -59,7 +59,7 @@ class Golden:
         return [None, 48, 16, 8] if self.backend.spec.matryoshka_dimensions else [None]
 
     def expected(self, rows: np.ndarray, dimensions: int | None = None) -> np.ndarray:
-        return finish(rows, dimensions=dimensions, unit=True)
+        return truncate_and_normalize(rows, dimensions=dimensions, normalized=True)
 
 
 @pytest.fixture(scope="module")

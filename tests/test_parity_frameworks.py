@@ -16,7 +16,7 @@ from jina_clip_integrations import ImageError, LocalBackend
 from jina_clip_integrations.langchain import JinaClipEmbeddings
 from jina_clip_integrations.llama_index import JinaClipEmbedding
 from jina_clip_integrations.server import create_app
-from jina_clip_integrations.vectors import finish
+from jina_clip_integrations.vectors import truncate_and_normalize
 from tests.faces import both_faces
 from tests.serving import Serving
 
@@ -71,7 +71,7 @@ class Golden:
     serving: Serving
 
     def expected(self, kind: str, dimensions: int | None) -> np.ndarray:
-        return finish(self.rows[kind], dimensions=dimensions, unit=True)
+        return truncate_and_normalize(self.rows[kind], dimensions=dimensions, normalized=True)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 from jina_clip_integrations import ConfigurationError, ImageError, InputError, SourcePolicy, estimate_tokens
 from jina_clip_integrations.catalog import JINA_CLIP_V1, JINA_CLIP_V2
-from jina_clip_integrations.tokens import image_tokens, most_text_tokens, text_tokens
+from jina_clip_integrations.tokens import image_tokens, max_text_tokens, text_tokens
 
 
 def image(width: int, height: int) -> bytes:
@@ -134,11 +134,11 @@ class TestTheMostThatATextCanCost:
     @example("aaaa")  # "▁" and every letter for themselves
     @example("½ ㍿ ﷺ 한국어 각 İ")  # characters that a tokenizer takes apart
     def test_no_text_costs_more(self, count: Callable[[str], int], text: str) -> None:
-        assert count(text) <= most_text_tokens(text, JINA_CLIP_V2)
-        assert text_tokens(text, JINA_CLIP_V1) <= most_text_tokens(text, JINA_CLIP_V1)
+        assert count(text) <= max_text_tokens(text, JINA_CLIP_V2)
+        assert text_tokens(text, JINA_CLIP_V1) <= max_text_tokens(text, JINA_CLIP_V1)
 
     def test_the_model_reads_only_so_much(self) -> None:
-        assert most_text_tokens("x" * 10**6, JINA_CLIP_V2) == 8194
+        assert max_text_tokens("x" * 10**6, JINA_CLIP_V2) == 8194
 
 
 class TestEstimate:

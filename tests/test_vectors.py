@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from jina_clip_integrations.vectors import finish, normalize, pack_bits, similarity
+from jina_clip_integrations.vectors import normalize, pack_bits, similarity, truncate_and_normalize
 
 numbers = st.floats(-1e3, 1e3, width=32, allow_subnormal=False)
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no error
@@ -40,16 +40,18 @@ def test_a_second_time_changes_no_bit(vectors: Any) -> None:
 def test_cutting_comes_first(vectors: Any, dimensions: int) -> None:
     cut = vectors[:, :dimensions].astype(np.float64)
     lengths = np.linalg.norm(cut, axis=1, keepdims=True)
-    finished = finish(vectors, dimensions=dimensions, unit=True)
+    finished = truncate_and_normalize(vectors, dimensions=dimensions, normalized=True)
     expected = cut / np.maximum(lengths, 1e-12)
     np.testing.assert_allclose(finished[lengths[:, 0] > 1e-6], expected[lengths[:, 0] > 1e-6], atol=1e-6)
-    np.testing.assert_array_equal(finish(vectors, dimensions=dimensions, unit=False), vectors[:, :dimensions])
+    np.testing.assert_array_equal(
+        truncate_and_normalize(vectors, dimensions=dimensions, normalized=False), vectors[:, :dimensions]
+    )
 
 
 def test_rows_do_not_touch_each_other() -> None:
     vectors = np.random.default_rng(0).standard_normal((50, 16)).astype(np.float32)
-    together = finish(vectors, dimensions=8, unit=True)
-    one_by_one = np.concatenate([finish(row[None], dimensions=8, unit=True) for row in vectors])
+    together = truncate_and_normalize(vectors, dimensions=8, normalized=True)
+    one_by_one = np.concatenate([truncate_and_normalize(row[None], dimensions=8, normalized=True) for row in vectors])
     np.testing.assert_array_equal(together, one_by_one)
 
 
@@ -71,12 +73,12 @@ def test_unit_rows_keep_every_bit_beside_others() -> None:
 
 def test_what_was_given_is_not_changed() -> None:
     vectors = np.array([[3, 4]], np.float32)
-    finish(vectors, dimensions=None, unit=True)
+    truncate_and_normalize(vectors, dimensions=None, normalized=True)
     assert vectors.tolist() == [[3, 4]]
 
 
 def test_the_result_does_not_hold_on_to_what_was_cut() -> None:
-    assert finish(np.ones((2, 1024), np.float32), dimensions=8, unit=False).base is None
+    assert truncate_and_normalize(np.ones((2, 1024), np.float32), dimensions=8, normalized=False).base is None
 
 
 def test_bits_begin_at_the_top() -> None:
@@ -93,5 +95,5 @@ def test_similarity_is_the_cosine() -> None:
 
 @pytest.mark.parametrize("dimensions", [None, 4, 9])
 def test_nothing(dimensions: int | None) -> None:
-    empty = finish(np.zeros((0, 4), np.float32), dimensions=dimensions, unit=True)
+    empty = truncate_and_normalize(np.zeros((0, 4), np.float32), dimensions=dimensions, normalized=True)
     assert empty.shape == (0, 4)

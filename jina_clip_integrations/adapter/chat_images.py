@@ -9,7 +9,7 @@ from typing import Any, cast
 from ..backends.base import ImageSource
 from ..images.encoded import InputImage
 from ..images.sources import SourcePolicy
-from ..inputs import Reader
+from ..inputs import InputParser
 
 CHAT_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
 """Image types that chat models take; others are sent as PNG."""
@@ -36,7 +36,7 @@ def chat_image(image: Any, sources: SourcePolicy | None) -> ChatImage:
     if isinstance(image, str) and image.lower().startswith(("http://", "https://")):
         policy.check_url(image)
         return ChatImage(url=image)
-    return encoded(Reader(sources=policy).image(image))
+    return encoded(InputParser(sources=policy).image(image))
 
 
 def encoded(image: InputImage) -> ChatImage:

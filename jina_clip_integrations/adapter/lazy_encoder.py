@@ -9,21 +9,21 @@ from pydantic import SecretStr
 
 from ..backends import create_backend
 from ..backends.base import EmbeddingBackend, Usage
-from ..concurrency.locks import SharedLock
+from ..concurrency.locks import ForkSafeLock
 from ..encoder import JinaClipEncoder
 
 ENCODER_ARGUMENTS = ("dimensions", "normalize", "exif_orientation", "sources", "cache", "show_progress")
 """What the encoder keeps for itself; the other arguments make the backend."""
 
 
-class EncoderSlot:
+class LazyEncoder:
     """Holds one encoder and its backend. Equal to any other slot and pickled empty: it has no settings of its own.
 
     When only an option of the encoder changes, the backend stays, and with it the loaded model and the connections.
     """
 
     def __init__(self) -> None:
-        self._lock = SharedLock()
+        self._lock = ForkSafeLock()
         self._encoder: JinaClipEncoder | None = None
         self._made_from: dict[str, Any] = {}
         self._backend: EmbeddingBackend | None = None
@@ -61,9 +61,9 @@ class EncoderSlot:
         """Errors of the last call of this thread or task, by index."""
         return {} if self._encoder is None else dict(self._encoder.last_errors)
 
-    def fork(self) -> EncoderSlot:
+    def fork(self) -> LazyEncoder:
         """A slot for a copy: counters of its own, the same model and connections."""
-        copied = EncoderSlot()
+        copied = LazyEncoder()
         with self._lock:
             copied._backend, copied._backend_made_from = self._backend, self._backend_made_from
         return copied
@@ -86,15 +86,15 @@ class EncoderSlot:
         return [thing for thing in opened if thing is not None]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, EncoderSlot)
+        return isinstance(other, LazyEncoder)
 
     __hash__ = None  # type: ignore[assignment]  # mutable
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> EncoderSlot:
+    def __deepcopy__(self, memo: dict[int, Any]) -> LazyEncoder:
         return self.fork()
 
-    def __reduce__(self) -> tuple[type[EncoderSlot], tuple[()]]:
-        return EncoderSlot, ()
+    def __reduce__(self) -> tuple[type[LazyEncoder], tuple[()]]:
+        return LazyEncoder, ()
 
 
 def _backend(model: str, backend: str | EmbeddingBackend, **options: Any) -> EmbeddingBackend:

@@ -18,7 +18,7 @@ from ..errors import ConfigurationError
 from ..images.sources import SourcePolicy
 from ..settings import LIVE_OPTIONS, SECRET_OPTIONS, ApiSettings, LocalSettings, option_names, reject_unknown
 from .fields import ApiOptions, LocalOptions, harmless, secret
-from .lazy_encoder import ENCODER_ARGUMENTS, EncoderSlot
+from .lazy_encoder import ENCODER_ARGUMENTS, LazyEncoder
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -83,7 +83,7 @@ class EncoderOptions(LocalOptions, ApiOptions):
     model_field: ClassVar[str] = "model"
     """Name of the field that holds the model's name."""
 
-    _slot: EncoderSlot = PrivateAttr(default_factory=EncoderSlot)
+    _lazy: LazyEncoder = PrivateAttr(default_factory=LazyEncoder)
 
     if not TYPE_CHECKING:  # type checkers take the constructor's arguments from the fields
 
@@ -173,14 +173,14 @@ class EncoderOptions(LocalOptions, ApiOptions):
         return {"model": self._model, "backend": self.backend, **own, **self._given_options()}
 
     def _encoder(self) -> JinaClipEncoder:
-        return self._slot.encoder(self._arguments(), check=self.check_options)
+        return self._lazy.encoder(self._arguments(), check=self.check_options)
 
     async def _aencoder(self) -> JinaClipEncoder:
         """The encoder; if it has to be built, then in a thread, since that may import torch."""
         arguments = self._arguments()
-        if self._slot.is_ready(arguments):
-            return self._slot.encoder(arguments, check=self.check_options)
-        return await asyncio.to_thread(self._slot.encoder, arguments, check=self.check_options)
+        if self._lazy.is_ready(arguments):
+            return self._lazy.encoder(arguments, check=self.check_options)
+        return await asyncio.to_thread(self._lazy.encoder, arguments, check=self.check_options)
 
     def _task_of_queries(self, encoder: JinaClipEncoder) -> str | None:
         if self.query_task != "auto":
@@ -190,26 +190,26 @@ class EncoderOptions(LocalOptions, ApiOptions):
     @property
     def usage(self) -> Usage:
         """Tokens, requests and items so far, and cache hits."""
-        return self._slot.usage
+        return self._lazy.usage
 
     @property
     def last_errors(self) -> dict[int, Exception]:
         """Errors of the last call of this thread or task, by the caller's index; empty after a clean one."""
-        return self._slot.last_errors
+        return self._lazy.last_errors
 
     def close(self) -> None:
         """Free the model or the connections. Idempotent; a later call opens them again."""
-        self._slot.close()
+        self._lazy.close()
 
     async def aclose(self) -> None:
         """`close` for async code."""
-        await self._slot.aclose()
+        await self._lazy.aclose()
 
     # Copies, pickles, and what is shown
 
     def __copy__(self) -> Self:
         copied = super().__copy__()
-        copied._slot = self._slot.fork()
+        copied._lazy = self._lazy.fork()
         return copied
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:

@@ -46,11 +46,11 @@ class ImageSource(Protocol):
     def read(self) -> bytes:
         """The encoded file as it was given (PNG for pixels that came without one). Raises `ImageError`."""
 
-    def open(self, *, least: int | None = None) -> PIL.Image.Image:
+    def open(self, *, min_side: int | None = None) -> PIL.Image.Image:
         """The decoded RGB image, turned upright if the encoder was told so. Raises `ImageError`.
 
-        With `least` it may be smaller than it is, by a half, a quarter or an eighth, if that is faster and no side gets
-        shorter than `least` pixels; asked for only where the user allowed it.
+        With `min_side` the image may be decoded at a half, a quarter or an eighth of its size where that is faster and
+        no side gets shorter than `min_side` pixels. Asked for only where the user allowed it.
         """
 
 

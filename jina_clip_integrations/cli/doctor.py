@@ -9,7 +9,7 @@ import platform
 from importlib import metadata
 from typing import Any
 
-from .. import __version__
+from .._version import __version__
 from ..catalog import ModelSpec, find_model
 from ..credentials import KEY_VARIABLES, clean_key
 from ..errors import ConfigurationError

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..catalog import ModelSpec
 from ..errors import InputError
-from ..retrieval.metrics import CUTOFFS, cut, mean_of, ranks, recall, recall_by_group
+from ..retrieval.metrics import CUTOFFS, mean_of, ranks, recall, recall_by_group, truncate
 from ..types import Vectors
 from .batches import encode_all
 from .captions import images_of, read_captions
@@ -121,7 +121,7 @@ def measure(test: Test, texts: Vectors, images: Vectors, sizes: Sequence[int]) -
     """Recall in percent at every width: text to image (overall and per language), and image to text."""
     found = {}
     for size in sizes:
-        short_texts, short_images = cut(texts, size), cut(images, size)
+        short_texts, short_images = truncate(texts, size), truncate(images, size)
         to_image = ranks(short_texts, short_images, [[answer] for answer in test.answers])
         row: dict[str, Any] = {"bytes_per_vector": 4 * size, "text_to_image": recall(to_image)}
         if len(set(test.languages)) > 1:

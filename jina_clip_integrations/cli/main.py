@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Any
 
-from .. import __version__
+from .._version import __version__
 from .messages import BROKEN_PIPE, DEBUG_VARIABLE, EXIT_CODES, exit_code, one_line
 
 COMMANDS = {

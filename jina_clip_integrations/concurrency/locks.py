@@ -7,10 +7,10 @@ import threading
 import weakref
 from typing import Any
 
-_LOCKS: weakref.WeakSet[SharedLock] = weakref.WeakSet()
+_LOCKS: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()
 
 
-class SharedLock:
+class ForkSafeLock:
     """A mutual exclusion lock (`with lock:`) that a forked child or an unpickled copy never finds held."""
 
     def __init__(self) -> None:
@@ -24,10 +24,10 @@ class SharedLock:
         self._lock.release()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return SharedLock, ()
+        return ForkSafeLock, ()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> SharedLock:
-        return SharedLock()
+    def __deepcopy__(self, memo: dict[int, Any]) -> ForkSafeLock:
+        return ForkSafeLock()
 
 
 def _free_all() -> None:

@@ -8,11 +8,11 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar, cast
 
-from .locks import SharedLock
+from .locks import ForkSafeLock
 
 T = TypeVar("T")
 
-_lock = SharedLock()
+_lock = ForkSafeLock()
 _loops: dict[int, asyncio.AbstractEventLoop] = {}  # by process id: a forked child has no thread behind its copy
 
 

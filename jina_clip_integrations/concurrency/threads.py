@@ -16,7 +16,7 @@ T = TypeVar("T")
 Task: TypeAlias = "tuple[Future[Any], Callable[[], Any]]"
 
 
-class Crew:
+class DaemonThreadPool:
     """As many threads as there is ever work at once. Whoever submits bounds that."""
 
     def __init__(self, name: str) -> None:
@@ -35,7 +35,7 @@ class Crew:
             self._size += 1
         return future
 
-    def dismiss(self) -> None:
+    def shutdown(self) -> None:
         """Let every thread end as soon as it has done what was submitted. Waits for nobody."""
         for _ in range(self._size):
             self._tasks.put(None)

@@ -12,7 +12,7 @@ from ..backends import create_backend, is_local_model
 from ..backends.base import EmbeddingBackend
 from ..cache import EmbeddingCache
 from ..catalog import JINA_CLIP_V2, SMALLEST_VOUCHED_DIMENSIONS, ModelSpec, find_model
-from ..concurrency.locks import SharedLock
+from ..concurrency.locks import ForkSafeLock
 from ..errors import ConfigurationError
 from .items import Setup
 from .settings import DEFAULT_MODEL, EncoderSettings
@@ -24,13 +24,13 @@ PACKED_TYPES = ("binary", "ubinary")
 """Values of a backend's `embedding_type` that give bits instead of numbers."""
 
 
-class ChosenBackend:
+class BackendLoader:
     """Holds the backend of one encoder, and of its copies in the same process."""
 
     def __init__(self, settings: EncoderSettings, options: Mapping[str, Any]) -> None:
         self._settings = settings
         self._options = options
-        self._lock = SharedLock()
+        self._lock = ForkSafeLock()
         self._backend: EmbeddingBackend | None = None
         self._setup: Setup | None = None
 
@@ -41,7 +41,7 @@ class ChosenBackend:
                 self._backend = self._open()
             return self._backend
 
-    def share(self, other: ChosenBackend) -> None:
+    def share(self, other: BackendLoader) -> None:
         """Use what `other` has opened."""
         self._backend = other._backend
 

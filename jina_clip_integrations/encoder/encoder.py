@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from ..backends.base import EmbeddingBackend, Usage
 from ..cache import EmbeddingCache, open_cache
 from ..catalog import ModelSpec
-from ..concurrency.locks import SharedLock
+from ..concurrency.locks import ForkSafeLock
 from ..credentials import is_sensitive
 from ..errors import BackendError, JinaClipError
 from ..images.sources import SourcePolicy
-from ..inputs import Parsed, Reader, many_items, one_or_many_images, one_or_many_texts, parse, parse_texts
+from ..inputs import InputParser, Parsed, many_items, one_or_many_images, one_or_many_texts, parse, parse_texts
 from ..settings import LIVE_OPTIONS, SECRET_OPTIONS, require_choice, require_integer
 from ..types import ImageInput, Item, OnError, Vectors
-from .backend import ChosenBackend
+from .backend import BackendLoader
 from .job import Job
 from .last_errors import LastErrors
 from .progress import Bar
@@ -78,16 +78,18 @@ class JinaClipEncoder:
         )
         self._options = dict(backend_options)
         self._prepare()
-        self._chosen.check_now()
+        self._loader.check_now()
 
     def _prepare(self) -> None:
         """Everything that is not a setting, as new."""
         settings = self._settings
-        self._reader = Reader(sources=settings.sources or SourcePolicy.trusted(), upright=settings.exif_orientation)
+        self._parser = InputParser(
+            sources=settings.sources or SourcePolicy.trusted(), upright=settings.exif_orientation
+        )
         self._cache = open_cache(settings.cache)
-        self._chosen = ChosenBackend(settings, self._options)
+        self._loader = BackendLoader(settings, self._options)
         self._usage = Usage()
-        self._usage_lock = SharedLock()
+        self._usage_lock = ForkSafeLock()
         self._last_errors = LastErrors()
         self._closed = False
 
@@ -101,7 +103,7 @@ class JinaClipEncoder:
     @property
     def model(self) -> str:
         """The model as it was named, or as the backend object names its own."""
-        return self._chosen.model
+        return self._loader.model
 
     @property
     def spec(self) -> ModelSpec:
@@ -130,7 +132,7 @@ class JinaClipEncoder:
     @property
     def sources(self) -> SourcePolicy:
         """Where images may come from."""
-        return self._reader.sources
+        return self._parser.sources
 
     @property
     def cache(self) -> EmbeddingCache | None:
@@ -245,27 +247,27 @@ class JinaClipEncoder:
     def _image_job(self, images: Any, on_error: OnError) -> Job:
         _check_call(on_error)
         values, single = one_or_many_images(images)
-        return self._job(parse(values, self._reader.image), on_error, single=single)
+        return self._job(parse(values, self._parser.image), on_error, single=single)
 
     def _item_job(self, items: Sequence[Any], on_error: OnError, **place: Any) -> Job:
         _check_call(on_error)
-        return self._job(parse(items, self._reader.item), on_error, **place)
+        return self._job(parse(items, self._parser.item), on_error, **place)
 
     def _job(self, items: Sequence[Parsed], on_error: OnError, **place: Any) -> Job:
         return Job(items, self._open().setup(self._cache), isolate=on_error == "skip", **place)
 
     def _run(self, job: Job) -> Vectors:
-        with self._around(job, threads=job.has_images) as workers:
+        with self._running(job, threads=job.has_images) as workers:
             drive(job.flow(workers))
         return job.outcome.result()
 
     async def _arun(self, job: Job) -> Vectors:
-        with self._around(job, threads=True) as workers:
+        with self._running(job, threads=True) as workers:
             await adrive(job.flow(workers))
         return job.outcome.result()
 
     @contextmanager
-    def _around(self, job: Job, *, threads: bool) -> Iterator[Workers]:
+    def _running(self, job: Job, *, threads: bool) -> Iterator[Workers]:
         """Whatever happens inside: threads end, usage is counted, errors are reported, nothing finished is lost."""
         outcome, workers = job.outcome, Workers(threads=threads)
         with Bar(len(job.items), shown=self._settings.show_progress and outcome.progress is None) as bar:
@@ -305,15 +307,15 @@ class JinaClipEncoder:
 
     # Opening, closing, copying
 
-    def _open(self) -> ChosenBackend:
+    def _open(self) -> BackendLoader:
         if self._closed:
             raise BackendError("this encoder is closed; make a new one")
-        return self._chosen
+        return self._loader
 
     async def _aready(self) -> None:
         """Learn what jobs need to know in a thread: it may import torch and read a checkpoint's configuration."""
         if not self._open().is_ready:
-            await asyncio.to_thread(self._chosen.setup, self._cache)
+            await asyncio.to_thread(self._loader.setup, self._cache)
 
     def close(self) -> None:
         """Close the backend and the cache that were opened here (not objects that were handed in). Idempotent."""
@@ -328,7 +330,7 @@ class JinaClipEncoder:
     def _detach(self) -> list[Any]:
         self._closed = True
         cache = self._cache if isinstance(self._settings.cache, (str, os.PathLike)) else None
-        ours: list[Any] = [self._chosen.detach(), cache]
+        ours: list[Any] = [self._loader.detach(), cache]
         return [opened for opened in ours if hasattr(opened, "close")]
 
     def __enter__(self) -> Self:
@@ -357,7 +359,7 @@ class JinaClipEncoder:
         """An encoder with the same settings and counters of its own, which shares the backend."""
         copied = type(self).__new__(type(self))
         copied.__setstate__({"settings": self._settings, "options": self._options})
-        copied._chosen.share(self._chosen)
+        copied._loader.share(self._loader)
         copied._closed = self._closed
         return copied
 
@@ -367,7 +369,7 @@ class JinaClipEncoder:
 
 def _check_call(on_error: str, chunk_size: int = 1) -> None:
     require_choice("on_error", on_error, ("raise", "skip"))
-    require_integer("chunk_size", chunk_size, least=1)
+    require_integer("chunk_size", chunk_size, minimum=1)
 
 
 def _length(items: Any) -> int | None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BackendError
-from ..vectors import finish
+from ..vectors import truncate_and_normalize
 
 BLOCK = 256
 """Rows that are finished at a time: few enough to stay in the processor's cache from the first pass to the last."""
@@ -32,7 +32,7 @@ class Table:
 
     def _put(self, rows: Sequence[int], vectors: NDArray[Any]) -> None:
         if vectors.dtype != np.uint8:
-            vectors = finish(vectors, dimensions=self._dimensions, unit=self._normalize)
+            vectors = truncate_and_normalize(vectors, dimensions=self._dimensions, normalized=self._normalize)
         if self._rows is None:
             self._rows = _empty(self.items, vectors.shape[1], vectors.dtype)
         if vectors.shape[1] != self._rows.shape[1] or vectors.dtype != self._rows.dtype:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ..concurrency.locks import SharedLock
+from ..concurrency.locks import ForkSafeLock
 from ..errors import ImageError
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ _UPRIGHT = {
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
-_WARNINGS = SharedLock()  # Python's warning filters are global
-_OBJECTS = tuple(SharedLock() for _ in range(16))  # by identity: a caller's file or lazy image takes one thread only
+_WARNINGS = ForkSafeLock()  # Python's warning filters are global
+_OBJECTS = tuple(ForkSafeLock() for _ in range(16))  # by identity: a caller's file or lazy image takes one thread only
 
 
 def as_rgb(image: PIL.Image.Image, *, upright: bool, borrowed: bool = False) -> PIL.Image.Image:
@@ -102,7 +102,7 @@ def what_it_is(head: bytes) -> str:
     return "not an image in a format that Pillow reads (JPEG, PNG, WebP, GIF, BMP, TIFF, …)"
 
 
-def _own(thing: object) -> SharedLock:
+def _own(thing: object) -> ForkSafeLock:
     return _OBJECTS[(id(thing) >> 5) % len(_OBJECTS)]
 
 

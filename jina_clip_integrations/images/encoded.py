@@ -77,14 +77,14 @@ class InputImage:
         """Width and height in pixels as `open()` gives them. Raises `ImageError`."""
         raise NotImplementedError
 
-    def open(self, *, least: int | None = None) -> PIL.Image.Image:
+    def open(self, *, min_side: int | None = None) -> PIL.Image.Image:
         """The decoded RGB image, turned upright if the encoder was told so. Raises `ImageError`.
 
-        With `least` a JPEG is decoded at the smallest of its full, half, quarter or eighth size of which no side is
-        shorter than `least` pixels.
+        With `min_side` a JPEG is decoded at the smallest of its full, half, quarter or eighth size of which no side is
+        shorter than `min_side` pixels.
         """
         with self._naming():
-            return self._decode(least)
+            return self._decode(min_side)
 
     def pixel_digest(self, *, hold: PixelBudget | None = None) -> str:
         """SHA-256 of size and RGB pixels, in hex: equal for equal images, however they were given.
@@ -108,7 +108,7 @@ class InputImage:
     def _hold(self, image: PIL.Image.Image, budget: PixelBudget) -> None:
         """Keep the decoded image, where it would have to be decoded again."""
 
-    def _decode(self, least: int | None) -> PIL.Image.Image:
+    def _decode(self, min_side: int | None) -> PIL.Image.Image:
         raise NotImplementedError
 
     @contextmanager
@@ -206,13 +206,13 @@ class EncodedImage(InputImage):
                     self._kept = stream.read()
             return io.BytesIO(self._kept)
 
-    def _decode(self, least: int | None) -> PIL.Image.Image:
+    def _decode(self, min_side: int | None) -> PIL.Image.Image:
         held = self._held
-        if held is not None and least is None:  # what is held is whole: the pixels shall not depend on it
+        if held is not None and min_side is None:  # what is held is whole: the pixels shall not depend on it
             return held[0]
         with self._stream() as stream, self._header(stream) as image:
-            if least is not None:
-                image.draft(None, (least, least))  # does nothing to formats other than JPEG
+            if min_side is not None:
+                image.draft(None, (min_side, min_side))  # does nothing to formats other than JPEG
             return as_rgb(image, upright=self._upright)
 
     @contextmanager

@@ -10,14 +10,13 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
-from .. import __version__
+from .._version import USER_AGENT
 from ..errors import ImageError
 from .sources import SourcePolicy, show_url
 
 if TYPE_CHECKING:
     import httpx
 
-USER_AGENT = f"jina-clip-integrations/{__version__}"
 _REDIRECTS = (301, 302, 303, 307, 308)
 _GLOBAL_IPV6 = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")

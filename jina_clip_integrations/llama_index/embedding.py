@@ -16,9 +16,9 @@ from ..settings import DEFAULT_API_BATCH_SIZE
 from .cache_keys import cache_keys
 from .hooks import LARGEST_SLICE, EncoderHooks
 from .image_inputs import has_image
-from .instrumentation import Embedding, Role, Slice, adrive, around, drive, errors_moved
+from .instrumentation import Embedding, Role, Slice, adrive, drive, errors_moved, instrumented
 from .rate_limit import tokens_of_requests
-from .serialization import OBJECT_FIELDS, Dump, in_words
+from .serialization import OBJECT_FIELDS, SerializedOptions, to_json_value
 from .spans import image_span
 
 SLICES_AT_ONCE = 4
@@ -58,22 +58,22 @@ class JinaClipEmbedding(EncoderHooks):
     def get_query_embedding(self, query: str) -> Embedding:
         """The vector of a query, with the model's query instruction where `query_task` asks for it."""
         text = one_text(query, many="get_text_embeddings")
-        return drive(around(self, Slice("query", [text], "_get_query_embedding", many=False)))[0]
+        return drive(instrumented(self, Slice("query", [text], "_get_query_embedding", many=False)))[0]
 
     async def aget_query_embedding(self, query: str) -> Embedding:
         """`get_query_embedding` without blocking the event loop."""
         text = one_text(query, many="aget_text_embeddings")
-        return (await adrive(around(self, Slice("query", [text], "_get_query_embedding", many=False))))[0]
+        return (await adrive(instrumented(self, Slice("query", [text], "_get_query_embedding", many=False))))[0]
 
     def get_text_embedding(self, text: str) -> Embedding:
         """The vector of a text that is to be found."""
         one = one_text(text, many="get_text_embeddings")
-        return drive(around(self, Slice("text", [one], "_get_text_embedding", many=False)))[0]
+        return drive(instrumented(self, Slice("text", [one], "_get_text_embedding", many=False)))[0]
 
     async def aget_text_embedding(self, text: str) -> Embedding:
         """`get_text_embedding` without blocking the event loop."""
         one = one_text(text, many="aget_text_embeddings")
-        return (await adrive(around(self, Slice("text", [one], "_get_text_embedding", many=False))))[0]
+        return (await adrive(instrumented(self, Slice("text", [one], "_get_text_embedding", many=False))))[0]
 
     def get_text_embedding_batch(
         self,
@@ -111,12 +111,14 @@ class JinaClipEmbedding(EncoderHooks):
             img_file_path: A path, a URL, a data URI, bytes, a stream, a PIL image, an array, or a node, document, block
                 or resource of LlamaIndex that carries one.
         """
-        return drive(around(self, Slice("image", [img_file_path], "_get_image_embedding", many=False)))[0]
+        return drive(instrumented(self, Slice("image", [img_file_path], "_get_image_embedding", many=False)))[0]
 
     @image_span(EncoderHooks.image)
     async def aget_image_embedding(self, img_file_path: Any) -> Embedding:
         """`get_image_embedding` without blocking the event loop."""
-        return (await adrive(around(self, Slice("image", [img_file_path], "_get_image_embedding", many=False))))[0]
+        return (await adrive(instrumented(self, Slice("image", [img_file_path], "_get_image_embedding", many=False))))[
+            0
+        ]
 
     @image_span(EncoderHooks.images)
     def get_image_embedding_batch(self, img_file_paths: Sequence[Any], show_progress: bool = False) -> list[Embedding]:
@@ -174,7 +176,7 @@ class JinaClipEmbedding(EncoderHooks):
         with _bar(role, len(values), show_progress or self.show_progress) as bar:
             for positions, part in self._slices(role, values):
                 with errors_moved(positions, rows):
-                    rows[positions.start : positions.stop] = drive(around(self, part))
+                    rows[positions.start : positions.stop] = drive(instrumented(self, part))
                 bar.update(len(positions))
         return rows
 
@@ -186,7 +188,7 @@ class JinaClipEmbedding(EncoderHooks):
             async def embed(positions: range, part: Slice) -> None:
                 async with room:
                     with errors_moved(positions, rows):
-                        rows[positions.start : positions.stop] = await adrive(around(self, part))
+                        rows[positions.start : positions.stop] = await adrive(instrumented(self, part))
                 bar.update(len(positions))
 
             await _all_or_none([embed(*one) for one in self._slices(role, values)])
@@ -227,11 +229,11 @@ class JinaClipEmbedding(EncoderHooks):
         """All constructor arguments, JSON-safe, without key, headers, clients, callbacks, limiter and cache store.
 
         `from_dict` of it gives a working model, which reads the key from the environment. Printed, it shows the part on
-        which the vectors depend (see `Dump`). Raises `ConfigurationError` for an object that cannot be serialised.
+        which the vectors depend (see `SerializedOptions`). Raises `ConfigurationError` for an object that cannot be serialised.
         """
         hidden = {*OBJECT_FIELDS, *(kwargs.pop("exclude", None) or ())}
         data = super().to_dict(mode="json", exclude=hidden, **kwargs)
-        return Dump(data | {name: in_words(name, getattr(self, name)) for name in OBJECT_FIELDS})
+        return SerializedOptions(data | {name: to_json_value(name, getattr(self, name)) for name in OBJECT_FIELDS})
 
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
@@ -259,11 +261,11 @@ def _assign(nodes: Sequence[BaseNode], vectors: Sequence[Embedding]) -> None:
         node.embedding = vector
 
 
-def _bar(role: Role, total: int, shown: bool) -> Any:
+def _bar(role: Role, total: int, display_name: bool) -> Any:
     from tqdm.auto import tqdm
 
     what = "image embeddings" if role == "image" else "embeddings"
-    return tqdm(total=total, desc=f"Generating {what}", disable=not shown)
+    return tqdm(total=total, desc=f"Generating {what}", disable=not display_name)
 
 
 async def _all_or_none(jobs: Sequence[Coroutine[Any, Any, None]]) -> None:

@@ -11,10 +11,10 @@ from pydantic import Field
 from ..adapter import EncoderOptions, image_list, row, rows
 from ..errors import InputError
 from ..images.sources import SourcePolicy
-from ..inputs import Reader
-from .image_inputs import carried, image_of, images_of
+from ..inputs import InputParser
+from .image_inputs import image_item, image_of, images_of
 from .instrumentation import Embedding
-from .serialization import backend_from_words
+from .serialization import backend_from_dict
 
 DEFAULT_SLICE = 128
 """Inputs handed over at a time: enough for a GPU, and not too long between two steps of a bar."""
@@ -53,7 +53,7 @@ class EncoderHooks(EncoderOptions, MultiModalEmbedding):
     def _own_names(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         options = super()._own_names({name: value for name, value in given.items() if name != "class_name"})
         if isinstance(options.get("backend"), Mapping):
-            options["backend"] = backend_from_words(options["backend"])
+            options["backend"] = backend_from_dict(options["backend"])
         if options.get("backend", "api") == "api":
             options.setdefault("embed_batch_size", LARGEST_SLICE)
         return options
@@ -99,13 +99,13 @@ class EncoderHooks(EncoderOptions, MultiModalEmbedding):
 
     def image(self, image: Any) -> Any:
         """The image that an image, node, block or resource means. Opens nothing. Raises `ImageError`."""
-        return image_of(image, self._reader())
+        return image_of(image, self._parser())
 
     def images(self, images: Any) -> list[Any]:
         """The images of a list of images. Raises `InputError` for a single image in place of the list."""
-        if carried(images) is not None:
+        if image_item(images) is not None:
             raise InputError(f"expected a list of images, got one {type(images).__name__}; use get_image_embedding")
-        return images_of(image_list(images, single="get_image_embedding"), self._reader())
+        return images_of(image_list(images, single="get_image_embedding"), self._parser())
 
-    def _reader(self) -> Reader:
-        return Reader(sources=self.sources or SourcePolicy.trusted(), upright=self.exif_orientation)
+    def _parser(self) -> InputParser:
+        return InputParser(sources=self.sources or SourcePolicy.trusted(), upright=self.exif_orientation)

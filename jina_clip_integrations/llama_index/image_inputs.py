@@ -11,29 +11,29 @@ from llama_index.core.schema import BaseNode, ImageNode, MediaResource, Node, No
 
 from ..errors import InputError
 from ..images.encoded import InputImage
-from ..inputs import Reader, parse
+from ..inputs import InputParser, parse
 
 
-def image_of(given: Any, reader: Reader) -> InputImage:
+def image_of(given: Any, parser: InputParser) -> InputImage:
     """The image that a node, a block, a resource or a plain image means. Raises `InputError`.
 
     Text that a node carries decides nothing here: data beats path beats URL, as in LlamaIndex itself. A URL is left to
-    `reader`, which fetches it under its source policy and checks the answer.
+    `parser`, which fetches it under its source policy and checks the answer.
     """
-    item = carried(given)
+    item = image_item(given)
     if item is None:
-        return reader.image(given)
+        return parser.image(given)
     if not item:
         raise InputError(f"this {type(_node(given)).__name__} carries no image: neither data nor path nor URL")
-    image = reader.item(item)
+    image = parser.item(item)
     assert isinstance(image, InputImage)  # an item without text is never a str
     return image
 
 
-def images_of(given: Iterable[Any], reader: Reader) -> list[InputImage]:
+def images_of(given: Iterable[Any], parser: InputParser) -> list[InputImage]:
     """The images, in order. Raises `InputError` naming the index of what carries none."""
     images = []
-    for index, image in enumerate(parse(given, partial(image_of, reader=reader))):
+    for index, image in enumerate(parse(given, partial(image_of, parser=parser))):
         if isinstance(image, InputError):
             raise image.at(index)
         assert isinstance(image, InputImage)  # `image_of` gives nothing else
@@ -43,10 +43,10 @@ def images_of(given: Iterable[Any], reader: Reader) -> list[InputImage]:
 
 def has_image(node: BaseNode) -> bool:
     """Whether a node carries an image, captioned or not."""
-    return bool(carried(node))
+    return bool(image_item(node))
 
 
-def carried(given: Any) -> Mapping[str, Any] | None:
+def image_item(given: Any) -> Mapping[str, Any] | None:
     """An item of the encoder for what LlamaIndex's objects carry, empty if nothing; None for anything else."""
     given = _node(given)
     if isinstance(given, ImageNode):

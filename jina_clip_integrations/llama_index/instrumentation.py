@@ -1,6 +1,6 @@
 """What happens around one call of a hook: events and callbacks, the framework's vector cache, its rate limiter.
 
-`around` decides and waits for nothing; `drive` and `adrive` do the waiting, so both faces behave alike.
+`instrumented` decides and waits for nothing; `drive` and `adrive` do the waiting, so both faces behave alike.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ Flow: TypeAlias = Generator[Wait, Any, list[Embedding]]
 
 
 class Owner(Protocol):
-    """What `around` needs of the embedding model."""
+    """What `instrumented` needs of the embedding model."""
 
     callback_manager: CallbackManager
     embeddings_cache: Any | None
@@ -74,10 +74,10 @@ class Owner(Protocol):
         """Estimated tokens of each request that these values will take."""
 
 
-def around(owner: Owner, part: Slice) -> Flow:
+def instrumented(owner: Owner, part: Slice) -> Flow:
     """The vectors of a slice, observed by both of the framework's systems."""
     if part.role == "image":
-        chunks = yield blocking(lambda: [shown(image) for image in part.values])
+        chunks = yield blocking(lambda: [display_name(image) for image in part.values])
     else:
         chunks = list(part.values)
     payload = owner.to_payload()
@@ -89,7 +89,7 @@ def around(owner: Owner, part: Slice) -> Flow:
     return vectors
 
 
-def shown(image: InputImage) -> str:
+def display_name(image: InputImage) -> str:
     """A short name of an image for observers: its path, its URL, or type, size and digest of its bytes."""
     if image.label == UNREAD:
         with suppress(InputError):  # reported where the image is embedded

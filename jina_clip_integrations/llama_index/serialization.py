@@ -35,7 +35,7 @@ OBJECT_FIELDS = ("backend", "cache", "timeout", "dialect")
 PLAIN = (str, int, float, type(None))
 
 
-class Dump(dict[str, Any]):
+class SerializedOptions(dict[str, Any]):
     """`to_dict()`: all constructor arguments, while `str()` of it gives those on which the vectors depend.
 
     An ingestion pipeline keys its cache with `str(step.to_dict())`. With this, another timeout or batch size keeps what
@@ -46,14 +46,14 @@ class Dump(dict[str, Any]):
         return str({name: self[name] for name in VECTOR_FIELDS if name in self})
 
 
-def in_words(name: str, value: Any) -> Any:
+def to_json_value(name: str, value: Any) -> Any:
     """The JSON-safe form of a field. Raises `ConfigurationError` for an object that has none."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, PLAIN):
         return value
     if name == "backend":
-        return _backend_in_words(value)
+        return _backend_to_dict(value)
     if name == "cache":  # changes no vector; one that is no folder has to be passed again
         return str(value.path) if isinstance(value, DiskCache) else None
     raise ConfigurationError(
@@ -62,7 +62,7 @@ def in_words(name: str, value: Any) -> Any:
     )
 
 
-def _backend_in_words(backend: Any) -> Mapping[str, Any]:
+def _backend_to_dict(backend: Any) -> Mapping[str, Any]:
     kind = type(backend)
     if not (callable(getattr(backend, "to_dict", None)) and callable(getattr(kind, "from_dict", None))):
         raise ConfigurationError(
@@ -73,8 +73,8 @@ def _backend_in_words(backend: Any) -> Mapping[str, Any]:
     return {"module": kind.__module__, "class": kind.__qualname__, "settings": backend.to_dict()}
 
 
-def backend_from_words(words: Mapping[str, Any]) -> EmbeddingBackend:
-    """The backend object that `in_words` described. Its module is never imported from here, only looked up.
+def backend_from_dict(words: Mapping[str, Any]) -> EmbeddingBackend:
+    """The backend object that `to_json_value` described. Its module is never imported from here, only looked up.
 
     Raises `ConfigurationError` if it has not been imported.
     """

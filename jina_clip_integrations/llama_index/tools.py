@@ -14,8 +14,8 @@ from llama_index.core.tools import RetrieverTool, ToolMetadata, ToolOutput
 
 from ..adapter.chat_images import chat_image, encoded
 from ..images.sources import SourcePolicy
-from ..inputs import Reader
-from .image_inputs import carried, has_image, image_of
+from ..inputs import InputParser
+from .image_inputs import has_image, image_item, image_of
 
 TOOL_NAME = "image_retriever"
 TOOL_DESCRIPTION = "Finds images and texts that fit a description. Give it a description in plain words."
@@ -88,7 +88,7 @@ class ImageRetrieverTool(RetrieverTool):
 
 
 def _image_block(hit: NodeWithScore, sources: SourcePolicy | None) -> ImageBlock:
-    url = (carried(hit.node) or {}).get("url")
-    reader = Reader(sources=sources or SourcePolicy.agent())
-    shown = chat_image(url, sources) if url else encoded(image_of(hit.node, reader))
-    return ImageBlock(image=shown.data, url=shown.url, image_mimetype=shown.mime_type)
+    url = (image_item(hit.node) or {}).get("url")
+    parser = InputParser(sources=sources or SourcePolicy.agent())
+    display_name = chat_image(url, sources) if url else encoded(image_of(hit.node, parser))
+    return ImageBlock(image=display_name.data, url=display_name.url, image_mimetype=display_name.mime_type)

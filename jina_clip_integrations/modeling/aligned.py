@@ -28,12 +28,12 @@ class AlignedLinear(nn.Module):
         self._bias = layer.bias
         self._activation = layer.activation
 
-    def forward(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """As the layer it stands for."""
         x = F.linear(F.pad(x, (0, self._missing)), self._weight, self._bias)
         if self._activation is not None:
             x = ACTIVATIONS[self._activation](x)
-        return x if plus is None else x + plus
+        return x if residual is None else x + residual
 
 
 class AlignedGatedLinear(nn.Module):

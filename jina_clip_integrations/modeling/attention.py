@@ -174,15 +174,15 @@ def rotate_halves(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat((torch.addcmul(a * cos, b, sin, value=-1), torch.addcmul(b * cos, a, sin)), dim=-1)
 
 
-def rotate_neighbours(x: Tensor, turns: Tensor) -> Tensor:
-    """Rotate the pairs (feature 2j, feature 2j + 1) of `x` `(..., D)` by `turns`, complex64, `(..., D/2)` broadcast.
+def rotate_neighbours(x: Tensor, freqs_cis: Tensor) -> Tensor:
+    """Rotate the pairs (feature 2j, feature 2j + 1) of `x` `(..., D)` by `freqs_cis`, complex64, `(..., D/2)` broadcast.
 
     As a product of complex numbers, in float32 whatever the type of `x`: one pass instead of six.
     """
     if x.device.type == "mps" or torch.compiler.is_compiling():  # where complex products are slow or missing
         a, b = x[..., 0::2], x[..., 1::2]
-        cos, sin = turns.real.to(x.dtype), turns.imag.to(x.dtype)
+        cos, sin = freqs_cis.real.to(x.dtype), freqs_cis.imag.to(x.dtype)
         return torch.stack((a * cos - b * sin, b * cos + a * sin), dim=-1).flatten(-2)
     x32 = x.to(torch.float32, memory_format=torch.contiguous_format).contiguous()  # one pass in half precision too
     pairs = torch.view_as_complex(x32.view(*x.shape[:-1], -1, 2))  # (..., D / 2)
-    return torch.view_as_real(pairs * turns).flatten(-2).to(x.dtype)
+    return torch.view_as_real(pairs * freqs_cis).flatten(-2).to(x.dtype)

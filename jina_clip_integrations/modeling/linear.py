@@ -13,7 +13,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": lambda x: F.gelu(x
 
 
 class Linear(nn.Linear):
-    """`activation(x W^T + b)`, or `x W^T + b + plus` for a residual."""
+    """`activation(x W^T + b)`, or `x W^T + b + residual`."""
 
     def __init__(
         self, in_features: int, out_features: int, *, bias: bool = True, activation: str | None = None
@@ -21,12 +21,12 @@ class Linear(nn.Linear):
         super().__init__(in_features, out_features, bias=bias)
         self.activation = activation
 
-    def forward(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
-        """`x` `(..., in)`, `plus` `(..., out)`; returns `(..., out)`."""
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """`x` `(..., in)`, `residual` `(..., out)`; returns `(..., out)`."""
         x = F.linear(x, self.weight, self.bias)
         if self.activation is not None:
             x = ACTIVATIONS[self.activation](x)
-        return x if plus is None else x + plus
+        return x if residual is None else x + residual
 
 
 class GatedLinear(nn.Linear):

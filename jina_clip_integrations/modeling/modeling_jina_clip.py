@@ -113,13 +113,13 @@ class JinaClipModel(PreTrainedModel):  # type: ignore[misc]  # transformers is u
 
     @can_return_tuple  # type: ignore[untyped-decorator]
     def get_image_features(
-        self, pixel_values: Tensor, patch_keep: Tensor | None = None, output_hidden_states: bool = False
+        self, pixel_values: Tensor, ids_keep: Tensor | None = None, output_hidden_states: bool = False
     ) -> BaseModelOutputWithPooling:
         """Encode pixels `(n, 3, S, S)`; `pooler_output` `(n, d)` float32 is the raw vector, neither cut nor unit.
 
-        `patch_keep` `(n, k)` restricts the computation to those patches, for training.
+        `ids_keep` `(n, k)` restricts the computation to those patches, for training.
         """
-        return self.vision_model(pixel_values, patch_keep, output_hidden_states)
+        return self.vision_model(pixel_values, ids_keep, output_hidden_states)
 
     @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
@@ -128,7 +128,7 @@ class JinaClipModel(PreTrainedModel):  # type: ignore[misc]  # transformers is u
         pixel_values: Tensor | None = None,
         attention_mask: Tensor | None = None,
         return_loss: bool | None = None,
-        patch_keep: Tensor | None = None,
+        ids_keep: Tensor | None = None,
         output_hidden_states: bool = False,
     ) -> CLIPOutput:
         """Unit vectors of texts `(n, length)` and images `(m, 3, S, S)` and, if both are given, their similarities.
@@ -145,7 +145,7 @@ class JinaClipModel(PreTrainedModel):  # type: ignore[misc]  # transformers is u
             text = self.text_model(input_ids, attention_mask, output_hidden_states)
             text_embeds = F.normalize(text.pooler_output, dim=-1)
         if pixel_values is not None:
-            image = self.vision_model(pixel_values, patch_keep, output_hidden_states)
+            image = self.vision_model(pixel_values, ids_keep, output_hidden_states)
             image_embeds = F.normalize(image.pooler_output, dim=-1)
         if text_embeds is not None and image_embeds is not None:
             per_text = self.logit_scale.float().exp() * text_embeds @ image_embeds.to(text_embeds.device).t()

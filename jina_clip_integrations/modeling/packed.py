@@ -34,13 +34,13 @@ class PackedWeight:
         self._bias = None if bias is None else bias.detach().clone()
         self._activation = activation
 
-    def __call__(self, x: Tensor, plus: Tensor | None = None, times: Tensor | None = None) -> Tensor:
-        """`activation(x W^T + b)`, or without activation `x W^T + b + plus` or `(x W^T + b) * times`."""
+    def __call__(self, x: Tensor, residual: Tensor | None = None, times: Tensor | None = None) -> Tensor:
+        """`activation(x W^T + b)`, or without activation `x W^T + b + residual` or `(x W^T + b) * times`."""
         product = torch.ops.mkldnn._linear_pointwise
-        if plus is None and times is None:
+        if residual is None and times is None:
             name, algorithm = ONEDNN_NAMES[self._activation], ALGORITHMS.get(self._activation or "", "")
             return product(x, self._blocks, self._bias, name, [], algorithm)  # type: ignore[no-any-return]
-        other, operation = (plus, "add") if times is None else (times, "mul")
+        other, operation = (residual, "add") if times is None else (times, "mul")
         return product.binary(x, other, self._blocks, self._bias, operation)  # type: ignore[no-any-return]
 
 
@@ -52,9 +52,9 @@ class PackedLinear(nn.Module):
         bias = layer.whole_bias() if isinstance(layer, QkvLinear) else layer.bias
         self._weight = PackedWeight(layer.weight, bias, getattr(layer, "activation", None))
 
-    def forward(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """As the layer it stands for."""
-        return self._weight(x, plus)
+        return self._weight(x, residual)
 
 
 class PackedGatedLinear(nn.Module):
@@ -115,9 +115,9 @@ def _trial(dtype: torch.dtype) -> float:
         torch.manual_seed(0)
         plain, act = Linear(48, 33).to(dtype), Linear(48, 33, activation="gelu").to(dtype)
         gated = GatedLinear(48, 33, activation="silu").to(dtype)
-        x, plus = random(3, 5, 48), random(3, 5, 33)
+        x, residual = random(3, 5, 48), random(3, 5, 33)
         differences = (
-            PackedLinear(plain)(x, plus) - plain(x, plus),
+            PackedLinear(plain)(x, residual) - plain(x, residual),
             PackedLinear(act)(x) - act(x),
             PackedGatedLinear(gated)(x) - gated(x),
         )

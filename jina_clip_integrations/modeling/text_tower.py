@@ -28,7 +28,7 @@ class TextAttention(nn.Module):
 
     def forward(self, x: Tensor, rows: TextRows) -> Tensor:
         """`x` `(..., W)` as `rows` lays it out; returns the same shape."""
-        return self.out(rows.attend(self.qkv(x)), plus=x)  # type: ignore[no-any-return]
+        return self.out(rows.attend(self.qkv(x)), residual=x)  # type: ignore[no-any-return]
 
 
 class TextMlp(nn.Module):
@@ -46,7 +46,7 @@ class TextMlp(nn.Module):
         self.down = Linear(inner, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(self.up(x), plus=x)  # type: ignore[no-any-return]
+        return self.down(self.up(x), residual=x)  # type: ignore[no-any-return]
 
 
 class TextBlock(nn.Module):

@@ -46,18 +46,18 @@ class VisionAttention(nn.Module):
         self.norm = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
         self.out = Linear(config.width, config.width)
 
-    def forward(self, x: Tensor, turns: Tensor, implementation: str | None, plus: Tensor) -> Tensor:
-        """The residual `plus` and the attention of its tokens, the first of `x`, to all of `x` `(B, 1 + N, W)`.
+    def forward(self, x: Tensor, freqs_cis: Tensor, implementation: str | None, residual: Tensor) -> Tensor:
+        """The residual `residual` and the attention of its tokens, the first of `x`, to all of `x` `(B, 1 + N, W)`.
 
-        `turns` broadcasts to `(2, B, H, 1 + N, D / 2)`; returns the shape of `plus`, `(B, Q, W)`.
+        `freqs_cis` broadcasts to `(2, B, H, 1 + N, D / 2)`; returns the shape of `residual`, `(B, Q, W)`.
         """
         batch, tokens, width = x.shape
         qkv = self.qkv(x).view(batch, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        q, k = rotate_neighbours(qkv[:2], turns)  # each (B, H, 1 + N, D)
-        queries = plus.shape[1]
+        q, k = rotate_neighbours(qkv[:2], freqs_cis)  # each (B, H, 1 + N, D)
+        queries = residual.shape[1]
         a = attend(q[:, :, :queries], k, qkv[2], implementation=implementation)
         a = a.transpose(1, 2).reshape(batch, queries, width)
-        return self.out(self.norm(a), plus=plus)  # type: ignore[no-any-return]
+        return self.out(self.norm(a), residual=residual)  # type: ignore[no-any-return]
 
 
 class VisionMlp(nn.Module):
@@ -69,8 +69,8 @@ class VisionMlp(nn.Module):
         self.norm = nn.LayerNorm(config.intermediate_size, eps=LAYER_NORM_EPS)
         self.down = Linear(config.intermediate_size, config.width)
 
-    def forward(self, x: Tensor, plus: Tensor) -> Tensor:
-        return self.down(self.norm(self.up(x)), plus=plus)  # type: ignore[no-any-return]
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        return self.down(self.norm(self.up(x)), residual=residual)  # type: ignore[no-any-return]
 
 
 class VisionBlock(nn.Module):
@@ -83,10 +83,10 @@ class VisionBlock(nn.Module):
         self.norm2 = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
         self.mlp = VisionMlp(config)
 
-    def forward(self, x: Tensor, turns: Tensor, implementation: str | None, wanted: int | None = None) -> Tensor:
+    def forward(self, x: Tensor, freqs_cis: Tensor, implementation: str | None, wanted: int | None = None) -> Tensor:
         """`x` `(B, 1 + N, W)` to the first `wanted` tokens of the block's result, `(B, wanted, W)`; None for all."""
-        x = self.attn(self.norm1(x), turns, implementation, plus=x[:, :wanted])
-        return self.mlp(self.norm2(x), plus=x)  # type: ignore[no-any-return]
+        x = self.attn(self.norm1(x), freqs_cis, implementation, residual=x[:, :wanted])
+        return self.mlp(self.norm2(x), residual=x)  # type: ignore[no-any-return]
 
 
 class VisionTower(nn.Module):
@@ -102,18 +102,18 @@ class VisionTower(nn.Module):
         self.norm = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
 
     def forward(
-        self, pixel_values: Tensor, patch_keep: Tensor | None = None, output_hidden_states: bool = False
+        self, pixel_values: Tensor, ids_keep: Tensor | None = None, output_hidden_states: bool = False
     ) -> BaseModelOutputWithPooling:
         """Encode `pixel_values` `(B, 3, S, S)`, normalised, with S = `image_size`.
 
-        `patch_keep` `(B, K)` (integers, row by row from the top left) computes those patches and CLS alone, each with
+        `ids_keep` `(B, K)` (integers, row by row from the top left) computes those patches and CLS alone, each with
         its own position: the patch dropout of training. `pooler_output` `(B, W)` float32 is the CLS token of
         `last_hidden_state` `(B, 1 + N, W)`, which is after the final norm. Raises `InputError` for another size.
         """
-        x, turns = self._first(pixel_values, patch_keep)
+        x, freqs_cis = self._first(pixel_values, ids_keep)
         states = [x]
         for block in self.blocks:
-            x = block(x, turns, self.config._attn_implementation)
+            x = block(x, freqs_cis, self.config._attn_implementation)
             if output_hidden_states:
                 states.append(x)
         x = self.norm(x)
@@ -125,24 +125,24 @@ class VisionTower(nn.Module):
 
     def embed(self, pixel_values: Tensor) -> Tensor:
         """The pooled vectors alone, `(B, W)` float32: the last block computes CLS and nothing else."""
-        x, turns = self._first(pixel_values)
+        x, freqs_cis = self._first(pixel_values)
         for block in self.blocks[:-1]:
-            x = block(x, turns, self.config._attn_implementation)
-        x = self.blocks[-1](x, turns, self.config._attn_implementation, wanted=1)  # (B, 1, W)
+            x = block(x, freqs_cis, self.config._attn_implementation)
+        x = self.blocks[-1](x, freqs_cis, self.config._attn_implementation, wanted=1)  # (B, 1, W)
         return self.norm(x)[:, 0].float()  # type: ignore[no-any-return]
 
-    def _first(self, pixel_values: Tensor, patch_keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def _first(self, pixel_values: Tensor, ids_keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What enters the first block, `(B, 1 + N, W)`, and how queries and keys turn, `(1 + N, D / 2)` complex64."""
         patches = self._patches(pixel_values)  # (B, N, 3 * P * P)
         positions = self.pos_embed[:, 1:]  # (1, N, W)
-        turns = torch.complex(*rotary_grid(self.config, patches.device))  # (N, D / 2)
-        if patch_keep is not None:
-            patches = patches.gather(1, patch_keep[..., None].expand(-1, -1, patches.shape[-1]))  # (B, K, 3 * P * P)
-            positions = positions[0, patch_keep]  # (B, K, W)
-            turns = turns[patch_keep][:, None]  # (B, 1, K, D / 2)
-        unturned = torch.ones_like(turns[..., :1, :])  # CLS has no position
+        freqs_cis = torch.complex(*rotary_grid(self.config, patches.device))  # (N, D / 2)
+        if ids_keep is not None:
+            patches = patches.gather(1, ids_keep[..., None].expand(-1, -1, patches.shape[-1]))  # (B, K, 3 * P * P)
+            positions = positions[0, ids_keep]  # (B, K, W)
+            freqs_cis = freqs_cis[ids_keep][:, None]  # (B, 1, K, D / 2)
+        unturned = torch.ones_like(freqs_cis[..., :1, :])  # CLS has no position
         cls = (self.cls_token + self.pos_embed[:, :1]).expand(len(patches), -1, -1)  # (B, 1, W)
-        return torch.cat((cls, self.patch_embed(patches) + positions), dim=1), torch.cat((unturned, turns), dim=-2)
+        return torch.cat((cls, self.patch_embed(patches) + positions), dim=1), torch.cat((unturned, freqs_cis), dim=-2)
 
     def _patches(self, pixel_values: Tensor) -> Tensor:
         """Cut `(B, 3, S, S)` into `(B, G * G, 3 * P * P)`, row by row; what exceeds whole patches is dropped."""

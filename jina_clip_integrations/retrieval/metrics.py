@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..types import Vectors
-from ..vectors import finish
+from ..vectors import truncate_and_normalize
 
 CUTOFFS = (1, 5, 10)
 
@@ -53,9 +53,9 @@ def mean_of(groups: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return {f"R@{k}": float(np.mean([group[f"R@{k}"] for group in groups.values()])) for k in CUTOFFS}
 
 
-def cut(vectors: Vectors, dimensions: int) -> Vectors:
+def truncate(vectors: Vectors, dimensions: int) -> Vectors:
     """Unit vectors of only the first `dimensions` values: `(n, dimensions)`."""
-    return finish(vectors, dimensions=dimensions, unit=True)
+    return truncate_and_normalize(vectors, dimensions=dimensions, normalized=True)
 
 
 def _percent(hits: NDArray[np.bool_]) -> float:

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
-from .. import __version__
+from .._version import __version__
 from .errors import RefusalError
 from .invocations import CSV_TYPE, Invocation, read_csv, read_invocation
 from .metrics import CONTENT_TYPE

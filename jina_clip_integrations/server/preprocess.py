@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 from ..catalog import ModelSpec
 from ..errors import ImageError, InputError
 from ..images.encoded import EncodedImage
-from ..inputs import Reader, check_text
+from ..inputs import InputParser, check_text
 from ..tokens import image_tokens
 from .errors import RefusalError, bad_item
 from .items import Inline, Linked, Text
@@ -71,7 +71,7 @@ class Preparer:
         self._settings = settings
         self._count_tokens = count_tokens
         self._max_length = max_length
-        self._reader = Reader(sources=settings.source_policy)
+        self._parser = InputParser(sources=settings.source_policy)
         self._fetchers = ThreadPoolExecutor(settings.max_fetches, "jina-clip-fetch")
         self._checkers = ThreadPoolExecutor(CHECKERS, "jina-clip-check")
 
@@ -141,7 +141,7 @@ class Preparer:
     def _load(self, position: int, item: Linked | Inline) -> tuple[bytes, int]:
         image: EncodedImage | None = None
         try:
-            image = cast(EncodedImage, self._reader.item(_as_block(item)))
+            image = cast(EncodedImage, self._parser.item(_as_block(item)))
             price, data = self._price(image.size()), image.read()
             if not any(data.startswith(magic, offset) for offset, magic in SIGNATURES):
                 raise ImageError(f"not an image in a format that this server takes ({FORMATS})")

@@ -14,7 +14,7 @@ import numpy as np
 from ..catalog import ModelSpec
 from ..errors import ConfigurationError, ImageError, InputError, JinaClipError, RateLimitError
 from ..types import Vectors
-from ..vectors import finish
+from ..vectors import truncate_and_normalize
 from .admission import Places
 from .auth import Doorkeeper
 from .batching import Batcher, InputFailedError, Kind
@@ -123,7 +123,7 @@ class Service:
         spent = prepared.spent()
         self.metrics.embedded("text", len(prepared.texts), spent.total - spent.image_tokens)
         self.metrics.embedded("image", len(prepared.images), spent.image_tokens)
-        return finish(rows, dimensions=request.dimensions, unit=request.normalized), spent
+        return truncate_and_normalize(rows, dimensions=request.dimensions, normalized=request.normalized), spent
 
     async def _rows(self, prepared: Prepared, request: Request) -> Vectors:
         rows = np.empty((len(request.items), self.spec.embed_dim), np.float32)

@@ -78,9 +78,9 @@ class ServerSettings:
 
     def __post_init__(self) -> None:
         for name in COUNTS:
-            require_integer(name, getattr(self, name), least=1)
-        for name, least in SECONDS.items():
-            require_number(name, getattr(self, name), least=least)
+            require_integer(name, getattr(self, name), minimum=1)
+        for name, minimum in SECONDS.items():
+            require_number(name, getattr(self, name), minimum=minimum)
         if self.max_items > self.max_queue:
             raise ConfigurationError(
                 f"max_queue={self.max_queue} is smaller than max_items={self.max_items}: "

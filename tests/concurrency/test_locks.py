@@ -8,18 +8,18 @@ import pickle
 
 import pytest
 
-from jina_clip_integrations.concurrency.locks import SharedLock
+from jina_clip_integrations.concurrency.locks import ForkSafeLock
 
 
 def test_excludes() -> None:
-    lock = SharedLock()
+    lock = ForkSafeLock()
     with lock:
         assert lock._lock.locked()
     assert not lock._lock.locked()
 
 
 def test_is_released_by_an_error() -> None:
-    lock = SharedLock()
+    lock = ForkSafeLock()
     with pytest.raises(KeyError), lock:
         raise KeyError
     assert not lock._lock.locked()
@@ -27,7 +27,7 @@ def test_is_released_by_an_error() -> None:
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda lock: pickle.loads(pickle.dumps(lock))])
 def test_copies_are_free(duplicate: object) -> None:
-    lock = SharedLock()
+    lock = ForkSafeLock()
     with lock:
         twin = duplicate(lock)  # type: ignore[operator]
         with twin:
@@ -37,7 +37,7 @@ def test_copies_are_free(duplicate: object) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_finds_it_free() -> None:
-    lock = SharedLock()
+    lock = ForkSafeLock()
     with lock:
         child = os.fork()
         if child == 0:

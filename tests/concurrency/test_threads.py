@@ -7,7 +7,7 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from jina_clip_integrations.concurrency.threads import Crew
+from jina_clip_integrations.concurrency.threads import DaemonThreadPool
 from tests.backends.remote.faces import wait_for
 
 
@@ -16,40 +16,40 @@ def crew_threads() -> list[threading.Thread]:
 
 
 def test_results_and_errors_come_back() -> None:
-    crew = Crew("test-crew")
-    fine, broken = crew.submit(lambda: 7), crew.submit(lambda: 1 / 0)
+    pool = DaemonThreadPool("test-crew")
+    fine, broken = pool.submit(lambda: 7), pool.submit(lambda: 1 / 0)
     assert fine.result(5) == 7
     with pytest.raises(ZeroDivisionError):
         broken.result(5)
-    crew.dismiss()
+    pool.shutdown()
     wait_for(lambda: not crew_threads())
     assert not crew_threads()
 
 
 def test_there_are_as_many_threads_as_work_at_once() -> None:
-    crew, together = Crew("test-crew"), threading.Barrier(3)
+    pool, together = DaemonThreadPool("test-crew"), threading.Barrier(3)
     for _ in range(3):
-        for future in [crew.submit(lambda: together.wait(5)) for _ in range(3)]:
+        for future in [pool.submit(lambda: together.wait(5)) for _ in range(3)]:
             future.result(5)
     assert len(crew_threads()) == 3
-    crew.dismiss()
+    pool.shutdown()
     wait_for(lambda: not crew_threads())
 
 
 def test_one_after_another_shares_a_thread() -> None:
-    crew = Crew("test-crew")
-    first = crew.submit(threading.get_ident).result(5)
-    wait_for(lambda: crew._idle._value)  # it says that it is idle after it has given the result
-    assert crew.submit(threading.get_ident).result(5) == first
-    crew.dismiss()
+    pool = DaemonThreadPool("test-crew")
+    first = pool.submit(threading.get_ident).result(5)
+    wait_for(lambda: pool._idle._value)  # it says that it is idle after it has given the result
+    assert pool.submit(threading.get_ident).result(5) == first
+    pool.shutdown()
     wait_for(lambda: not crew_threads())
 
 
 def test_nobody_waits_for_them_at_the_end_of_the_program() -> None:
-    crew, done = Crew("test-crew"), threading.Event()
-    crew.submit(done.wait)
+    pool, done = DaemonThreadPool("test-crew"), threading.Event()
+    pool.submit(done.wait)
     assert all(thread.daemon for thread in crew_threads())
-    crew.dismiss()  # does not wait
+    pool.shutdown()  # does not wait
     assert crew_threads()
     done.set()
     wait_for(lambda: not crew_threads())
@@ -57,15 +57,15 @@ def test_nobody_waits_for_them_at_the_end_of_the_program() -> None:
 
 
 def test_what_was_cancelled_is_not_done() -> None:
-    crew, held = Crew("test-crew"), threading.Event()
-    crew._size = 1  # as if there were one thread
-    crew._idle.release()
-    cancelled = crew.submit(held.set)
+    pool, held = DaemonThreadPool("test-crew"), threading.Event()
+    pool._size = 1  # as if there were one thread
+    pool._idle.release()
+    cancelled = pool.submit(held.set)
     assert cancelled.cancel()
-    crew._size = 0
-    assert crew.submit(lambda: 5).result(5) == 5
+    pool._size = 0
+    assert pool.submit(lambda: 5).result(5) == 5
     with pytest.raises(CancelledError):
         cancelled.result(5)
     assert not held.is_set()
-    crew.dismiss()
+    pool.shutdown()
     wait_for(lambda: not crew_threads())

@@ -264,7 +264,7 @@ class TestBatches:
     def test_a_text_is_not_an_image_with_the_same_fingerprint(self) -> None:
         image = noise(1)
         encoder = JinaClipEncoder(backend=BlockingBackend())
-        digest = encoder._reader.image(png(image)).file_digest()
+        digest = encoder._parser.image(png(image)).file_digest()
         rows = encoder.encode([{"image": png(image)}, {"text": digest}])
         np.testing.assert_allclose(rows, unit(np.stack([image_vector(image), text_vector(digest)])), atol=1e-6)
 

@@ -238,7 +238,7 @@ def test_works_in_a_forked_child(kind: Any, tmp_path: Path) -> None:
     """Even one forked while another thread held every lock."""
     encoder = JinaClipEncoder(backend=kind(), cache=tmp_path / "cache")
     expected = encoder.encode_text(["a", "b"])
-    with encoder._usage_lock, encoder._chosen._lock, encoder.cache._lock:  # type: ignore[union-attr]
+    with encoder._usage_lock, encoder._loader._lock, encoder.cache._lock:  # type: ignore[union-attr]
         child = os.fork()
         if child == 0:
             try:

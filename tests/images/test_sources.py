@@ -22,7 +22,7 @@ from jina_clip_integrations import ConfigurationError, ImageError, JinaClipEncod
 from jina_clip_integrations.images import fetch as fetching
 from jina_clip_integrations.images.fetch import is_public
 from jina_clip_integrations.images.sources import show_url
-from jina_clip_integrations.inputs import Reader
+from jina_clip_integrations.inputs import InputParser
 from tests.faces import both_faces
 from tests.fakes import BlockingBackend, content_vector, unit
 
@@ -195,7 +195,7 @@ class TestFetching:
     )
     def test_malformed_urls(self, url: str) -> None:
         with pytest.raises(ImageError):
-            Reader().image(url).open()
+            InputParser().image(url).open()
 
     def test_credentials_stay_with_their_host(self, server: Server) -> None:
         with Server() as other:
@@ -259,7 +259,7 @@ class TestAgentPolicy:
         return root
 
     def opened(self, path: Any, policy: SourcePolicy) -> Any:
-        return np.asarray(Reader(sources=policy).image(path).open())
+        return np.asarray(InputParser(sources=policy).image(path).open())
 
     def test_files_inside(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         policy = SourcePolicy.agent(root)
@@ -307,19 +307,19 @@ class TestAgentPolicy:
     @pytest.mark.parametrize("url", ["http://example.org/a.png", "HTTP://example.org/a.png", "ftp://example.org/a.png"])
     def test_https_only(self, url: str) -> None:
         with pytest.raises(ImageError, match=r"does not allow this URL|is not fetched here"):
-            Reader(sources=SourcePolicy.agent()).image(url)
+            InputParser(sources=SourcePolicy.agent()).image(url)
 
     def test_no_user_names(self) -> None:
         with pytest.raises(ImageError, match="user name") as caught:
-            Reader(sources=SourcePolicy.agent()).image("https://user:pass@example.org/a.png")
+            InputParser(sources=SourcePolicy.agent()).image("https://user:pass@example.org/a.png")
         assert "pass@" not in str(caught.value)
 
     def test_data_uris_can_be_turned_off_and_are_limited(self) -> None:
         uri = "data:image/png;base64," + "A" * 4000
         with pytest.raises(ImageError, match="does not allow data URIs"):
-            Reader(sources=SourcePolicy.agent(data_uris=False)).image(uri)
+            InputParser(sources=SourcePolicy.agent(data_uris=False)).image(uri)
         with pytest.raises(ImageError, match="max_bytes"):
-            Reader(sources=SourcePolicy.agent(max_bytes=1000)).image(uri)
+            InputParser(sources=SourcePolicy.agent(max_bytes=1000)).image(uri)
 
     def test_large_files(self, root: Path) -> None:
         with pytest.raises(ImageError, match="max_bytes"):

@@ -233,10 +233,10 @@ async def test_progress_is_shown_when_asked(
     await call(embedding, f"get_{kind}_embedding_batch", values)
     assert capsys.readouterr().err == ""
     await call(embedding, f"get_{kind}_embedding_batch", values, show_progress=True)
-    shown = capsys.readouterr()
-    assert ("Generating image embeddings" if kind == "image" else "Generating embeddings") in shown.err
-    assert "3/3" in shown.err
-    assert shown.out == ""
+    display_name = capsys.readouterr()
+    assert ("Generating image embeddings" if kind == "image" else "Generating embeddings") in display_name.err
+    assert "3/3" in display_name.err
+    assert display_name.out == ""
     embedding.show_progress = True
     await call(embedding, f"get_{kind}_embedding_batch", values)
     assert {line.partition(":")[0].strip() for line in re.split("[\r\n]", capsys.readouterr().err) if line.strip()} == {

@@ -147,9 +147,9 @@ async def test_nothing_observed_holds_the_image_or_the_key(
     await call(embedding, "get_image_embedding", uri)
     await call(embedding, "get_image_embedding_batch", [uri, bytes_of(images[1])])
     arguments = [str(bound.arguments) for _, bound in spans._entered]
-    shown = f"{events.seen} {handler.started} {handler.ended} {arguments}"
-    assert uri.partition(",")[2][:40] not in shown
-    assert "PNG" not in shown
+    display_name = f"{events.seen} {handler.started} {handler.ended} {arguments}"
+    assert uri.partition(",")[2][:40] not in display_name
+    assert "PNG" not in display_name
 
 
 async def test_texts_have_one_span_and_one_pair_of_events_for_each_slice(

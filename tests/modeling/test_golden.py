@@ -108,15 +108,15 @@ def test_everything_through_the_auto_processor(golden: Any, model: Any) -> None:
         golden.check(model(**inputs).logits_per_text, "logits_per_text", "logits_max_abs")
 
 
-@pytest.mark.parametrize(("dtype", "least"), [("bfloat16", 0.995), ("float16", 0.999)])
-def test_half_precision(golden: Any, embed_texts: Any, dtype: str, least: float) -> None:
+@pytest.mark.parametrize(("dtype", "minimum"), [("bfloat16", 0.995), ("float16", 0.999)])
+def test_half_precision(golden: Any, embed_texts: Any, dtype: str, minimum: float) -> None:
     model = JinaClipModel.from_pretrained(golden.folder, dtype=dtype)
     assert {p.dtype for p in model.parameters()} == {getattr(torch, dtype)}
     with torch.inference_mode():
         images = model.get_image_features(golden.arrays["images.pixel_values"]).pooler_output
     for raw, name in ((embed_texts(model, golden.ids()), "text.none.raw"), (images, "images.raw")):
         assert raw.dtype == torch.float32
-        assert F.cosine_similarity(raw, golden.arrays[name]).min() >= least
+        assert F.cosine_similarity(raw, golden.arrays[name]).min() >= minimum
 
 
 def test_a_changed_golden_value_fails(golden: Any, model: Any, embed_texts: Any) -> None:

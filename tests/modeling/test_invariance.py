@@ -141,20 +141,18 @@ def test_patch_keep(golden: Any, model: Any) -> None:
     everything = torch.arange(patches).expand(len(pixels), -1)
     with torch.inference_mode():
         plain = model.get_image_features(pixels).pooler_output
-        assert (model.get_image_features(pixels, patch_keep=everything).pooler_output - plain).abs().max() < 1e-5
+        assert (model.get_image_features(pixels, ids_keep=everything).pooler_output - plain).abs().max() < 1e-5
         shuffled = everything.flip(1)
         assert (model.vision_model(pixels, shuffled).pooler_output - plain).abs().max() < 1e-5
-        some = model.get_image_features(pixels, patch_keep=everything[:, ::2])
+        some = model.get_image_features(pixels, ids_keep=everything[:, ::2])
         assert some.last_hidden_state.shape[1] == 1 + len(range(0, patches, 2))
         assert (some.pooler_output - plain).abs().max() > 1e-3
         # Patches that are left out do not matter at all.
         size, side = model.config.vision_config.patch_size, model.config.vision_config.grid_size
         changed = pixels.clone()
         changed[:, :, :size, size : 2 * size] += 1.0  # patch 1
-        other = model.get_image_features(changed, patch_keep=everything[:, 2 : side * 2]).pooler_output
-        assert torch.equal(
-            other, model.get_image_features(pixels, patch_keep=everything[:, 2 : side * 2]).pooler_output
-        )
+        other = model.get_image_features(changed, ids_keep=everything[:, 2 : side * 2]).pooler_output
+        assert torch.equal(other, model.get_image_features(pixels, ids_keep=everything[:, 2 : side * 2]).pooler_output)
 
 
 def test_pixels_beyond_the_last_patch_are_not_seen(golden: Any, model: Any) -> None:
@@ -179,7 +177,7 @@ def test_training(golden: Any) -> None:
     model = JinaClipModel.from_pretrained(golden.folder, dtype="float32").train()
     ids = torch.tensor([row[:9] for row in golden.ids()[5:9]])
     keep = torch.stack([torch.randperm(model.config.vision_config.grid_size**2)[:5] for _ in range(4)])
-    output = model(ids, golden.arrays["pixels.input"], return_loss=True, patch_keep=keep)
+    output = model(ids, golden.arrays["pixels.input"], return_loss=True, ids_keep=keep)
     assert output.loss.item() > 0
     output.loss.backward()
     used = {name for name, parameter in model.named_parameters() if parameter.grad is not None}

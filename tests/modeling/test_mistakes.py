@@ -57,7 +57,7 @@ def _neighbours_in_text(golden: Any, model: Any, patch: Patch) -> Any:
 
 
 def _halves_in_images(golden: Any, model: Any, patch: Patch) -> Any:
-    wrong = lambda x, turns: attention.rotate_halves(x, turns.real, turns.imag)  # noqa: E731
+    wrong = lambda x, freqs_cis: attention.rotate_halves(x, freqs_cis.real, freqs_cis.imag)  # noqa: E731
     patch.setattr(vision_tower, "rotate_neighbours", wrong)
     return model
 

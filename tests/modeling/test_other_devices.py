@@ -64,7 +64,7 @@ def test_images(elsewhere: JinaClipModel, way: str) -> None:
     ways: dict[str, Callable[[], Tensor]] = {
         "embed": lambda: tower.embed(pixels),
         "forward": lambda: tower(pixels).pooler_output,
-        "some patches": lambda: tower(pixels, patch_keep=ids(2, 3)).pooler_output,
+        "some patches": lambda: tower(pixels, ids_keep=ids(2, 3)).pooler_output,
     }
     vectors = ways[way]()
     assert (vectors.shape, vectors.device.type) == ((2, elsewhere.config.vision_config.width), "meta")

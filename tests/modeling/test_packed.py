@@ -45,8 +45,8 @@ def test_layers_agree(name: str, shape: tuple[int, ...]) -> None:
     with torch.inference_mode():
         assert torch.allclose(holder[0](x), layer(x), atol=1e-4, rtol=1e-5)
         if name in ("plain", "without bias"):
-            plus = random(*shape[:-1], 24, seed=1)
-            assert torch.allclose(holder[0](x, plus=plus), layer(x, plus=plus), atol=1e-4, rtol=1e-5)
+            residual = random(*shape[:-1], 24, seed=1)
+            assert torch.allclose(holder[0](x, residual=residual), layer(x, residual=residual), atol=1e-4, rtol=1e-5)
 
 
 @needs_packing
@@ -75,7 +75,7 @@ def test_types_without_a_kernel_stay_plain(model: Any) -> None:
 def test_an_operator_that_is_missing_or_wrong_is_not_used(
     model: Any, monkeypatch: pytest.MonkeyPatch, failure: str
 ) -> None:
-    def broken(self: Any, x: Tensor, plus: Tensor | None = None, times: Tensor | None = None) -> Tensor:
+    def broken(self: Any, x: Tensor, residual: Tensor | None = None, times: Tensor | None = None) -> Tensor:
         if failure == "missing":
             raise RuntimeError("no such operator")
         return x.new_zeros(*x.shape[:-1], 33)

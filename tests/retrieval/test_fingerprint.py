@@ -44,11 +44,11 @@ def test_an_adapter_needs_no_key_for_it() -> None:
 
 
 def test_width_and_length_are_part_of_it(make: Any) -> None:
-    cut = VectorFingerprint.of(make(model="jina-clip-v2", backend="local", dimensions=512))
+    truncate = VectorFingerprint.of(make(model="jina-clip-v2", backend="local", dimensions=512))
     raw = VectorFingerprint.of(make(model="jina-clip-v2", backend="local", normalize=False))
-    assert (cut.dimensions, cut.normalize) == (512, True)
+    assert (truncate.dimensions, truncate.normalize) == (512, True)
     assert (raw.dimensions, raw.normalize) == (1024, False)
-    assert len({V2, cut, raw}) == 3
+    assert len({V2, truncate, raw}) == 3
 
 
 def test_the_view_for_images_is_the_same_space() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from jina_clip_integrations.retrieval.metrics import cut, mean_of, ranks, recall, recall_by_group
+from jina_clip_integrations.retrieval.metrics import mean_of, ranks, recall, recall_by_group, truncate
 
 EYE = np.eye(4, dtype=np.float32)
 
@@ -74,5 +74,5 @@ def test_groups_weigh_the_same_in_the_mean() -> None:
 
 
 def test_cut_vectors_are_unit_vectors_again() -> None:
-    short = cut(np.float32([[3, 4, 12], [0, 2, 9]]), 2)
+    short = truncate(np.float32([[3, 4, 12], [0, 2, 9]]), 2)
     np.testing.assert_allclose(short, [[0.6, 0.8], [0, 1]])

@@ -13,7 +13,7 @@ import PIL.Image
 import pytest
 
 from jina_clip_integrations.catalog import JINA_CLIP_V1, JINA_CLIP_V2
-from jina_clip_integrations.vectors import finish, pack_bits
+from jina_clip_integrations.vectors import pack_bits, truncate_and_normalize
 from tests.server.published import OFFICIAL_GIF, rows_of
 
 
@@ -38,7 +38,7 @@ class TestForms:
     async def test_a_text_in_every_form(self, client_of, backend, items) -> None:
         async with client_of(backend) as client:
             answer = (await client.post("/v1/embeddings", json=ask(items))).json()
-        expected = finish(backend.text_row("a cat")[None], dimensions=None, unit=True)
+        expected = truncate_and_normalize(backend.text_row("a cat")[None], dimensions=None, normalized=True)
         np.testing.assert_array_equal(rows_of(answer), expected)
 
     async def test_an_image_in_every_form(self, client_of, backend, png) -> None:
@@ -59,7 +59,7 @@ class TestForms:
         async with client_of(backend) as client:
             response = await client.post("/v1/embeddings", json=ask(items))
         assert response.status_code == 200, response.text
-        expected = finish(backend.image_row(opened(data))[None], dimensions=None, unit=True)
+        expected = truncate_and_normalize(backend.image_row(opened(data))[None], dimensions=None, normalized=True)
         np.testing.assert_array_equal(rows_of(response.json()), np.repeat(expected, len(items), axis=0))
 
     async def test_the_published_example(self, client_of, backend) -> None:
@@ -80,7 +80,9 @@ class TestForms:
         assert {row["object"] for row in answer["data"]} == {"embedding"}
         raw = [backend.text_row(text, "retrieval.query") for text in texts]
         raw.append(backend.image_row(opened(base64.b64decode(OFFICIAL_GIF))))
-        np.testing.assert_array_equal(rows_of(answer), finish(np.stack(raw), dimensions=None, unit=True))
+        np.testing.assert_array_equal(
+            rows_of(answer), truncate_and_normalize(np.stack(raw), dimensions=None, normalized=True)
+        )
 
     @pytest.mark.parametrize(
         "text",
@@ -89,7 +91,7 @@ class TestForms:
     async def test_a_text_is_never_opened(self, client_of, backend, text) -> None:
         async with client_of(backend) as client:
             answer = (await client.post("/v1/embeddings", json=ask([text, {"text": text}]))).json()
-        expected = finish(backend.text_row(text)[None], dimensions=None, unit=True)
+        expected = truncate_and_normalize(backend.text_row(text)[None], dimensions=None, normalized=True)
         np.testing.assert_array_equal(rows_of(answer), np.repeat(expected, 2, axis=0))
         assert {call.modality for call in backend.calls} == {"text"}
 
@@ -104,7 +106,7 @@ class TestEncodings:
         async with client_of(backend) as client:
             answer = (await client.post("/v1/embeddings", json=body)).json()
         raw = np.stack([backend.text_row(text) for text in texts])
-        expected = finish(raw, dimensions=dimensions, unit=normalized)
+        expected = truncate_and_normalize(raw, dimensions=dimensions, normalized=normalized)
         if embedding_type in ("binary", "ubinary"):
             expected = pack_bits(expected)
         np.testing.assert_array_equal(rows_of(answer, embedding_type), expected)
@@ -129,7 +131,9 @@ class TestEncodings:
         async with client_of(backend) as client:
             answer = (await client.post("/v1/embeddings", json=ask(texts, embedding_type="base64"))).json()
         raw = np.stack([backend.text_row(text) for text in texts])
-        np.testing.assert_array_equal(rows_of(answer, "base64"), finish(raw, dimensions=None, unit=True))
+        np.testing.assert_array_equal(
+            rows_of(answer, "base64"), truncate_and_normalize(raw, dimensions=None, normalized=True)
+        )
 
 
 class TestForeignNames:
@@ -190,7 +194,8 @@ class TestForeignNames:
             response = await client.post("/v1/embeddings", json=body)
         assert response.status_code == 200, response.text
         np.testing.assert_array_equal(
-            rows_of(response.json()), finish(backend.text_row("x")[None], dimensions=None, unit=True)
+            rows_of(response.json()),
+            truncate_and_normalize(backend.text_row("x")[None], dimensions=None, normalized=True),
         )
 
 
@@ -251,7 +256,7 @@ class TestConcurrency:
         assert backend.most_at_a_time <= 2
         for body, answer in zip(bodies, answers, strict=True):
             raw = np.stack([self.row(backend, item, body["task"]) for item in body["input"]])
-            expected = finish(raw, dimensions=body["dimensions"], unit=body["normalized"])
+            expected = truncate_and_normalize(raw, dimensions=body["dimensions"], normalized=body["normalized"])
             np.testing.assert_array_equal(rows_of(answer.json(), body["embedding_type"]), expected)
 
     @staticmethod
@@ -284,7 +289,9 @@ class TestConcurrency:
         for body, answer in zip(bodies, answers, strict=True):
             if answer.status_code == 200:
                 raw = np.stack([self.row(backend, item, None) for item in body["input"]])
-                np.testing.assert_array_equal(rows_of(answer.json()), finish(raw, dimensions=None, unit=True))
+                np.testing.assert_array_equal(
+                    rows_of(answer.json()), truncate_and_normalize(raw, dimensions=None, normalized=True)
+                )
 
 
 async def test_the_body_may_begin_with_a_byte_order_mark(client_of, backend) -> None:

@@ -20,7 +20,7 @@ import pytest
 
 from jina_clip_integrations import JinaClipEncoder, SourcePolicy
 from jina_clip_integrations.errors import ConfigurationError
-from jina_clip_integrations.vectors import finish
+from jina_clip_integrations.vectors import truncate_and_normalize
 
 
 @dataclass
@@ -78,7 +78,7 @@ def rows_of(answer: dict) -> np.ndarray:
 
 def expected(backend, *images: bytes) -> np.ndarray:
     rows = [backend.image_row(PIL.Image.open(io.BytesIO(data)).convert("RGB")) for data in images]
-    return finish(np.stack(rows), dimensions=None, unit=True)
+    return truncate_and_normalize(np.stack(rows), dimensions=None, normalized=True)
 
 
 def b64(data: bytes) -> str:
@@ -272,7 +272,7 @@ class TestOrientation:
         async with client_of(encoder) as client:
             answer = (await client.post("/v1/embeddings", json=ask([{"image": b64(buffer.getvalue())}]))).json()
         np.testing.assert_array_equal(
-            rows_of(answer), finish(backend.image_row(turned)[None], dimensions=None, unit=True)
+            rows_of(answer), truncate_and_normalize(backend.image_row(turned)[None], dimensions=None, normalized=True)
         )
 
 
@@ -285,5 +285,9 @@ async def test_an_encoders_cache_is_used(client_of, backend, png, tmp_path: Path
         second = (await client.post("/v1/embeddings", json=ask(items) | {"dimensions": 64})).json()
     assert len(backend.calls) == calls
     raw = [backend.text_row("a"), backend.image_row(PIL.Image.open(io.BytesIO(png()))), backend.text_row("b")]
-    np.testing.assert_array_equal(rows_of(first), finish(np.stack(raw), dimensions=None, unit=True))
-    np.testing.assert_array_equal(rows_of(second), finish(np.stack(raw), dimensions=64, unit=True))
+    np.testing.assert_array_equal(
+        rows_of(first), truncate_and_normalize(np.stack(raw), dimensions=None, normalized=True)
+    )
+    np.testing.assert_array_equal(
+        rows_of(second), truncate_and_normalize(np.stack(raw), dimensions=64, normalized=True)
+    )

@@ -21,7 +21,7 @@ import pytest
 import requests
 
 from jina_clip_integrations.catalog import JINA_CLIP_V1, JINA_CLIP_V2, ModelSpec
-from jina_clip_integrations.vectors import finish
+from jina_clip_integrations.vectors import truncate_and_normalize
 from tests.server.published import OFFICIAL_GIF, rows_of
 
 
@@ -62,7 +62,7 @@ def test_the_announcements_request(serve, backend, gallery, png) -> None:
     image = PIL.Image.open(io.BytesIO(png(80, 60, seed=3)))
     raw = np.stack([backend.text_row("A beautiful sunset over the beach"), backend.image_row(image)])
     rows = np.array([row["embedding"] for row in response.json()["data"]], np.float32)
-    np.testing.assert_array_equal(rows, finish(raw, dimensions=768, unit=True))
+    np.testing.assert_array_equal(rows, truncate_and_normalize(raw, dimensions=768, normalized=True))
     assert requests.post(f"{serving.url}/v1/embeddings", json=body, timeout=10).status_code == 401
 
 
@@ -90,7 +90,7 @@ def test_the_published_schemas_requests(serve, content_backend, spec: ModelSpec,
     image = PIL.Image.open(io.BytesIO(base64.b64decode(OFFICIAL_GIF))).convert("RGB")
     raw = [backend.text_row("A blue cat", task), backend.image_row(image), backend.text_row("A red cat", task)]
     rows = rows_of(answer, fields["embedding_type"])
-    np.testing.assert_array_equal(rows, finish(np.stack(raw), dimensions=None, unit=True))
+    np.testing.assert_array_equal(rows, truncate_and_normalize(np.stack(raw), dimensions=None, normalized=True))
 
 
 def test_thirty_two_threads_get_their_own_rows(serve, backend) -> None:
@@ -104,7 +104,7 @@ def test_thirty_two_threads_get_their_own_rows(serve, backend) -> None:
                 body = ask([text], embedding_type="base64")
                 row = session.post(f"{serving.url}/v1/embeddings", json=body, timeout=20).json()["data"][0]["embedding"]
                 vector = np.frombuffer(base64.b64decode(row), "<f4")
-                expected = finish(backend.text_row(text)[None], dimensions=None, unit=True)[0]
+                expected = truncate_and_normalize(backend.text_row(text)[None], dimensions=None, normalized=True)[0]
                 if not np.array_equal(vector, expected):
                     return False
         return True

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ...catalog import ModelSpec
-from ...concurrency.locks import SharedLock
+from ...concurrency.locks import ForkSafeLock
 from ...errors import ConfigurationError, require_extra
 from ...settings import Device, LocalSettings
 from ..base import Batch, BatchResult, collect
@@ -25,7 +25,7 @@ from .devices import DeviceChoice, choose_devices
 
 if TYPE_CHECKING:
     from .engine import Engine
-    from .preprocess import Prepared
+    from .preprocess import PreprocessedImage
     from .workers import Work, Workers
 
 TOKENS_PER_BATCH = {"cpu": 2048, "mps": 8192, "cuda": 32768}
@@ -110,7 +110,7 @@ class LocalBackend:
             token=token,
         )
         self._known_spec = local_spec(self.model)
-        self._lock = SharedLock()
+        self._lock = ForkSafeLock()
         self._workers: Workers | None = None
         self._pid = os.getpid()
 
@@ -228,7 +228,7 @@ class LocalBackend:
         fitting = max(1, PATCHES_PER_BATCH[workers.kind] // workers.patches)
         size = fitting if asked == "auto" else asked
         with closing(workers.prepare_images(batch.images, ahead=size * BATCHES_DECODED_AHEAD)) as prepared:
-            group: list[Prepared] = []
+            group: list[PreprocessedImage] = []
             for item in prepared:
                 if item.error is not None and not batch.isolate_errors:
                     yield from self._image_work(workers, group)
@@ -239,7 +239,7 @@ class LocalBackend:
                     group = []
             yield from self._image_work(workers, group)
 
-    def _image_work(self, workers: Workers, group: list[Prepared]) -> Iterator[Work]:
+    def _image_work(self, workers: Workers, group: list[PreprocessedImage]) -> Iterator[Work]:
         from .workers import Work
 
         ready = [(item.position, item.pixels) for item in group if item.pixels is not None]

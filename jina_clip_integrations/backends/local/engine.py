@@ -40,7 +40,7 @@ class Engine:
         engine._take(model, choice, compile=compile)
         return engine
 
-    def twin(self) -> Engine:
+    def replica(self) -> Engine:
         """A second engine with the same weights on the same device, for another thread.
 
         The weights are only ever read, so they are shared. What an engine changes while it computes must not be.

@@ -31,7 +31,7 @@ class Tokens:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreprocessedImage:
     """An image as the model wants it, `(S, S, 3)` uint8, or the reason why not."""
 
     position: int
@@ -39,7 +39,7 @@ class Prepared:
     error: JinaClipError | None = None
 
 
-class Preparation:
+class Preprocessor:
     """Tokenizer and image geometry of one checkpoint. Nothing changes after loading, so threads may share it."""
 
     def __init__(self, folder: Path, *, max_length: int, fast_decode: bool = False) -> None:
@@ -47,7 +47,7 @@ class Preparation:
         self._tokenizer = self._processor.tokenizer.backend_tokenizer
         self._tokenizer.enable_truncation(max_length)
         self._tokenizer.no_padding()
-        self._open: dict[str, int] = {"least": SPARE * self._processor.image_processor.size} if fast_decode else {}
+        self._open: dict[str, int] = {"min_side": SPARE * self._processor.image_processor.size} if fast_decode else {}
         self.mean: Vectors = np.asarray(self._processor.image_processor.image_mean, dtype=np.float32)
         self.std: Vectors = np.asarray(self._processor.image_processor.image_std, dtype=np.float32)
 
@@ -71,12 +71,12 @@ class Preparation:
         """What `task` puts in front of a text, empty for no task."""
         return self._processor.instruction(task)
 
-    def prepare(self, position: int, image: ImageSource) -> Prepared:
+    def prepare(self, position: int, image: ImageSource) -> PreprocessedImage:
         """Decode one image and bring it to the model's size; one that cannot be used comes back as its error."""
         try:
-            return Prepared(position, pixels=self._processor.image_processor.fit(image.open(**self._open)))
+            return PreprocessedImage(position, pixels=self._processor.image_processor.fit(image.open(**self._open)))
         except ImageError as error:
-            return Prepared(position, error=error.at(position))
+            return PreprocessedImage(position, error=error.at(position))
 
 
 def _not_unicode(position: int, text: str) -> InputError | None:

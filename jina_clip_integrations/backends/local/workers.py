@@ -19,7 +19,7 @@ from ...types import Vectors
 from ..base import BatchResult, ImageSource, Usage
 from .devices import DeviceChoice, is_out_of_memory
 from .engine import Engine
-from .preprocess import Preparation, Prepared
+from .preprocess import PreprocessedImage, Preprocessor
 from .processors import compute_with, processors, shares, threads_are_given
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ class Workers:
     """Loaded engines and their threads. Several callers may run work at the same time."""
 
     def __init__(self, folder: Path, choices: list[DeviceChoice], settings: LocalSettings) -> None:
-        self.preparation = Preparation(folder, max_length=settings.max_length, fast_decode=settings.fast_decode)
+        self.preparation = Preprocessor(folder, max_length=settings.max_length, fast_decode=settings.fast_decode)
         engines = load_engines(folder, choices, settings)
         # One size of batch for all devices: what the smallest takes.
         self.kind = min((kind_of(engine.device) for engine in engines), key=KINDS.index)
@@ -106,9 +106,9 @@ class Workers:
         usage = Usage(total_tokens=work.tokens, requests=int(work.compute is not None), items=len(work.positions))
         return BatchResult(vectors, positions=work.positions, errors=work.errors, usage=usage)
 
-    def prepare_images(self, images: Sequence[ImageSource], *, ahead: int) -> Generator[Prepared, None, None]:
+    def prepare_images(self, images: Sequence[ImageSource], *, ahead: int) -> Generator[PreprocessedImage, None, None]:
         """Images decoded and resized in threads, in order, at most `ahead` of them waiting."""
-        pending: deque[Future[Prepared]] = deque()
+        pending: deque[Future[PreprocessedImage]] = deque()
         try:
             for position, image in enumerate(images):
                 pending.append(_submit(self._decoding, self.preparation.prepare, position, image))
@@ -138,7 +138,7 @@ def load_engines(folder: Path, choices: list[DeviceChoice], settings: LocalSetti
             )
             engines.append(first)
         else:
-            engines.append(first.twin())
+            engines.append(first.replica())
     return engines
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit, urlunsplit
 
+from ..._version import USER_AGENT
 from ...catalog import MODELS, ModelSpec, find_model
 from ...credentials import KEY_VARIABLES, Key, find_key, is_sensitive
 from ...errors import ConfigurationError
@@ -167,7 +168,7 @@ class ApiBackend(RemoteBackend):
         """Headers of one request; asks a callable key for its token. Raises `ConfigurationError` without a key."""
         if self._address_of_service.is_hosted:
             self._require_key()
-        headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": _user_agent()}
+        headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": USER_AGENT}
         token = self._key.reveal()
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
@@ -254,9 +255,3 @@ def _check_client(client: Any, name: str, *, awaitable: bool) -> Any:
         wanted = "httpx.AsyncClient" if awaitable else "httpx.Client"
         raise ConfigurationError(f"{name} must be an {wanted}, not {type(client).__name__}")
     return client
-
-
-def _user_agent() -> str:
-    from ... import __version__
-
-    return f"jina-clip-integrations/{__version__}"

@@ -12,19 +12,19 @@ from functools import partial
 from typing import Any, ClassVar, Protocol
 
 from ...catalog import ModelSpec, find_model
-from ...concurrency.threads import Crew
+from ...concurrency.threads import DaemonThreadPool
 from ...errors import ConfigurationError, JinaClipError
 from ...settings import ApiSettings
 from ..base import Batch, BatchResult, collect
-from .batching import Caps, Supply
+from .batching import RequestBatcher, RequestCaps
 from .dialects import Dialect
 from .drive import adrive, drive
 from .encodings import PACKED, Expected
 from .error_mapping import Kind
 from .flow import Outcome, Reply, Send, Service, request_flow
 from .limits import Limits
-from .prepare import Packing
-from .requests import Order, Parcel, Piece
+from .prepare import ItemEncoder
+from .requests import EncodedItem, RequestBatch, RequestTemplate
 from .responses import Rows
 from .scheduler import Job, Pending
 
@@ -74,7 +74,7 @@ class RemoteBackend:
         self._hints = hints or {}
         self._process = os.getpid()
         self._known_service = self._new_service()
-        self._packing = Packing(
+        self._packing = ItemEncoder(
             dialect=dialect,
             spec=spec,
             resize_images=settings.resize_images,
@@ -238,10 +238,10 @@ class RemoteBackend:
     # How
 
     def _pump(self, job: Job) -> Iterator[BatchResult]:
-        crew = Crew("jina-clip-api")
+        pool = DaemonThreadPool("jina-clip-api")
         start, prepare = (
-            (lambda piece: crew.submit(partial(self._drive, job, piece))),
-            partial(crew.submit, job.prepare),
+            (lambda piece: pool.submit(partial(self._drive, job, piece))),
+            partial(pool.submit, job.prepare),
         )
         try:
             while job.launch(start, prepare):
@@ -249,9 +249,9 @@ class RemoteBackend:
                 yield from job.settle(done)
         finally:
             job.halt.stop()
-            crew.dismiss()
+            pool.shutdown()
 
-    def _start_task(self, tasks: set[asyncio.Task[Any]], job: Job, piece: Piece) -> Pending:
+    def _start_task(self, tasks: set[asyncio.Task[Any]], job: Job, piece: RequestBatch) -> Pending:
         task = asyncio.ensure_future(adrive(request_flow(piece, self._service), self._transport().asend, job.halt))
         tasks.add(task)
         return task
@@ -261,16 +261,18 @@ class RemoteBackend:
         tasks.add(task)
         return task
 
-    def _drive(self, job: Job, piece: Piece) -> Outcome:
+    def _drive(self, job: Job, piece: RequestBatch) -> Outcome:
         return drive(request_flow(piece, self._service), self._transport().send, job.halt)
 
-    def _job(self, batch: Batch) -> tuple[Job, Supply]:
+    def _job(self, batch: Batch) -> tuple[Job, RequestBatcher]:
         order = self._order(batch)
         prepare = partial(self._parcel, batch)
-        supply = Supply(order, len(batch), prepare, partial(self._caps, batch), threads=batch.modality == "image")
+        supply = RequestBatcher(
+            order, len(batch), prepare, partial(self._caps, batch), threads=batch.modality == "image"
+        )
         return Job(supply, self._service.limits), supply
 
-    def _order(self, batch: Batch) -> Order:
+    def _order(self, batch: Batch) -> RequestTemplate:
         """What the requests of a batch say. Raises `ConfigurationError` for what model or server cannot do."""
         self._check(batch)
         head = self._dialect.head(
@@ -289,7 +291,7 @@ class RemoteBackend:
             embedding_type=self.embedding_type,
             indexed=self._dialect.indexed,
         )
-        return Order(
+        return RequestTemplate(
             modality=batch.modality,
             head=head,
             items_field=self._dialect.items_field,
@@ -309,15 +311,15 @@ class RemoteBackend:
         if batch.modality == "image" and self._dialect.image is None and self._dialect.image_url is None:
             raise ConfigurationError(f"a server of dialect {self._dialect.name!r} takes texts only, not images")
 
-    def _parcel(self, batch: Batch, position: int) -> Parcel:
+    def _parcel(self, batch: Batch, position: int) -> EncodedItem:
         if batch.modality == "text":
             return self._packing.text(position, batch.texts[position], batch.task)
         return self._packing.image(position, batch.images[position])
 
-    def _caps(self, batch: Batch) -> Caps:
+    def _caps(self, batch: Batch) -> RequestCaps:
         settings = self._settings
         known = (settings.batch_size, self._dialect.max_items(batch.modality), self._service.limits.item_cap)
-        return Caps(
+        return RequestCaps(
             items=min(cap for cap in known if cap is not None),
             bytes=settings.max_request_bytes,
             tokens=min(settings.max_request_tokens, settings.tokens_per_minute or settings.max_request_tokens),
@@ -343,7 +345,7 @@ class RemoteBackend:
             stacklevel=2,
         )
 
-    def _warn_of_cut_texts(self, supply: Supply) -> None:
+    def _warn_of_cut_texts(self, supply: RequestBatcher) -> None:
         """One warning per job, where the service was asked to cut."""
         if supply.order.modality != "text" or self.spec is None or not self._dialect.truncate_field:
             return

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ...errors import InputError, JinaClipError
-from .requests import Order, Parcel, Piece
+from .requests import EncodedItem, RequestBatch, RequestTemplate
 
 PREPARING_THREADS = min(8, (os.cpu_count() or 1) + 2)
 """Threads that read, shrink and encode images, or fetch them."""
@@ -19,7 +19,7 @@ AHEAD = 2 * PREPARING_THREADS
 
 
 @dataclass(frozen=True)
-class Caps:
+class RequestCaps:
     """Most items, bytes and estimated tokens of one request. A single item that is larger travels alone."""
 
     items: int
@@ -27,11 +27,17 @@ class Caps:
     tokens: int
 
 
-class Supply:
+class RequestBatcher:
     """The pieces of one batch, in order. Not for several threads at once."""
 
     def __init__(
-        self, order: Order, count: int, prepare: Callable[[int], Parcel], caps: Callable[[], Caps], *, threads: bool
+        self,
+        order: RequestTemplate,
+        count: int,
+        prepare: Callable[[int], EncodedItem],
+        caps: Callable[[], RequestCaps],
+        *,
+        threads: bool,
     ) -> None:
         """`prepare` makes the parcel of a position and may raise `InputError`; with `threads` it runs ahead."""
         self.order = order
@@ -40,25 +46,25 @@ class Supply:
         """Items that could not be prepared, where errors are isolated; emptied by whoever reports them."""
         self.long_items = 0
         """Texts handed out that the model reads only the beginning of, by estimate."""
-        self._head_size = len(Piece(order, ()).body())
+        self._head_size = len(RequestBatch(order, ()).body())
         self._prepare = prepare
         self._caps = caps
         self._threads = threads and count > 1
         self._pool: ThreadPoolExecutor | None = None
-        self._ahead: deque[Future[Parcel]] = deque()
+        self._ahead: deque[Future[EncodedItem]] = deque()
         self._started = 0
         self._taken = 0
-        self._next: Parcel | None = None
+        self._next: EncodedItem | None = None
 
     @property
     def exhausted(self) -> bool:
         """Whether every item was handed out or failed."""
         return self._taken >= self.count and self._next is None
 
-    def take(self) -> Piece | None:
+    def take(self) -> RequestBatch | None:
         """The next piece, None if nothing is left. Raises the `InputError` of an item unless errors are isolated."""
         caps = self._caps()
-        parcels: list[Parcel] = []
+        parcels: list[EncodedItem] = []
         size, tokens = self._head_size, 0
         while len(parcels) < caps.items and (parcel := self._peek()) is not None:
             size += len(parcel.json) + 2
@@ -68,7 +74,7 @@ class Supply:
             parcels.append(parcel)
             self.long_items += parcel.long
             self._next = None
-        return Piece(self.order, tuple(parcels)) if parcels else None
+        return RequestBatch(self.order, tuple(parcels)) if parcels else None
 
     def close(self) -> None:
         """Let no thread begin another item."""
@@ -76,7 +82,7 @@ class Supply:
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _peek(self) -> Parcel | None:
+    def _peek(self) -> EncodedItem | None:
         while self._next is None and self._taken < self.count:
             position = self._taken
             self._taken += 1
@@ -89,7 +95,7 @@ class Supply:
                 self.errors[position] = error
         return self._next
 
-    def _prepared(self, position: int) -> Parcel:
+    def _prepared(self, position: int) -> EncodedItem:
         if not self._threads:
             return self._prepare(position)
         if self._pool is None:

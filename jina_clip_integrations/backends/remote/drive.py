@@ -16,7 +16,7 @@ class Stopped(Exception):  # noqa: N818  # no error: the job ended elsewhere
     """The job was stopped while this request was not on the wire."""
 
 
-class Halt:
+class StopSignal:
     """Ends the waits of one job's requests, in whatever thread or task they are."""
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Halt:
             raise Stopped
 
 
-def drive(flow: Generator[Step, Reply, Outcome], send: Callable[[Send], Reply], halt: Halt) -> Outcome:
+def drive(flow: Generator[Step, Reply, Outcome], send: Callable[[Send], Reply], halt: StopSignal) -> Outcome:
     """Perform a flow's steps, blocking. Raises what the flow raises, and `Stopped`."""
     reply: Reply = None
     try:
@@ -68,7 +68,7 @@ def drive(flow: Generator[Step, Reply, Outcome], send: Callable[[Send], Reply], 
 
 
 async def adrive(
-    flow: Generator[Step, Reply, Outcome], send: Callable[[Send], Awaitable[Reply]], halt: Halt
+    flow: Generator[Step, Reply, Outcome], send: Callable[[Send], Awaitable[Reply]], halt: StopSignal
 ) -> Outcome:
     """Perform a flow's steps, awaiting. Raises what the flow raises, and `Stopped`."""
     reply: Reply = None

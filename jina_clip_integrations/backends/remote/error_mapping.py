@@ -21,7 +21,7 @@ from ...errors import (
     RateLimitError,
     ServerError,
 )
-from .responses import NOT_JSON, Answer
+from .responses import NOT_JSON, Response
 
 Kind: TypeAlias = Literal[
     "auth", "balance", "resource", "requests", "tokens", "concurrency",
@@ -104,7 +104,7 @@ _ITEMS = ("input", "data", "inputs", "texts")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refusal:
+class ErrorResponse:
     """What a server said no to."""
 
     kind: Kind
@@ -173,7 +173,9 @@ class _Said:
     fields: tuple[tuple[str, ...], ...] = ()
 
 
-def read_refusal(answer: Answer, *, items: int = 0, sent: Sequence[str] = (), secrets: Iterable[str] = ()) -> Refusal:
+def read_error_response(
+    answer: Response, *, items: int = 0, sent: Sequence[str] = (), secrets: Iterable[str] = ()
+) -> ErrorResponse:
     """Make sense of any answer that is no list of embeddings.
 
     `items` is the number of items in the request, `sent` what it carried and `secrets` what must not show either.
@@ -184,7 +186,7 @@ def read_refusal(answer: Answer, *, items: int = 0, sent: Sequence[str] = (), se
     kind = _kind(answer.status, said)
     request_id = said.request_id or answer.headers.get("x-request-id") or None
     hidden = tuple(secrets)
-    return Refusal(
+    return ErrorResponse(
         kind=kind,
         status=answer.status,
         code=said.code and scrub(said.code, sent, hidden)[:80],
@@ -261,7 +263,7 @@ def _kind(status: int, said: _Said) -> Kind:
     return "server" if status >= 500 else "answer" if status < 300 else "other"
 
 
-def _read(answer: Answer) -> _Said:
+def _read(answer: Response) -> _Said:
     document = answer.document
     if isinstance(document, dict):
         return _read_object(document)
@@ -328,7 +330,7 @@ def _item_of(path: tuple[str, ...]) -> int | Literal["items"] | None:
     return "items" if path in ((), ("body",)) else None
 
 
-def _describe(answer: Answer) -> str:
+def _describe(answer: Response) -> str:
     """A few words about a body that is no JSON object."""
     if 300 <= answer.status < 400:
         return "a redirect, which is not followed; set base_url to the address that answers"

@@ -30,10 +30,10 @@ from ...settings import RetryPolicy
 from ...types import Modality
 from ..base import BatchResult, Usage
 from . import retry as waits
-from .error_mapping import STOPPING, Kind, Refusal, read_refusal
-from .limits import Booking, Limits, Turn
-from .requests import Piece
-from .responses import Answer, Rows, read_rows, read_tokens
+from .error_mapping import STOPPING, ErrorResponse, Kind, read_error_response
+from .limits import Limits, Reservation, Ticket
+from .requests import RequestBatch
+from .responses import Response, Rows, read_rows, read_tokens
 
 logger = logging.getLogger("jina_clip_integrations")
 
@@ -57,7 +57,7 @@ class Wait:
 
 
 @dataclass(frozen=True)
-class Lost:
+class TransportFailure:
     """A reply: there was no complete answer."""
 
     error: ApiError
@@ -67,7 +67,7 @@ class Lost:
     """Whether a kept-alive connection turned out closed before anything was answered."""
 
 
-Reply: TypeAlias = Answer | Lost | None
+Reply: TypeAlias = Response | TransportFailure | None
 Step: TypeAlias = Send | Wait
 
 
@@ -76,7 +76,7 @@ class Outcome:
     """What became of a piece: rows or isolated errors, and smaller pieces that are to be sent instead."""
 
     result: BatchResult | None = None
-    pieces: tuple[Piece, ...] = ()
+    pieces: tuple[RequestBatch, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +128,7 @@ class Service:
     """Whether it turned out to know no encoding, so that none is asked for any more."""
 
 
-def request_flow(piece: Piece, service: Service) -> Generator[Step, Reply, Outcome]:
+def request_flow(piece: RequestBatch, service: Service) -> Generator[Step, Reply, Outcome]:
     """Send a piece until it is answered, refused for good, or has to be cut.
 
     Raises:
@@ -142,7 +142,7 @@ def request_flow(piece: Piece, service: Service) -> Generator[Step, Reply, Outco
 class _Run:
     """The state of one piece on its way."""
 
-    def __init__(self, piece: Piece, service: Service) -> None:
+    def __init__(self, piece: RequestBatch, service: Service) -> None:
         self.piece = replace(piece, order=piece.order.plain) if service.floats_only else piece
         self.service = service
         self.clock = service.clock
@@ -163,7 +163,7 @@ class _Run:
     def attempt(self) -> Generator[Step, Reply, Outcome | float]:
         """One exchange within the limits: an outcome, or the seconds to wait before the next."""
         limits, turn = self.service.limits, self.service.limits.gate.enter()
-        booking: Booking | Outcome | None = None
+        booking: Reservation | Outcome | None = None
         at_risk = 0
         try:
             if not turn.done():
@@ -182,10 +182,10 @@ class _Run:
             return self.judge(reply, turn)
         finally:
             limits.gate.leave(turn)
-            if isinstance(booking, Booking):
+            if isinstance(booking, Reservation):
                 limits.settle(booking, spent=at_risk)
 
-    def book(self) -> Generator[Step, Reply, Booking | Outcome]:
+    def book(self) -> Generator[Step, Reply, Reservation | Outcome]:
         """A share of the limits; or smaller pieces, where the budget has room for some of the items only."""
         limits, piece = self.service.limits, self.piece
         while True:
@@ -195,14 +195,14 @@ class _Run:
                 if not (count := limits.affordable(piece.costs)):
                     raise
                 return self.pieces(piece.split(count))
-            if isinstance(booking, Booking):
+            if isinstance(booking, Reservation):
                 return booking
             yield Wait(booking)
 
-    def account(self, reply: Reply, booking: Booking, seconds: float) -> None:
+    def account(self, reply: Reply, booking: Reservation, seconds: float) -> None:
         """Count what the exchange cost and tell whoever listens."""
         counted, spent = 0, 0
-        if isinstance(reply, Answer):
+        if isinstance(reply, Response):
             self.service.limits.learn(self.clock.now(), reply.headers)
             if 200 <= reply.status < 300:
                 counted = read_tokens(reply)
@@ -222,21 +222,21 @@ class _Run:
             except Exception:  # somebody's metrics must not cost anybody's vectors
                 logger.exception("on_request failed")
 
-    def judge(self, reply: Reply, turn: Turn) -> Outcome | float:
+    def judge(self, reply: Reply, turn: Ticket) -> Outcome | float:
         """What a reply means: an outcome, or the seconds to wait before the next attempt. Raises what is final."""
-        if not isinstance(reply, Answer):
+        if not isinstance(reply, Response):
             return self.lost(reply)
         if 200 <= reply.status < 300 and reply.has_rows:
             return self.rows(reply)
         sent = [_plain(parcel.json) for parcel in self.piece.parcels]
-        refusal = read_refusal(reply, items=len(self.piece.parcels), sent=sent, secrets=self.service.secrets())
+        refusal = read_error_response(reply, items=len(self.piece.parcels), sent=sent, secrets=self.service.secrets())
         if refusal.kind == "concurrency":
             self.service.limits.gate.overloaded(turn, refusal.quota)
         elif refusal.quota is not None:
             self.service.limits.slow_down(**{f"{refusal.kind}_per_minute": refusal.quota})
         return self.refused(refusal, waits.read_retry_after(reply.headers, self.clock.wall()))
 
-    def lost(self, reply: Lost | None) -> float:
+    def lost(self, reply: TransportFailure | None) -> float:
         """No answer: once at no cost if only a kept connection was stale, else like any failure that passes."""
         if reply is None:
             raise ApiConnectionError(f"{self.service.name}: the exchange was abandoned")
@@ -248,7 +248,7 @@ class _Run:
             return 0.0
         return self.again(reply.error, "timeout" if isinstance(reply.error, ApiTimeoutError) else "server", None)
 
-    def rows(self, answer: Answer) -> Outcome | float:
+    def rows(self, answer: Response) -> Outcome | float:
         """A list of embeddings: checked, placed, cut."""
         expected = replace(self.piece.order.expected, items=len(self.piece.parcels))
         try:
@@ -263,7 +263,7 @@ class _Run:
         request_id = answer.headers.get("x-request-id")
         return Outcome(BatchResult(vectors, self.piece.positions, {}, usage, rows.model, request_id))
 
-    def flawed(self, answer: Answer, flaw: InvalidResponseError) -> Outcome | float:
+    def flawed(self, answer: Response, flaw: InvalidResponseError) -> Outcome | float:
         """An answer that is not one good vector per item: asked for again, then isolated or raised."""
         places = flaw.positions
         at_fault = tuple(self.piece.positions[place] for place in places)
@@ -280,7 +280,7 @@ class _Run:
             return self.isolated({self.piece.positions[0]: error})
         return self.again(error, "answer", None)
 
-    def refused(self, refusal: Refusal, retry_after_s: float | None) -> Outcome | float:
+    def refused(self, refusal: ErrorResponse, retry_after_s: float | None) -> Outcome | float:
         """A refusal: wait, cut, isolate, or raise."""
         piece = self.piece
         error = refusal.error(self.service.name, retry_after_s, hint=self.service.hints.get(refusal.kind))
@@ -297,7 +297,7 @@ class _Run:
         if refusal.kind == "too large" and len(piece.parcels) > 1:
             return self.pieces(piece.cut(-(-len(piece.parcels) // 2)))
         if refusal.kind == "answer":
-            return self.flawed(Answer(refusal.status), InvalidResponseError(_not_rows(refusal)))
+            return self.flawed(Response(refusal.status), InvalidResponseError(_not_rows(refusal)))
         if piece.order.isolate_errors and refusal.about_items:
             return self.isolate(refusal, error)
         self.blame(refusal, error)
@@ -309,7 +309,7 @@ class _Run:
         self.piece = replace(self.piece, order=self.piece.order.plain)
         return 0.0
 
-    def isolate(self, refusal: Refusal, error: ApiError) -> Outcome:
+    def isolate(self, refusal: ErrorResponse, error: ApiError) -> Outcome:
         """Find the bad item: the one the service names, else by halves. The others are sent again without it."""
         named = refusal.items or ((0,) if len(self.piece.parcels) == 1 else ())
         if not named:
@@ -318,7 +318,7 @@ class _Run:
         rest = self.piece.without(named)
         return self.isolated(errors, rest)
 
-    def blame(self, refusal: Refusal, error: ApiError) -> NoReturn:
+    def blame(self, refusal: ErrorResponse, error: ApiError) -> NoReturn:
         """Raise the refusal, as the error of one input where it is known."""
         parcels = self.piece.parcels
         place = refusal.items[0] if refusal.items else None
@@ -331,7 +331,7 @@ class _Run:
             self.fail(error, name_inputs=refusal.kind not in STOPPING)
         raise self.item_error(refusal, error, place) from error
 
-    def item_error(self, refusal: Refusal, error: ApiError, place: int) -> InputError:
+    def item_error(self, refusal: ErrorResponse, error: ApiError, place: int) -> InputError:
         cls = ImageError if self.piece.order.modality == "image" else InputError
         said = refusal.message or f"status {refusal.status}"
         blank = "an empty text: " if self.piece.parcels[place].blank else ""
@@ -366,15 +366,15 @@ class _Run:
             error.positions = self.piece.positions
         raise error
 
-    def pieces(self, pieces: tuple[Piece, ...]) -> Outcome:
+    def pieces(self, pieces: tuple[RequestBatch, ...]) -> Outcome:
         """Send these instead; what was spent so far goes with the first."""
         return Outcome(None, (replace(pieces[0], prior=self.usage), *pieces[1:]))
 
-    def isolated(self, errors: Mapping[int, JinaClipError], rest: tuple[Piece, ...] = ()) -> Outcome:
+    def isolated(self, errors: Mapping[int, JinaClipError], rest: tuple[RequestBatch, ...] = ()) -> Outcome:
         return Outcome(BatchResult(self.piece.order.no_rows(), (), errors, self.usage), rest)
 
 
-def _not_rows(refusal: Refusal) -> str:
+def _not_rows(refusal: ErrorResponse) -> str:
     return f"status {refusal.status}, but no list of embeddings: {refusal.message}"
 
 
@@ -385,15 +385,17 @@ def _plain(parcel: bytes) -> str:
     return max((text for text in texts if isinstance(text, str)), key=len, default="")
 
 
-def _record(service: str, piece: Piece, reply: Reply, *, attempt: int, seconds: float, tokens: int) -> CallRecord:
-    answer = reply if isinstance(reply, Answer) else None
+def _record(
+    service: str, piece: RequestBatch, reply: Reply, *, attempt: int, seconds: float, tokens: int
+) -> CallRecord:
+    answer = reply if isinstance(reply, Response) else None
     return CallRecord(
         service=service,
         modality=piece.order.modality,
         items=len(piece.parcels),
         attempt=attempt,
         status=answer.status if answer else None,
-        error=None if answer else type(reply.error).__name__ if isinstance(reply, Lost) else "Abandoned",
+        error=None if answer else type(reply.error).__name__ if isinstance(reply, TransportFailure) else "Abandoned",
         seconds=seconds,
         bytes_received=len(answer.body) if answer else 0,
         total_tokens=tokens,

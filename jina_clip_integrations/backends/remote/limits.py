@@ -2,9 +2,9 @@
 
 One `Limits` belongs to one backend and is shared by all threads and tasks that use it. Three parts:
 
-- `Gate`: requests in flight. Starts with few, grows while the service is content, shrinks when it objects.
+- `ConcurrencyLimiter`: requests in flight. Starts with few, grows while the service is content, shrinks when it objects.
 - `Pace`: requests and tokens per minute, from settings, from the service's remaining-headers, from its refusals.
-- `Budget`: tokens that may be spent at all, counting the most that requests still under way may cost.
+- `TokenBudget`: tokens that may be spent at all, counting the most that requests still under way may cost.
 """
 
 from __future__ import annotations
@@ -29,35 +29,35 @@ REQUESTS_LEFT = "x-ratelimit-remaining-requests"
 TOKENS_LEFT = "x-ratelimit-remaining-tokens"
 
 
-class Turn(Future[None]):
+class Ticket(Future[None]):
     """A place in the gate's queue; done when it is one's turn. Waited for by threads and tasks alike."""
 
     generation = 0
 
 
-class Gate:
+class ConcurrencyLimiter:
     """Bounds the requests in flight at `width`, which adapts between 1 and `ceiling`."""
 
     def __init__(self, ceiling: int, *, first: int = FIRST_WIDTH) -> None:
         self.ceiling = ceiling
         self.width = min(first, ceiling)
         self._lock = threading.Lock()
-        self._inside: set[Turn] = set()
-        self._queue: deque[Turn] = deque()
+        self._inside: set[Ticket] = set()
+        self._queue: deque[Ticket] = deque()
         self._generation = 0
         self._content = 0
         self._found = False
         """Whether the service has said that it was too many."""
 
-    def enter(self) -> Turn:
+    def enter(self) -> Ticket:
         """A turn, done already if there is room. Give it back with `leave`, whatever became of it."""
-        turn = Turn()
+        turn = Ticket()
         with self._lock:
             self._queue.append(turn)
             self._admit()
         return turn
 
-    def leave(self, turn: Turn) -> None:
+    def leave(self, turn: Ticket) -> None:
         """Give a turn back, used or not."""
         turn.cancel()
         with self._lock:
@@ -76,7 +76,7 @@ class Gate:
                 self._content = 0
             self._admit()
 
-    def overloaded(self, turn: Turn, limit: int | None = None) -> None:
+    def overloaded(self, turn: Ticket, limit: int | None = None) -> None:
         """The service found too many in flight. Requests that started before the last shrinking do not shrink again.
 
         `limit` is what the service says it allows; it becomes the ceiling.
@@ -100,7 +100,7 @@ class Gate:
                 turn.set_result(None)
 
 
-class SlidingMinute:
+class RateLimiter:
     """At most `limit` units in any 60 seconds. An amount above the limit counts as the limit."""
 
     def __init__(self, limit: int) -> None:
@@ -131,7 +131,7 @@ class SlidingMinute:
             self._taken.popleft()
 
 
-class Remaining:
+class RemainingQuota:
     """What the service says is left of the current minute. A header that cannot be true is ignored from then on."""
 
     def __init__(self) -> None:
@@ -175,7 +175,7 @@ class Remaining:
 
 
 @dataclass
-class Booking:
+class Reservation:
     """A request's place in time and its share of the budget, until the service has counted."""
 
     starts_at: float
@@ -186,7 +186,7 @@ class Booking:
     open: bool = True
 
 
-class Budget:
+class TokenBudget:
     """Tokens that may be spent in all; None = no bound. What is set aside for a request is the most it can cost."""
 
     def __init__(self, total: int | None) -> None:
@@ -248,18 +248,18 @@ class Limits:
         tokens_per_minute: int | None = None,
         token_budget: int | None = None,
     ) -> None:
-        self.gate = Gate(max_concurrency)
+        self.gate = ConcurrencyLimiter(max_concurrency)
         self.item_cap: int | None = None
         """Items per request that the service turned out to allow."""
-        self._budget = Budget(token_budget)
-        self._requests = SlidingMinute(requests_per_minute) if requests_per_minute else None
-        self._tokens = SlidingMinute(tokens_per_minute) if tokens_per_minute else None
-        self._requests_left = Remaining()
-        self._tokens_left = Remaining()
+        self._budget = TokenBudget(token_budget)
+        self._requests = RateLimiter(requests_per_minute) if requests_per_minute else None
+        self._tokens = RateLimiter(tokens_per_minute) if tokens_per_minute else None
+        self._requests_left = RemainingQuota()
+        self._tokens_left = RemainingQuota()
         self._held_until = -math.inf
         self._lock = threading.Lock()
 
-    def book(self, now: float, tokens: int, most: int | None = None) -> Booking | Future[None]:
+    def book(self, now: float, tokens: int, most: int | None = None) -> Reservation | Future[None]:
         """Reserve a start time for `tokens` by estimate, and a share of the budget for the `most` it may cost.
 
         A future, and nothing reserved, if what is under way decides whether the budget has room: try again when it is
@@ -275,9 +275,9 @@ class Limits:
             entry = self._tokens.take(start, tokens) if self._tokens else None
             self._requests_left.take(start, 1)
             self._tokens_left.take(start, tokens)
-            return Booking(start, reserved, entry)
+            return Reservation(start, reserved, entry)
 
-    def settle(self, booking: Booking, *, spent: int) -> None:
+    def settle(self, booking: Reservation, *, spent: int) -> None:
         """Close a booking with the tokens that the service counted, 0 for a request that failed. Once only."""
         with self._lock:
             if booking.open:
@@ -306,9 +306,9 @@ class Limits:
         """Keep to a pace that the service named, unless a slower one is kept already."""
         with self._lock:
             if requests_per_minute and (self._requests is None or requests_per_minute < self._requests.limit):
-                self._requests = SlidingMinute(requests_per_minute)
+                self._requests = RateLimiter(requests_per_minute)
             if tokens_per_minute and (self._tokens is None or tokens_per_minute < self._tokens.limit):
-                self._tokens = SlidingMinute(tokens_per_minute)
+                self._tokens = RateLimiter(tokens_per_minute)
 
     def cap_items(self, cap: int) -> None:
         """Remember that the service takes at most `cap` items per request."""

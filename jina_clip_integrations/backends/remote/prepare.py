@@ -13,10 +13,10 @@ from ...catalog import JINA_CLIP_V2, ModelSpec
 from ...errors import ImageError, InputError
 from ...images.geometry import resize_and_crop
 from ...images.png import to_png
-from ...tokens import image_tokens, most_text_tokens, text_tokens
+from ...tokens import image_tokens, max_text_tokens, text_tokens
 from ..base import ImageSource
 from .dialects import Dialect
-from .requests import Parcel
+from .requests import EncodedItem
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -37,7 +37,7 @@ MEDIA_TYPES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Packing:
+class ItemEncoder:
     """How items of one backend are made ready."""
 
     dialect: Dialect
@@ -52,7 +52,7 @@ class Packing:
         """The model by which costs are estimated."""
         return self.spec or JINA_CLIP_V2
 
-    def text(self, position: int, text: str, task: str | None) -> Parcel:
+    def text(self, position: int, text: str, task: str | None) -> EncodedItem:
         """A text with its instruction, if the server adds none. Raises `InputError` for broken Unicode."""
         try:
             item = self.dialect.text_item(self.dialect.instruct(text, task, self.spec)).encode()
@@ -60,16 +60,16 @@ class Packing:
             raise InputError("the text holds an unpaired surrogate and is no valid Unicode; decode it again") from error
         instruction = self.ruler.tasks.get(task, "") if task is not None else ""
         whole, ruler = instruction + text, self.ruler
-        tokens, most = text_tokens(whole, ruler), most_text_tokens(whole, ruler)
-        return Parcel(position, item, tokens, not text.strip(), tokens >= ruler.max_length, most)
+        tokens, most = text_tokens(whole, ruler), max_text_tokens(whole, ruler)
+        return EncodedItem(position, item, tokens, not text.strip(), tokens >= ruler.max_length, most)
 
-    def image(self, position: int, image: ImageSource) -> Parcel:
+    def image(self, position: int, image: ImageSource) -> EncodedItem:
         """An image, by URL or as base64. Raises `ImageError`."""
         if not self.resize_images and image.url is not None:
             item = self.dialect.url_item(image.url)
             if item is not None:
                 size = image.size() if self.measure_urls else (1, 1)
-                return Parcel(position, item.encode(), image_tokens(size, self.ruler))
+                return EncodedItem(position, item.encode(), image_tokens(size, self.ruler))
         data, size = self._file(image)
         encoded = base64.b64encode(data).decode("ascii")
         if len(encoded) > self.max_image_bytes:
@@ -78,7 +78,7 @@ class Packing:
                 "the service takes (max_image_bytes); leave resize_images on"
             )
         item = self.dialect.image_item(encoded, media_type(data))
-        return Parcel(position, item.encode(), image_tokens(size, self.ruler))
+        return EncodedItem(position, item.encode(), image_tokens(size, self.ruler))
 
     def _file(self, source: ImageSource) -> tuple[bytes, tuple[int, int]]:
         """The file to send and its size in pixels. Without a known model there is no geometry: as it is."""

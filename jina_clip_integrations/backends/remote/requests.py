@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...types import Modality
-from ...vectors import finish
+from ...vectors import truncate_and_normalize
 from ..base import Usage
 from .encodings import PACKED, Expected, bits_of
 
 
-class Parcel(NamedTuple):  # a tuple, since there is one for every text
+class EncodedItem(NamedTuple):  # a tuple, since there is one for every text
     """An item as it travels."""
 
     position: int
@@ -34,7 +34,7 @@ class Parcel(NamedTuple):  # a tuple, since there is one for every text
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class RequestTemplate:
     """What all requests of one batch have in common."""
 
     modality: Modality
@@ -52,7 +52,7 @@ class Order:
     """Name of the field that says how vectors shall travel."""
 
     @property
-    def plain(self) -> Order:
+    def plain(self) -> RequestTemplate:
         """The same without a wish for an encoding, as which every server sends floats."""
         return replace(self, head={name: value for name, value in self.head.items() if name != self.encoding_field})
 
@@ -60,7 +60,7 @@ class Order:
         """The rows of an answer as they are wanted: cut, and of unit length. Unit rows stay bit-identical."""
         if self.packed:
             return vectors if self.dimensions is None else bits_of(vectors, self.dimensions)
-        return finish(vectors, dimensions=self.dimensions, unit=self.normalize)
+        return truncate_and_normalize(vectors, dimensions=self.dimensions, normalized=self.normalize)
 
     def no_rows(self) -> NDArray[Any]:
         """`(0, d)` of the right type."""
@@ -74,11 +74,11 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Piece:
+class RequestBatch:
     """The items of one request."""
 
-    order: Order
-    parcels: tuple[Parcel, ...]
+    order: RequestTemplate
+    parcels: tuple[EncodedItem, ...]
     recut: bool = False
     """Whether it was cut to a number of items that the service had named."""
     prior: Usage = field(default_factory=Usage)
@@ -106,17 +106,17 @@ class Piece:
         separator = b", " if self.order.head else b""
         return b"%b%b%b: [%b]}" % (head, separator, field_name, b", ".join(parcel.json for parcel in self.parcels))
 
-    def cut(self, size: int, *, recut: bool = False) -> tuple[Piece, ...]:
+    def cut(self, size: int, *, recut: bool = False) -> tuple[RequestBatch, ...]:
         """The same items in pieces of at most `size`."""
         parts = (self.parcels[at : at + size] for at in range(0, len(self.parcels), size))
-        return tuple(Piece(self.order, part, recut or self.recut) for part in parts)
+        return tuple(RequestBatch(self.order, part, recut or self.recut) for part in parts)
 
-    def split(self, size: int) -> tuple[Piece, ...]:
+    def split(self, size: int) -> tuple[RequestBatch, ...]:
         """The first `size` items, and the rest."""
         parts = (self.parcels[:size], self.parcels[size:])
-        return tuple(Piece(self.order, part, self.recut) for part in parts if part)
+        return tuple(RequestBatch(self.order, part, self.recut) for part in parts if part)
 
-    def without(self, places: Sequence[int]) -> tuple[Piece, ...]:
+    def without(self, places: Sequence[int]) -> tuple[RequestBatch, ...]:
         """The piece without the items at these places of it; nothing if none is left."""
         kept = tuple(parcel for place, parcel in enumerate(self.parcels) if place not in places)
         return (replace(self, parcels=kept),) if kept else ()

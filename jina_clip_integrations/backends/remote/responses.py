@@ -15,11 +15,11 @@ from ...errors import InvalidResponseError
 from .encodings import Expected, decode
 
 NOT_JSON = object()
-"""What `Answer.document` is for a body that is not JSON."""
+"""What `Response.document` is for a body that is not JSON."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """A response as it came over the wire. Header names are in lower case."""
 
     status: int
@@ -50,7 +50,7 @@ class Rows:
     model: str | None = None
 
 
-def read_rows(answer: Answer, expected: Expected) -> Rows:
+def read_rows(answer: Response, expected: Expected) -> Rows:
     """The vectors of a successful answer, each placed by its index and checked: width, finite, not all zero.
 
     Raises `InvalidResponseError` with `positions` naming the item of the request, where one is at fault.
@@ -62,7 +62,7 @@ def read_rows(answer: Answer, expected: Expected) -> Rows:
     return Rows(vectors, read_tokens(answer), model if isinstance(model, str) else None)
 
 
-def read_tokens(answer: Answer) -> int:
+def read_tokens(answer: Response) -> int:
     """Tokens that the service counted, for the whole answer or summed over its rows; 0 where it does not say."""
     if not isinstance(answer.document, dict):
         return 0

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+from ..._version import USER_AGENT
 from ...catalog import ModelSpec, find_model
 from ...errors import (
     ApiConnectionError,
@@ -33,8 +34,8 @@ from ...settings import (
 from .backend import RemoteBackend
 from .dialects import Dialect, find_dialect
 from .error_mapping import Kind
-from .flow import CallRecord, Lost, Reply, Send
-from .responses import Answer
+from .flow import CallRecord, Reply, Send, TransportFailure
+from .responses import Response
 
 DEFAULT_BATCH_SIZE = 32
 """Items per call; an endpoint has one instance's memory."""
@@ -215,8 +216,10 @@ class _Runtime:
         except BotoCoreError as error:
             return self._lost(error)
         if len(read) > step.limit:
-            return Lost(ApiError(f"{self._name}: the answer is longer than max_response_bytes={step.limit:,}"))
-        return Answer(200, _headers(response), read)
+            return TransportFailure(
+                ApiError(f"{self._name}: the answer is longer than max_response_bytes={step.limit:,}")
+            )
+        return Response(200, _headers(response), read)
 
     async def asend(self, step: Send) -> Reply:
         return await asyncio.to_thread(self.send, step)
@@ -249,21 +252,19 @@ class _Runtime:
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
 
-        from ... import __version__
-
         config = Config(
             connect_timeout=min(float(self._settings.timeout), 15.0),
             read_timeout=float(self._settings.timeout),
             retries={"total_max_attempts": 1, "mode": "standard"},  # retries happen in the request flow
             max_pool_connections=max(10, self._settings.max_concurrency),
-            user_agent_extra=f"jina-clip-integrations/{__version__}",
+            user_agent_extra=USER_AGENT,
         )
         try:
             return boto3.client("sagemaker-runtime", region_name=self._region_name, config=config)
         except BotoCoreError as error:
             raise ConfigurationError(f"no AWS client: {error}; pass region_name or client") from error
 
-    def _lost(self, error: Exception) -> Lost:
+    def _lost(self, error: Exception) -> TransportFailure:
         """What became of a call that AWS never answered. The texts are botocore's templates, without credentials."""
         from botocore import exceptions
 
@@ -275,18 +276,20 @@ class _Runtime:
             exceptions.TokenRetrievalError,
         )
         if isinstance(error, credentials):
-            return Lost(AuthenticationError(f"{what}; {HINTS['auth']}"), sent=False)
+            return TransportFailure(AuthenticationError(f"{what}; {HINTS['auth']}"), sent=False)
         if isinstance(error, (exceptions.ReadTimeoutError, exceptions.ConnectTimeoutError)):
             sent = isinstance(error, exceptions.ReadTimeoutError)
-            return Lost(ApiTimeoutError(f"{what}; raise timeout or lower batch_size"), sent=sent)
+            return TransportFailure(ApiTimeoutError(f"{what}; raise timeout or lower batch_size"), sent=sent)
         lost = (exceptions.ConnectionError, exceptions.HTTPClientError, exceptions.IncompleteReadError)
         if isinstance(error, lost):
             sent = not isinstance(error, exceptions.EndpointConnectionError)
-            return Lost(ApiConnectionError(f"{what}; check the network and region_name"), sent=sent)
-        return Lost(ApiError(f"{what}: the call cannot be made; check endpoint_name and call_parameters"), sent=False)
+            return TransportFailure(ApiConnectionError(f"{what}; check the network and region_name"), sent=sent)
+        return TransportFailure(
+            ApiError(f"{what}: the call cannot be made; check endpoint_name and call_parameters"), sent=False
+        )
 
 
-def answer_of(response: Mapping[str, Any]) -> Answer:
+def answer_of(response: Mapping[str, Any]) -> Response:
     """An AWS error as the HTTP answer that means the same; a `ModelError` is what the container had answered."""
     error = response.get("Error", {})
     code, message = str(error.get("Code", "")), str(error.get("Message", ""))
@@ -295,9 +298,9 @@ def answer_of(response: Mapping[str, Any]) -> Answer:
     if code == "ModelError":
         status = response.get("OriginalStatusCode") or 500
         original = str(response.get("OriginalMessage") or message)
-        return Answer(int(status), headers, original.encode())
+        return Response(int(status), headers, original.encode())
     status = STATUSES.get(code) or meta.get("HTTPStatusCode") or 500
-    return Answer(int(status), headers, json.dumps({"detail": message, "code": code}).encode())
+    return Response(int(status), headers, json.dumps({"detail": message, "code": code}).encode())
 
 
 def _headers(response: Mapping[str, Any]) -> dict[str, str]:

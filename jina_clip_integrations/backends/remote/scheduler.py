@@ -10,11 +10,11 @@ from typing import Any, TypeAlias
 
 from ...errors import JinaClipError
 from ..base import BatchResult
-from .batching import Supply
-from .drive import Halt, Stopped
+from .batching import RequestBatcher
+from .drive import Stopped, StopSignal
 from .flow import Outcome
 from .limits import Limits
-from .requests import Piece
+from .requests import RequestBatch
 
 GRACE_S = 10.0
 """After a failure, requests that are on the wire have this long to come back, since they are paid for."""
@@ -27,13 +27,13 @@ Pending: TypeAlias = Any
 class Job:
     """Keeps as many pieces in flight as the gate is wide, and the next ones prepared."""
 
-    def __init__(self, supply: Supply, limits: Limits) -> None:
-        self.halt = Halt()
+    def __init__(self, supply: RequestBatcher, limits: Limits) -> None:
+        self.halt = StopSignal()
         self.failure: JinaClipError | None = None
         self.running: set[Pending] = set()
         self._supply = supply
         self._limits = limits
-        self._ready: deque[Piece] = deque()
+        self._ready: deque[RequestBatch] = deque()
         self._lock = threading.Lock()
         self._preparing: Pending | None = None
         self._give_up_at: float | None = None
@@ -51,11 +51,11 @@ class Job:
                 return
             self._ready.append(piece)
 
-    def only_piece(self) -> Piece | None:
+    def only_piece(self) -> RequestBatch | None:
         """The ready piece if it is the whole rest of the batch, so that no thread is needed for it."""
         return self._ready.popleft() if self._supply.exhausted and len(self._ready) == 1 else None
 
-    def launch(self, start: Callable[[Piece], Pending], prepare: Callable[[], Pending]) -> bool:
+    def launch(self, start: Callable[[RequestBatch], Pending], prepare: Callable[[], Pending]) -> bool:
         """Start what may be started. False if there is nothing left to wait for."""
         while self.failure is None and self._ready and len(self._pieces()) < self._limits.gate.width:
             self.running.add(start(self._fitting(self._ready.popleft())))
@@ -119,7 +119,7 @@ class Job:
     def _pieces(self) -> set[Pending]:
         return self.running - {self._preparing} if self._preparing is not None else self.running
 
-    def _fitting(self, piece: Piece) -> Piece:
+    def _fitting(self, piece: RequestBatch) -> RequestBatch:
         """The piece, or its head if the service turned out to take fewer items than it has."""
         cap = self._limits.item_cap
         if cap is None or len(piece.parcels) <= cap:

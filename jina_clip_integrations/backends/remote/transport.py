@@ -1,6 +1,6 @@
 """HTTP: clients that belong to their process and event loop, one exchange at a time, sync and async.
 
-Nothing here decides anything: an exchange gives an `Answer`, or says how it was `Lost`.
+Nothing here decides anything: an exchange gives an `Response`, or says how it was `TransportFailure`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ApiConnectionError, ApiError, ApiTimeoutError, InvalidResponseError
-from .flow import Lost, Reply, Send
-from .responses import Answer
+from .flow import Reply, Send, TransportFailure
+from .responses import Response
 
 if TYPE_CHECKING:
     import httpx
@@ -258,9 +258,9 @@ class _Exchange:
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise TimeoutError("deadline")
 
-    def _answer(self, response: httpx.Response) -> Answer:
+    def _answer(self, response: httpx.Response) -> Response:
         headers = {name.lower(): value for name, value in response.headers.items()}
-        answer = Answer(response.status_code, headers, b"".join(self.blocks))
+        answer = Response(response.status_code, headers, b"".join(self.blocks))
         self.blocks.clear()
         answer.document  # noqa: B018  # parse here, where it may take a while
         return answer
@@ -280,23 +280,25 @@ class _Exchange:
     async def _anote(self, event: str, info: Any) -> None:
         self._note(event, info)
 
-    def _lost(self, error: Exception) -> Lost | Answer:
+    def _lost(self, error: Exception) -> TransportFailure | Response:
         host, httpx = self.transport.host, self.httpx
         if isinstance(error, ApiError):
-            return Lost(error)
+            return TransportFailure(error)
         if isinstance(error, httpx.DecodingError):
-            return Answer(self.status, {}, b"a body that is not compressed as its Content-Encoding says")
+            return Response(self.status, {}, b"a body that is not compressed as its Content-Encoding says")
         if isinstance(error, (TimeoutError, httpx.TimeoutException)):
             connecting = isinstance(error, (httpx.ConnectTimeout, httpx.PoolTimeout))
             waited = f" within {self.seconds:g} s" if self.seconds else ""
             what = "no connection" if connecting else "no complete answer"
             timeout = ApiTimeoutError(f"{host}: {what}{waited}; raise timeout or lower batch_size")
-            return Lost(_from(timeout, error), sent=not connecting)
+            return TransportFailure(_from(timeout, error), sent=not connecting)
         if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol)):
-            return Lost(ApiError(f"{host}: base_url is no address that can be reached over http or https"), sent=False)
+            return TransportFailure(
+                ApiError(f"{host}: base_url is no address that can be reached over http or https"), sent=False
+            )
         found = ApiConnectionError(f"{host}: {_reason(error)}; check the network, base_url and proxy settings")
         connecting = isinstance(error, (httpx.ConnectError, httpx.ProxyError))
-        return Lost(_from(found, error), sent=not connecting, stale=self._is_stale(error))
+        return TransportFailure(_from(found, error), sent=not connecting, stale=self._is_stale(error))
 
     def _is_stale(self, error: Exception) -> bool:
         """Whether a connection that had been kept was closed by the other side before it saw this request."""
@@ -311,8 +313,8 @@ def _from(error: ApiError, cause: Exception) -> ApiError:
     return error
 
 
-def _closed(name: str) -> Lost:
-    return Lost(ApiError(f"{name} is closed; pass one that is open, or none"), sent=False)
+def _closed(name: str) -> TransportFailure:
+    return TransportFailure(ApiError(f"{name} is closed; pass one that is open, or none"), sent=False)
 
 
 def _reason(error: Exception) -> str:

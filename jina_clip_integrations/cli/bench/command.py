@@ -19,7 +19,7 @@ from .advice import Advice, advise, rate
 if TYPE_CHECKING:
     from ...backends.local.devices import DeviceChoice
     from .measure import Figure
-    from .model import Subject
+    from .model import BenchmarkModel
 
 DEFAULT_SECONDS = 90.0
 """Enough for a slow CPU to embed a few images of v2, and under two minutes with the start of the program."""
@@ -34,7 +34,7 @@ clock: Callable[[], float] = time.perf_counter
 class Measured:
     """What a run of the command knows in the end."""
 
-    subject: Subject
+    subject: BenchmarkModel
     choices: Sequence[DeviceChoice]
     figures: Sequence[Figure]
     seconds: float
@@ -95,10 +95,10 @@ def measure(args: argparse.Namespace, out: Output) -> Measured:
     for package in ("torch", "transformers"):
         require_extra(package, extra="local", purpose="jina-clip bench")
     from . import measure as local
-    from .model import find_subject
+    from .model import find_benchmark_model
 
     choices = choices_of(args.device, args.dtype)
-    subject = find_subject(args.model)
+    subject = find_benchmark_model(args.model)
     figures: list[Figure] = []
     interrupted = False
     out.note(f"measuring {title(subject)} on {choices[0].device} for up to {args.seconds:g} s")
@@ -140,7 +140,7 @@ def with_device(advice: Advice | None, device: str) -> Advice | None:
     return Advice({"device": device, **advice.settings}, advice.reasons)
 
 
-def title(subject: Subject) -> str:
+def title(subject: BenchmarkModel) -> str:
     """The model, and whether its weights are its own."""
     if subject.folder is not None:
         return subject.name

@@ -17,8 +17,8 @@ from typing import Literal, TypeAlias
 from ...backends.local.devices import DeviceChoice, is_out_of_memory
 from ...backends.local.processors import processors
 from ...backends.local.workers import MOST_DECODERS
-from .model import Subject
-from .workloads import Passes, preparation, text_lengths
+from .model import BenchmarkModel
+from .workloads import Workloads, preparation, text_lengths
 
 Clock: TypeAlias = Callable[[], float]
 Size: TypeAlias = 'int | Literal["auto"]'
@@ -113,7 +113,7 @@ class Budget:
 
 
 def measure(
-    subject: Subject,
+    subject: BenchmarkModel,
     choices: Sequence[DeviceChoice],
     *,
     seconds: float,
@@ -152,11 +152,11 @@ def measure(
 
 
 def speed(
-    subject: Subject, choice: DeviceChoice, budget: Budget, *, texts: bool = True, images: bool = True
+    subject: BenchmarkModel, choice: DeviceChoice, budget: Budget, *, texts: bool = True, images: bool = True
 ) -> Iterator[Figure]:
     """One precision: queries, then texts, then images, as far as wanted."""
     try:
-        passes = Passes(subject, choice)
+        passes = Workloads(subject, choice)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -176,7 +176,7 @@ def speed(
             yield from image_speed(passes, budget, image_s=token_s * passes.image_tokens)
 
 
-def text_speed(passes: Passes, budget: Budget, *, query_s: float, token_s: float) -> Iterator[Figure]:
+def text_speed(passes: Workloads, budget: Budget, *, query_s: float, token_s: float) -> Iterator[Figure]:
     """Texts of all lengths, for several values of `batch_size`. Seconds per short query and per token foretell."""
     text_s = token_s * sum(text_lengths(MOST_TEXTS)) / MOST_TEXTS
     for done, size in enumerate(TEXT_SIZES):
@@ -197,7 +197,7 @@ def text_speed(passes: Passes, budget: Budget, *, query_s: float, token_s: float
             yield _figure(passes, "texts", size, items=count, tokens=sum(lengths), seconds=took, runs=runs)
 
 
-def image_speed(passes: Passes, budget: Budget, *, image_s: float) -> Iterator[Figure]:
+def image_speed(passes: Workloads, budget: Budget, *, image_s: float) -> Iterator[Figure]:
     """Images in growing batches until memory, time or the gain ends. One is expected to take `image_s`."""
     sizes = sorted({*IMAGE_SIZES[passes.kind], passes.auto_images})
     best, idle = 0.0, 0
@@ -252,7 +252,7 @@ def _sample(budget: Budget, make: Callable[[], Callable[[], object]], *, within_
 
 
 def _figure(
-    passes: Passes, what: What, size: Size, *, items: int, seconds: float, runs: int, tokens: int | None = None
+    passes: Workloads, what: What, size: Size, *, items: int, seconds: float, runs: int, tokens: int | None = None
 ) -> Figure:
     return Figure(
         what=what,

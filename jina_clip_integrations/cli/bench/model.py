@@ -24,7 +24,7 @@ WEIGHT_SPREAD = 0.02
 
 
 @dataclass(frozen=True)
-class Subject:
+class BenchmarkModel:
     """A model to be measured. Only its architecture decides how long it takes, so that random weights will do."""
 
     name: str
@@ -58,7 +58,7 @@ class Subject:
         return published if self.folder is None else JinaClipImageProcessor.from_pretrained(self.folder)
 
 
-def find_subject(model: str) -> Subject:
+def find_benchmark_model(model: str) -> BenchmarkModel:
     """The model called `model`, with its weights if they are here. Nothing is downloaded.
 
     Raises:
@@ -81,8 +81,8 @@ def find_subject(model: str) -> Subject:
     else:
         if known is None or any(folder.glob("*.safetensors")):
             read_spec(folder)  # refuses what is no checkpoint
-            return Subject(name, folder, JinaClipConfig.from_pretrained(folder))
-    return Subject(known.name, None, JinaClipConfig(**PUBLISHED[known.name]))
+            return BenchmarkModel(name, folder, JinaClipConfig.from_pretrained(folder))
+    return BenchmarkModel(known.name, None, JinaClipConfig(**PUBLISHED[known.name]))
 
 
 def random_model(config: JinaClipConfig, choice: DeviceChoice) -> JinaClipModel:

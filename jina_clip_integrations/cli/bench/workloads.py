@@ -16,8 +16,8 @@ import numpy as np
 from ...backends.local.backend import PATCHES_PER_BATCH, TEXTS_PER_BATCH, TOKENS_PER_BATCH
 from ...backends.local.batching import by_token_budget
 from ...backends.local.devices import DeviceChoice
-from ...inputs import Reader
-from .model import Subject
+from ...inputs import InputParser
+from .model import BenchmarkModel
 
 if TYPE_CHECKING:
     import torch
@@ -29,13 +29,13 @@ PHOTO_SIZE, PHOTO_QUALITY, PHOTO_GRAIN = (4000, 3000), 90, 0.1
 """The photo that is decoded: 12 megapixels, with as much grain as makes a JPEG of 4 MB, as cameras write."""
 
 
-class Passes:
+class Workloads:
     """Passes of one engine, on a thread that has what a worker of the backend has. A context manager.
 
-    Raises what `Subject.engine` raises, and what torch raises when memory is full.
+    Raises what `BenchmarkModel.engine` raises, and what torch raises when memory is full.
     """
 
-    def __init__(self, subject: Subject, choice: DeviceChoice) -> None:
+    def __init__(self, subject: BenchmarkModel, choice: DeviceChoice) -> None:
         from ...backends.local.workers import adopt, claims, kind_of
 
         self._config = subject.config
@@ -49,7 +49,7 @@ class Passes:
         self._thread = ThreadPoolExecutor(1, "jina-clip-bench", initializer=adopt, initargs=initargs)
         self._random = np.random.default_rng(0)
 
-    def __enter__(self) -> Passes:
+    def __enter__(self) -> Workloads:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -117,7 +117,7 @@ def photo() -> bytes:
     return buffer.getvalue()
 
 
-def preparation(subject: Subject) -> Callable[[], object]:
+def preparation(subject: BenchmarkModel) -> Callable[[], object]:
     """Work: that photo, from its bytes to what the model takes."""
     data, processor = photo(), subject.image_processor()
-    return lambda: processor.fit(Reader().image(data).open())
+    return lambda: processor.fit(InputParser().image(data).open())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import InputError
-from ...retrieval.metrics import cut, mean_of, ranks, recall_by_group
+from ...retrieval.metrics import mean_of, ranks, recall_by_group, truncate
 from ...types import Vectors
 from ..batches import encode_all
 from ..evaluate import gallery_test
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         took_s = time.perf_counter() - started_s
         quality = measure_quality(encoder, vectors, [full, width], out) if args.dimensions else {}
     facts = Facts(len(images), width, took_s, quality)
-    asked = ask(questions, cut(queries, width), cut(vectors, width), images, args.top)
+    asked = ask(questions, truncate(queries, width), truncate(vectors, width), images, args.top)
     show(out, asked, facts)
     if sheet_file:
         save_sheet(sheet_file, asked, facts)
@@ -170,7 +170,7 @@ def measure_quality(encoder: JinaClipEncoder, images: Vectors, sizes: Sequence[i
     right = [[answer] for answer in test.answers]
     found = {}
     for size in sizes:
-        rows = ranks(cut(texts, size), cut(images, size), right)
+        rows = ranks(truncate(texts, size), truncate(images, size), right)
         found[size] = mean_of(recall_by_group(rows, test.languages))["R@5"]
     return found
 

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jina_clip_integrations import errors
-from jina_clip_integrations.backends.remote.error_mapping import RUN, Refusal, read_refusal, scrub
-from jina_clip_integrations.backends.remote.responses import Answer
+from jina_clip_integrations.backends.remote.error_mapping import RUN, ErrorResponse, read_error_response, scrub
+from jina_clip_integrations.backends.remote.responses import Response
 from tests.faulty_server import KEY, REQUEST_ID
 
 
-def refusal_of(status: int, body: Any, *, items: int = 600, **how: Any) -> Refusal:
+def refusal_of(status: int, body: Any, *, items: int = 600, **how: Any) -> ErrorResponse:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return read_refusal(Answer(status, how.pop("headers", {}), raw), items=items, **how)
+    return read_error_response(Response(status, how.pop("headers", {}), raw), items=items, **how)
 
 
 CODES = [

@@ -15,25 +15,25 @@ from jina_clip_integrations.backends.remote.encodings import Expected
 from jina_clip_integrations.backends.remote.flow import (
     CallRecord,
     Clock,
-    Lost,
     Outcome,
     Reply,
     Send,
     Service,
+    TransportFailure,
     Wait,
     request_flow,
 )
 from jina_clip_integrations.backends.remote.limits import REQUESTS_LEFT, Limits
-from jina_clip_integrations.backends.remote.requests import Order, Parcel, Piece
-from jina_clip_integrations.backends.remote.responses import Answer
+from jina_clip_integrations.backends.remote.requests import EncodedItem, RequestBatch, RequestTemplate
+from jina_clip_integrations.backends.remote.responses import Response
 from jina_clip_integrations.settings import RetryPolicy
 from tests.faulty_server import encode, flat, vector_of
 
 WIDTH = 16
 
 
-def piece(*texts: str, isolate: bool = False, modality: Any = "text", **how: Any) -> Piece:
-    order = Order(
+def piece(*texts: str, isolate: bool = False, modality: Any = "text", **how: Any) -> RequestBatch:
+    order = RequestTemplate(
         modality=modality,
         head={"model": "m"},
         items_field="input",
@@ -42,10 +42,10 @@ def piece(*texts: str, isolate: bool = False, modality: Any = "text", **how: Any
         **how,
     )
     parcels = (
-        Parcel(at + 10, json.dumps({"text": text}).encode(), tokens=5, blank=not text.strip())
+        EncodedItem(at + 10, json.dumps({"text": text}).encode(), tokens=5, blank=not text.strip())
         for at, text in enumerate(texts)
     )
-    return Piece(order, tuple(parcels))
+    return RequestBatch(order, tuple(parcels))
 
 
 class Stage:
@@ -65,7 +65,7 @@ class Stage:
             on_request=self.records.append,
         )
 
-    def play(self, piece: Piece, replies: Iterable[Any]) -> Outcome:
+    def play(self, piece: RequestBatch, replies: Iterable[Any]) -> Outcome:
         """Run one piece against `replies`; "good" is a right answer to whatever was sent."""
         flow, waiting, reply = request_flow(piece, self.service), iter(replies), None
         while True:
@@ -87,37 +87,39 @@ class Stage:
         if given == "good":
             return good(self.bodies[-1])
         if isinstance(given, int):
-            return Answer(given, {}, b"{}")
+            return Response(given, {}, b"{}")
         return given
 
-    def fails(self, piece: Piece, replies: Iterable[Any]) -> Any:
+    def fails(self, piece: RequestBatch, replies: Iterable[Any]) -> Any:
         with pytest.raises(errors.JinaClipError) as caught:
             self.play(piece, replies)
         return caught.value
 
 
-def good(body: dict[str, Any], **headers: str) -> Answer:
+def good(body: dict[str, Any], **headers: str) -> Response:
     rows = [vector_of(item["text"], width=WIDTH) for item in body["input"]]
     data = [{"index": at, "embedding": encode(row, "base64")} for at, row in enumerate(rows)]
-    return Answer(200, headers, json.dumps({"data": data, "usage": {"total_tokens": 3 * len(rows)}}).encode())
+    return Response(200, headers, json.dumps({"data": data, "usage": {"total_tokens": 3 * len(rows)}}).encode())
 
 
-def refusal(status: int, code: str | None = None, message: str = "no", **headers: str) -> Answer:
+def refusal(status: int, code: str | None = None, message: str = "no", **headers: str) -> Response:
     body = {"detail": message} | ({"code": code} if code else {})
-    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, json.dumps(body).encode())
+    return Response(
+        status, {name.replace("_", "-"): value for name, value in headers.items()}, json.dumps(body).encode()
+    )
 
 
-def spoilt(count: int, **changes: Any) -> Answer:
+def spoilt(count: int, **changes: Any) -> Response:
     data = [{"index": at, "embedding": encode(vector_of("x", width=WIDTH), "base64")} for at in range(count)]
     data[0].update(changes)
-    return Answer(200, {}, json.dumps({"data": data, "usage": {"total_tokens": 7}}).encode())
+    return Response(200, {}, json.dumps({"data": data, "usage": {"total_tokens": 7}}).encode())
 
 
-def lost(**how: Any) -> Lost:
-    return Lost(errors.ApiConnectionError("example.org: gone"), **how)
+def lost(**how: Any) -> TransportFailure:
+    return TransportFailure(errors.ApiConnectionError("example.org: gone"), **how)
 
 
-TIMED_OUT = Lost(errors.ApiTimeoutError("example.org: too slow"))
+TIMED_OUT = TransportFailure(errors.ApiTimeoutError("example.org: too slow"))
 
 
 def test_a_good_answer() -> None:
@@ -221,7 +223,7 @@ def test_a_stale_connection_costs_no_attempt_but_only_once() -> None:
 
 def test_other_ways_of_not_sending_are_final() -> None:
     stage = Stage()
-    stage.fails(piece("a"), [Lost(errors.ApiError("no such scheme"))])
+    stage.fails(piece("a"), [TransportFailure(errors.ApiError("no such scheme"))])
     assert len(stage.bodies) == 1
 
 
@@ -230,9 +232,9 @@ def test_other_ways_of_not_sending_are_final() -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [spoilt(2, index=1), spoilt(2, embedding=[0.0] * WIDTH), spoilt(3), Answer(200, {}, b"<html>"), Answer(204)],
+    [spoilt(2, index=1), spoilt(2, embedding=[0.0] * WIDTH), spoilt(3), Response(200, {}, b"<html>"), Response(204)],
 )
-def test_a_bad_answer_is_asked_for_again_like_any_failure(answer: Answer) -> None:
+def test_a_bad_answer_is_asked_for_again_like_any_failure(answer: Response) -> None:
     stage = Stage()
     assert stage.play(piece("a", "b"), [answer, 503, answer, "good"]).result is not None
     error = stage.fails(piece("a", "b"), [answer] * 9)
@@ -292,9 +294,9 @@ def test_at_most_n_items_is_learnt() -> None:
 # Whose fault
 
 
-def field_error(where: str, message: str = "bad") -> Answer:
+def field_error(where: str, message: str = "bad") -> Response:
     listed = [{"field": where, "message": message, "input": "…"}]
-    return Answer(422, {}, json.dumps({"detail": "x", "errors": listed}).encode())
+    return Response(422, {}, json.dumps({"detail": "x", "errors": listed}).encode())
 
 
 def test_the_item_that_the_service_names_is_named() -> None:
@@ -476,7 +478,7 @@ def test_a_failing_hook_costs_nothing(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_unit_length_and_cut_are_made_here_if_the_server_did_not() -> None:
     row = np.arange(1, WIDTH + 1, dtype=np.float32)
-    raw = Answer(200, {}, json.dumps({"data": [{"index": 0, "embedding": row.tolist()}]}).encode())
+    raw = Response(200, {}, json.dumps({"data": [{"index": 0, "embedding": row.tolist()}]}).encode())
     cut = Stage().play(piece("a", dimensions=4), [raw]).result
     left = Stage().play(piece("a", normalize=False), [raw]).result
     assert cut is not None
@@ -493,6 +495,6 @@ def test_unit_vectors_stay_bit_identical() -> None:
 
 def test_the_hosted_bodies_are_understood() -> None:
     answer = flat(403, "AUTHZ_INSUFFICIENT_BALANCE", "Insufficient account balance")
-    error = Stage().fails(piece("a"), [Answer(answer.status, {}, json.dumps(answer.body).encode())])
+    error = Stage().fails(piece("a"), [Response(answer.status, {}, json.dumps(answer.body).encode())])
     assert type(error) is errors.InsufficientBalanceError
     assert error.positions == ()

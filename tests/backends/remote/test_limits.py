@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from jina_clip_integrations.backends.remote.limits import (
     REQUESTS_LEFT,
     TOKENS_LEFT,
-    Booking,
-    Budget,
-    Gate,
+    ConcurrencyLimiter,
     Limits,
-    SlidingMinute,
+    RateLimiter,
+    Reservation,
+    TokenBudget,
 )
 from jina_clip_integrations.errors import BudgetExceededError
 
 
 def test_the_gate_starts_with_two_and_doubles_up_to_its_ceiling() -> None:
-    gate = Gate(20)
+    gate = ConcurrencyLimiter(20)
     widths = [gate.width]
     for _ in range(5):
         for _ in range(gate.width):  # all that fit are answered
@@ -32,7 +32,7 @@ def test_the_gate_starts_with_two_and_doubles_up_to_its_ceiling() -> None:
 
 
 def test_once_found_too_wide_the_gate_grows_by_one() -> None:
-    gate = Gate(20, first=8)
+    gate = ConcurrencyLimiter(20, first=8)
     gate.overloaded(gate.enter())
     widths = []
     for _ in range(10):
@@ -42,11 +42,11 @@ def test_once_found_too_wide_the_gate_grows_by_one() -> None:
 
 
 def test_a_ceiling_of_one_is_kept() -> None:
-    assert Gate(1).width == 1
+    assert ConcurrencyLimiter(1).width == 1
 
 
 def test_turns_are_granted_in_order_and_returned() -> None:
-    gate = Gate(2)
+    gate = ConcurrencyLimiter(2)
     first, second, third, fourth = (gate.enter() for _ in range(4))
     assert [turn.done() for turn in (first, second, third, fourth)] == [True, True, False, False]
     gate.leave(third)  # gives up waiting
@@ -60,7 +60,7 @@ def test_turns_are_granted_in_order_and_returned() -> None:
 
 
 def test_growing_lets_a_waiting_turn_in() -> None:
-    gate = Gate(3)
+    gate = ConcurrencyLimiter(3)
     turns = [gate.enter() for _ in range(3)]
     assert not turns[2].done()
     gate.content()
@@ -69,7 +69,7 @@ def test_growing_lets_a_waiting_turn_in() -> None:
 
 
 def test_one_burst_of_refusals_shrinks_once() -> None:
-    gate = Gate(8, first=8)
+    gate = ConcurrencyLimiter(8, first=8)
     turns = [gate.enter() for _ in range(8)]
     for turn in turns:
         gate.overloaded(turn)
@@ -81,7 +81,7 @@ def test_one_burst_of_refusals_shrinks_once() -> None:
 
 
 def test_the_limit_that_the_service_names_becomes_the_ceiling() -> None:
-    gate = Gate(64, first=16)
+    gate = ConcurrencyLimiter(64, first=16)
     gate.overloaded(gate.enter(), 5)
     assert (gate.width, gate.ceiling) == (5, 5)
     for _ in range(100):
@@ -92,7 +92,7 @@ def test_the_limit_that_the_service_names_becomes_the_ceiling() -> None:
 
 
 def test_the_gate_never_goes_below_one() -> None:
-    gate = Gate(2)
+    gate = ConcurrencyLimiter(2)
     for _ in range(5):
         turn = gate.enter()
         gate.overloaded(turn)
@@ -102,7 +102,7 @@ def test_the_gate_never_goes_below_one() -> None:
 
 
 def test_the_gate_under_threads_never_lets_too_many_in() -> None:
-    gate = Gate(3, first=3)
+    gate = ConcurrencyLimiter(3, first=3)
     inside, most, lock = [0], [0], threading.Lock()
 
     def visit() -> None:
@@ -131,7 +131,7 @@ amounts = st.lists(st.tuples(st.floats(0, 40), st.integers(1, 15)), min_size=1, 
 @settings(max_examples=60, deadline=None)
 @given(amounts)
 def test_no_minute_ever_holds_more_than_its_limit(steps: list[tuple[float, int]]) -> None:
-    limit, minute, now, booked = 10, SlidingMinute(10), 0.0, []
+    limit, minute, now, booked = 10, RateLimiter(10), 0.0, []
     for pause, amount in steps:
         now += pause
         start = minute.earliest(now, amount)
@@ -143,7 +143,7 @@ def test_no_minute_ever_holds_more_than_its_limit(steps: list[tuple[float, int]]
 
 
 def test_nothing_waits_without_need() -> None:
-    minute = SlidingMinute(10)
+    minute = RateLimiter(10)
     minute.take(minute.earliest(0.0, 10), 10)
     assert minute.earliest(1.0, 1) == 60.0
     assert minute.earliest(60.0, 10) == 60.0
@@ -256,9 +256,9 @@ def test_budget_counts_what_is_under_way() -> None:
         bound.book(0.0, 81)
 
 
-def booked(bound: Limits, tokens: int) -> Booking:
+def booked(bound: Limits, tokens: int) -> Reservation:
     booking = bound.book(0.0, tokens)
-    assert isinstance(booking, Booking)
+    assert isinstance(booking, Reservation)
     return booking
 
 
@@ -308,7 +308,7 @@ def test_a_refused_booking_reserves_nothing() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), max_size=30), st.integers(0, 200))
 def test_a_budget_is_never_overspent_by_honest_estimates(steps: list[tuple[int, int]], total: int) -> None:
-    budget = Budget(total)
+    budget = TokenBudget(total)
     for estimate, spent in steps:
         try:
             assert budget.reserve(estimate) == estimate

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jina_clip_integrations.backends.remote.encodings import Expected, bits_of
-from jina_clip_integrations.backends.remote.responses import Answer, read_rows, read_tokens
+from jina_clip_integrations.backends.remote.responses import Response, read_rows, read_tokens
 from jina_clip_integrations.errors import InvalidResponseError
 from jina_clip_integrations.vectors import pack_bits
 from tests.faulty_server import encode, vectors_of
@@ -19,10 +19,10 @@ VECTORS = vectors_of(["red", "green", "blue"], width=64)
 EXPECTED = Expected(items=3, full=64)
 
 
-def answer_with(embeddings: Any, *, indices: Any = None, **more: Any) -> Answer:
+def answer_with(embeddings: Any, *, indices: Any = None, **more: Any) -> Response:
     places = range(len(embeddings)) if indices is None else indices
     data = [{"object": "embedding", "index": at, "embedding": row} for at, row in zip(places, embeddings, strict=True)]
-    return Answer(200, {}, json.dumps({"object": "list", "data": data, **more}).encode())
+    return Response(200, {}, json.dumps({"object": "list", "data": data, **more}).encode())
 
 
 @pytest.mark.parametrize("kind", ["base64", "float"])
@@ -142,12 +142,12 @@ def test_bits_that_are_none(numbers: list[float]) -> None:
 @pytest.mark.parametrize("body", [b"", b"{", b"null", b"[]", b'{"data": 3}', b"\xff", b"[" * 100_000, b'{"data": [3]}'])
 def test_anything_else_is_an_invalid_response(body: bytes) -> None:
     with pytest.raises(InvalidResponseError):
-        read_rows(Answer(200, {}, body), Expected(items=1))
+        read_rows(Response(200, {}, body), Expected(items=1))
 
 
 def test_without_indices_only_where_the_dialect_says_so() -> None:
     rows = [{"id": "x", "embedding": encode(row, "float")} for row in VECTORS]
-    answer = Answer(200, {}, json.dumps({"data": rows}).encode())
+    answer = Response(200, {}, json.dumps({"data": rows}).encode())
     np.testing.assert_array_equal(read_rows(answer, Expected(items=3, full=64, indexed=False)).vectors, VECTORS)
     with pytest.raises(InvalidResponseError, match="index"):
         read_rows(answer, EXPECTED)
@@ -166,7 +166,7 @@ def test_without_indices_only_where_the_dialect_says_so() -> None:
     ],
 )
 def test_tokens(document: Any, tokens: int) -> None:
-    assert read_tokens(Answer(200, {}, json.dumps(document).encode())) == tokens
+    assert read_tokens(Response(200, {}, json.dumps(document).encode())) == tokens
 
 
 def test_model_and_unknown_keys() -> None:

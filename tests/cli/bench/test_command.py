@@ -22,8 +22,8 @@ from jina_clip_integrations.cli.bench import command as bench
 from jina_clip_integrations.cli.bench import measure
 from jina_clip_integrations.cli.bench.advice import Advice
 from jina_clip_integrations.cli.bench.measure import Figure
-from jina_clip_integrations.cli.bench.model import Subject
-from jina_clip_integrations.cli.bench.workloads import Passes
+from jina_clip_integrations.cli.bench.model import BenchmarkModel
+from jina_clip_integrations.cli.bench.workloads import Workloads
 from jina_clip_integrations.modeling import published
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -45,19 +45,19 @@ def spent(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
         return timed
 
-    texts, images, engine, prepare = Passes.texts, Passes.images, Subject.engine, measure.preparation
+    texts, images, engine, prepare = Workloads.texts, Workloads.images, BenchmarkModel.engine, measure.preparation
     monkeypatch.setattr(bench, "clock", lambda: spent[0])
     monkeypatch.setattr(
-        Passes, "texts", lambda self, lengths, most: taking(sum(lengths) / 1000, texts(self, lengths, most=most))
+        Workloads, "texts", lambda self, lengths, most: taking(sum(lengths) / 1000, texts(self, lengths, most=most))
     )
-    monkeypatch.setattr(Passes, "images", lambda self, count: taking(0.3 * count, images(self, count)))
+    monkeypatch.setattr(Workloads, "images", lambda self, count: taking(0.3 * count, images(self, count)))
     monkeypatch.setattr(measure, "preparation", lambda subject: taking(1.0, prepare(subject)))
 
-    def start(self: Subject, choice: Any) -> Any:
+    def start(self: BenchmarkModel, choice: Any) -> Any:
         spent[0] += 1.0
         return engine(self, choice)
 
-    monkeypatch.setattr(Subject, "engine", start)
+    monkeypatch.setattr(BenchmarkModel, "engine", start)
     return spent
 
 
@@ -152,15 +152,15 @@ class TestInterruption:
     def interrupted(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Ctrl-C while the second batch of images is computed."""
         started: list[int] = []
-        images = Passes.images
+        images = Workloads.images
 
-        def stop(self: Passes, count: int) -> Callable[[], None]:
+        def stop(self: Workloads, count: int) -> Callable[[], None]:
             started.append(count)
             if len(started) == 2:
                 raise KeyboardInterrupt
             return images(self, count)
 
-        monkeypatch.setattr(Passes, "images", stop)
+        monkeypatch.setattr(Workloads, "images", stop)
 
     @pytest.mark.usefixtures("interrupted")
     def test_what_was_measured_is_shown(self, run: Any) -> None:
@@ -249,7 +249,7 @@ class TestErrors:
         def full(*_: object) -> None:
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
-        monkeypatch.setattr(Subject, "engine", full)
+        monkeypatch.setattr(BenchmarkModel, "engine", full)
         ran = run(*WORDS, "--seconds", "30", "--text-only", "--quiet")
         assert ran.code == 1
         assert ran.err == "jina-clip: nothing could be measured: the model does not fit into the memory of cpu\n"
@@ -289,8 +289,8 @@ class TestParts:
         assert bench.table(figures, "images", "images at a time") == [
             "",
             "images at a time  bfloat16/s      float32/s",
-            "1                         12.3              3",
-            "61 (auto)                  100  out of memory",
+            "1                       12.3              3",
+            "61 (auto)                100  out of memory",
         ]
         assert bench.table(figures, "texts", "texts at a time") == []
 

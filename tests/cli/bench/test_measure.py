@@ -18,8 +18,8 @@ import torch
 from jina_clip_integrations.backends.local.devices import choose_devices
 from jina_clip_integrations.cli.bench import measure as module
 from jina_clip_integrations.cli.bench.measure import Budget, Figure, decoding, measure
-from jina_clip_integrations.cli.bench.model import Subject, find_subject, random_model
-from jina_clip_integrations.cli.bench.workloads import Passes, photo, text_lengths
+from jina_clip_integrations.cli.bench.model import BenchmarkModel, find_benchmark_model, random_model
+from jina_clip_integrations.cli.bench.workloads import Workloads, photo, text_lengths
 from jina_clip_integrations.errors import CheckpointError, ConfigurationError
 from jina_clip_integrations.modeling import JinaClipConfig
 
@@ -57,7 +57,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     """Passes that take the made-up machine's time."""
     made = Machine(Clock())
 
-    class Timed(Passes):
+    class Timed(Workloads):
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
             made.clock.now += made.start_s
@@ -80,14 +80,14 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
         def _take(self, seconds: float) -> None:
             made.clock.now += seconds
 
-    monkeypatch.setattr(module, "Passes", Timed)
+    monkeypatch.setattr(module, "Workloads", Timed)
     monkeypatch.setattr(module, "preparation", lambda subject: lambda: setattr(made.clock, "now", made.clock.now + 0.2))
     return made
 
 
 @pytest.fixture(scope="module")
-def subject() -> Subject:
-    return find_subject("demo")
+def subject() -> BenchmarkModel:
+    return find_benchmark_model("demo")
 
 
 def sizes(figures: Sequence[Figure], what: str, *, why_not: str | None = None) -> list[Any]:
@@ -99,7 +99,7 @@ class TestTime:
     @pytest.mark.parametrize("token_s", [1e-5, 0.001, 0.02])
     @pytest.mark.parametrize("dtypes", [1, 2])
     def test_it_is_kept_on_fast_and_slow_machines(
-        self, machine: Machine, subject: Subject, seconds: float, token_s: float, dtypes: int
+        self, machine: Machine, subject: BenchmarkModel, seconds: float, token_s: float, dtypes: int
     ) -> None:
         machine.token_s, machine.start_s = token_s, 0.3
         machine.image_s = lambda count: 1297 * token_s / min(count, 8) ** 0.2
@@ -108,27 +108,31 @@ class TestTime:
         assert all((figure.per_second is None) == (figure.why_not is not None) for figure in figures)
         assert any(figure.per_second for figure in figures)
 
-    def test_a_machine_too_slow_for_an_image_says_so(self, machine: Machine, subject: Subject) -> None:
+    def test_a_machine_too_slow_for_an_image_says_so(self, machine: Machine, subject: BenchmarkModel) -> None:
         machine.token_s, machine.image_s = 0.02, lambda count: 26.0
         figures = list(measure(subject, [CPU], seconds=30, clock=machine.clock))
         assert sizes(figures, "images") == []
         assert sizes(figures, "images", why_not="no time") == [1]
         assert machine.clock.now - 100 <= 30
 
-    def test_what_leaves_no_room_for_a_second_run_counts_by_its_first(self, machine: Machine, subject: Subject) -> None:
+    def test_what_leaves_no_room_for_a_second_run_counts_by_its_first(
+        self, machine: Machine, subject: BenchmarkModel
+    ) -> None:
         machine.token_s, machine.image_s = 0.01, lambda count: 13.0
         figures = list(measure(subject, [CPU], seconds=30, texts=False, clock=machine.clock))
         (one,) = [figure for figure in figures if figure.what == "images" and figure.size == 1]
         assert one.per_second == pytest.approx(1 / 13)
         assert one.runs == 1
 
-    def test_a_second_precision_that_could_not_even_start_is_left_out(self, machine: Machine, subject: Subject) -> None:
+    def test_a_second_precision_that_could_not_even_start_is_left_out(
+        self, machine: Machine, subject: BenchmarkModel
+    ) -> None:
         machine.start_s, machine.token_s = 8.0, 1e-4
         figures = list(measure(subject, BOTH, seconds=20, clock=machine.clock))
         assert [f.why_not for f in figures if f.dtype == "bfloat16"] == ["no time"]
         assert machine.clock.now - 100 <= 20
 
-    def test_one_model_is_in_memory_at_a_time(self, machine: Machine, subject: Subject) -> None:
+    def test_one_model_is_in_memory_at_a_time(self, machine: Machine, subject: BenchmarkModel) -> None:
         machine.token_s = 1e-3
         for _ in measure(subject, BOTH, seconds=60, clock=machine.clock):
             assert machine.in_hand <= 1
@@ -155,7 +159,7 @@ class TestTime:
 
 class TestImages:
     def test_a_gpu_that_saturates_ends_the_search(
-        self, machine: Machine, subject: Subject, monkeypatch: pytest.MonkeyPatch
+        self, machine: Machine, subject: BenchmarkModel, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "IMAGE_SIZES", {"cpu": module.IMAGE_SIZES["cuda"]})
         machine.token_s, machine.image_s = 1e-5, lambda count: 0.01 / min(count, 8)
@@ -167,13 +171,13 @@ class TestImages:
         assert speeds[8] == pytest.approx(800)
         assert speeds[1] == pytest.approx(100)
 
-    def test_full_memory_ends_it_too(self, machine: Machine, subject: Subject) -> None:
+    def test_full_memory_ends_it_too(self, machine: Machine, subject: BenchmarkModel) -> None:
         machine.token_s, machine.image_s, machine.fits = 1e-5, lambda count: 0.01, 3
         figures = list(measure(subject, [CPU], seconds=90, texts=False, clock=machine.clock))
         assert sizes(figures, "images") == [1, 2]
         assert sizes(figures, "images", why_not="out of memory") == [4]
 
-    def test_another_error_is_not_taken_for_full_memory(self, machine: Machine, subject: Subject) -> None:
+    def test_another_error_is_not_taken_for_full_memory(self, machine: Machine, subject: BenchmarkModel) -> None:
         def image_s(count: int) -> float:
             if count > 1:
                 raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
@@ -183,11 +187,13 @@ class TestImages:
         with pytest.raises(RuntimeError, match="cannot be multiplied"):
             list(measure(subject, [CPU], seconds=90, texts=False, clock=machine.clock))
 
-    def test_a_model_that_does_not_fit_is_a_figure_too(self, subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_model_that_does_not_fit_is_a_figure_too(
+        self, subject: BenchmarkModel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def full(*_: object) -> None:
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
-        monkeypatch.setattr(Subject, "engine", full)
+        monkeypatch.setattr(BenchmarkModel, "engine", full)
         (figure,) = measure(subject, [CPU], seconds=5, images=False)
         assert (figure.dtype, figure.per_second, figure.why_not) == ("float32", None, "out of memory")
 
@@ -232,9 +238,9 @@ class TestTexts:
         assert min(lengths) >= 3
         assert max(lengths) <= 512
 
-    def test_batches_are_those_of_the_backend(self, subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_batches_are_those_of_the_backend(self, subject: BenchmarkModel, monkeypatch: pytest.MonkeyPatch) -> None:
         seen: list[list[list[int]]] = []
-        with Passes(subject, CPU) as passes:
+        with Workloads(subject, CPU) as passes:
             monkeypatch.setattr(passes._engine, "embed_ids", seen.append, raising=True)
             passes.texts(text_lengths(100), most=8)()
         assert sorted(len(row) for rows in seen for row in rows) == sorted(text_lengths(100))
@@ -245,7 +251,7 @@ class TestSubjects:
     def test_a_published_model_needs_no_weights(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
         for name, ratio in (("jina-clip-v1", 197 * 7.0 / 8.7), ("jinaai/jina-clip-v2", 1297)):
-            found = find_subject(name)
+            found = find_benchmark_model(name)
             assert found.folder is None
             assert found.name in name
             assert found.image_tokens == pytest.approx(ratio, rel=0.2)
@@ -261,9 +267,9 @@ class TestSubjects:
         snapshot = cached / "snapshots" / "abc"
         snapshot.mkdir(parents=True)
         shutil.copy(golden_folder / "config.json", snapshot)
-        assert find_subject("jina-clip-v2").folder is None  # a configuration alone is no checkpoint
+        assert find_benchmark_model("jina-clip-v2").folder is None  # a configuration alone is no checkpoint
         shutil.copytree(golden_folder, snapshot, dirs_exist_ok=True)
-        found = find_subject("jina-clip-v2")
+        found = find_benchmark_model("jina-clip-v2")
         assert found.folder == snapshot
         assert found.config.vision_config.layers < 12
         assert found.engine(CPU).embed_dim == found.config.vision_config.width
@@ -278,7 +284,7 @@ class TestSubjects:
     )
     def test_what_cannot_be_measured(self, name: str, error: type[Exception], said: str) -> None:
         with pytest.raises(error, match=said):
-            find_subject(name)
+            find_benchmark_model(name)
 
     @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
     def test_random_weights_compute(self, golden_folder: Path, dtype: str) -> None:
@@ -287,7 +293,7 @@ class TestSubjects:
         model = random_model(config, choice)
         assert {parameter.dtype for parameter in model.parameters()} == {getattr(torch, dtype)}
         assert all(0 < parameter.float().std() < 0.1 for parameter in model.parameters() if parameter.numel() > 1)
-        engine = Subject("made up", None, config).engine(choice)
+        engine = BenchmarkModel("made up", None, config).engine(choice)
         rows = engine.embed_ids([[5, 6, 7], [8, 9]])
         assert np.isfinite(rows).all()
         assert not np.allclose(rows[0], rows[1])
