@@ -117,19 +117,19 @@ class InputParser:
 
     def _from_url(self, url: str) -> InputImage:
         self.sources.check_url(url)
-        shown = None if self.sources.public_only else url  # otherwise nobody but us checks where it leads
-        return self._encoded(
-            partial(_fetched, self.sources, url), name=show_url(url), url=shown, address=url, keep=True
-        )
+        # Where only public addresses are allowed nobody but us can check where it leads, so a service never sees it.
+        for_service = None if self.sources.public_only else url
+        source = partial(_open_url, url, self.sources)
+        return self._encoded(source, name=show_url(url), url=for_service, address=url, keep=True)
 
     def _from_data_uri(self, uri: str) -> InputImage:
         self.sources.check_data_uri(uri)
-        return self._encoded(partial(_decoded, uri), keep=True)
+        return self._encoded(partial(_open_data_uri, uri), keep=True)
 
     def _from_stream(self, stream: Any) -> InputImage:
         if inspect.iscoroutinefunction(stream.read):
             raise ImageError(f"{type(stream).__name__} reads asynchronously; await its read() and pass the bytes")
-        return self._encoded(partial(_streamed, stream), keep=True)
+        return self._encoded(partial(_open_stream, stream), keep=True)
 
     def _encoded(self, source: Callable[[], BinaryIO], **about: Any) -> EncodedImage:
         return EncodedImage(source, upright=self.upright, max_pixels=self.sources.max_pixels, **about)
@@ -145,14 +145,19 @@ def check_text(given: Any) -> str:
     """`given` if it is a text that can be sent anywhere. Raises `InputError`."""
     if not isinstance(given, str):
         raise InputError(f"a text must be a str, not {type(given).__name__}")
+    check_unicode(given)
+    return given if type(given) is str else str.__str__(given)
+
+
+def check_unicode(text: str) -> None:
+    """Raise `InputError` for half of a surrogate pair, which no tokenizer reads and no JSON in UTF-8 can carry."""
     try:
-        given.encode()
+        text.encode()
     except UnicodeEncodeError as error:
         raise InputError(
-            f"a text with half of a surrogate pair at character {error.start}, which is not valid Unicode; "
+            f"a text with a lone surrogate at character {error.start}, which is not valid Unicode; "
             "repair it with text.encode('utf-8', 'replace').decode()"
         ) from None
-    return given if type(given) is str else str.__str__(given)
 
 
 def one_or_many_texts(texts: Any) -> tuple[Sequence[Any], bool]:
@@ -245,15 +250,17 @@ def _path_of_file_url(url: str) -> str:
     return url2pathname(parts.path)
 
 
-def _fetched(sources: SourcePolicy, url: str) -> BinaryIO:
-    return io.BytesIO(sources.fetch(url))
+def _open_url(url: str, sources: SourcePolicy) -> BinaryIO:
+    from .images.fetch import fetch  # an HTTP client, which most inputs do not need
+
+    return io.BytesIO(fetch(url, policy=sources))
 
 
-def _streamed(stream: Any) -> BinaryIO:
+def _open_stream(stream: Any) -> BinaryIO:
     return io.BytesIO(read_stream(stream))
 
 
-def _decoded(uri: str) -> BinaryIO:
+def _open_data_uri(uri: str) -> BinaryIO:
     """The bytes that a data URI carries. Raises `ImageError`, which never shows them."""
     header, comma, payload = uri.partition(",")
     if not comma:

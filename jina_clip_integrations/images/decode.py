@@ -36,17 +36,22 @@ _OBJECTS = tuple(ForkSafeLock() for _ in range(16))  # by identity: a caller's f
 
 
 def as_rgb(image: PIL.Image.Image, *, upright: bool, borrowed: bool = False) -> PIL.Image.Image:
-    """First frame of `image` in RGB, turned by its EXIF orientation if `upright`. A `borrowed` image is not changed."""
+    """First frame of `image` in RGB, turned by its EXIF orientation if `upright`.
+
+    An image that is RGB and upright comes back as it is, not as a copy, so the result is for reading only. A `borrowed`
+    image belongs to the caller: it is decoded, if that is still to be done, and otherwise left as it was.
+    """
     import PIL.Image
 
-    with _own(image) if borrowed else nullcontext():
+    with _lock_of(image) if borrowed else nullcontext():
         image.load()
-    turn = _UPRIGHT.get(_orientation(image)) if upright else None
-    if turn is not None:
-        image = image.transpose(PIL.Image.Transpose[turn])
+    transpose = _UPRIGHT.get(_orientation(image)) if upright else None
+    if transpose is not None:
+        image = image.transpose(PIL.Image.Transpose[transpose])
     if image.mode == "RGB":
-        return image
-    if "transparency" in image.info:  # not used for RGB, and Pillow warns about it
+        return image  # `convert` would copy it: 36 MB for 12 megapixels
+    if "transparency" in image.info:
+        # The conversion drops it, as it should, but would warn, and fails where the entry does not fit the mode.
         image = image.copy() if borrowed else image
         del image.info["transparency"]
     return image.convert("RGB")
@@ -86,23 +91,7 @@ def quiet_pillow() -> Iterator[None]:
         yield
 
 
-def what_it_is(head: bytes) -> str:
-    """Why Pillow does not know a file that begins like this."""
-    start = head.lstrip()[:8].lower()
-    if not head:
-        return "an empty file"
-    if start.startswith((b"<!", b"<html", b"<?xml", b"<svg")):
-        return "HTML, XML or SVG, not an image made of pixels"
-    if start.startswith(b"%!ps") or head.startswith(b"\xc5\xd0\xd3\xc6"):
-        return "PostScript, which would need another program to run; convert it to PNG"
-    if head[4:8] == b"ftyp":
-        return "HEIF, AVIF or video, which this Pillow does not read; convert it to JPEG or PNG"
-    if head.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer instead of the image; run git lfs pull"
-    return "not an image in a format that Pillow reads (JPEG, PNG, WebP, GIF, BMP, TIFF, …)"
-
-
-def _own(thing: object) -> ForkSafeLock:
+def _lock_of(thing: object) -> ForkSafeLock:
     return _OBJECTS[(id(thing) >> 5) % len(_OBJECTS)]
 
 
@@ -127,7 +116,7 @@ def _first_line(error: Exception) -> str:
 
 def read_stream(stream: Any) -> bytes:
     """All bytes of a binary file object, from its start where it can seek; its position is left as it was."""
-    with _own(stream):
+    with _lock_of(stream):
         seekable = bool(getattr(stream, "seekable", lambda: False)())
         position = stream.tell() if seekable else None
         if seekable:

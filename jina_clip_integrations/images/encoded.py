@@ -13,23 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageError
-from .decode import as_rgb, open_header, reason, upright_size, what_it_is
+from .decode import as_rgb, open_header, reason, upright_size
+from .formats import HEAD_BYTES, describe_unreadable, media_type
 
 if TYPE_CHECKING:
     import PIL.Image
 
 UNREAD = "an image"
 """Label of bytes that nobody has read yet."""
-
-_SIGNATURES = (
-    (b"\x89PNG", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF8", "image/gif"),
-    (b"RIFF", "image/webp"),
-    (b"BM", "image/bmp"),
-    (b"II*\x00", "image/tiff"),
-    (b"MM\x00*", "image/tiff"),
-)
 
 
 class PixelBudget:
@@ -223,7 +214,7 @@ class EncodedImage(InputImage):
             image = open_header(stream)
         except PIL.UnidentifiedImageError as error:
             stream.seek(0)
-            raise ImageError(f"{self.label}: {what_it_is(stream.read(64))}") from error
+            raise ImageError(f"{self.label}: {describe_unreadable(stream.read(HEAD_BYTES))}") from error
         with image:
             self._check_size(image.size)
             yield image
@@ -272,6 +263,6 @@ def _pixel_bytes(image: PIL.Image.Image) -> int:
 
 def describe_bytes(data: bytes) -> str:
     """`image/png 12 kB sha256:ab12cd34`: enough to find an image again without showing it."""
-    kind = next((mime for magic, mime in _SIGNATURES if data.startswith(magic)), "unknown data")
+    kind = media_type(data) or "unknown data"
     size = f"{len(data):,} B" if len(data) < 1000 else f"{len(data) / 1000:,.0f} kB"
     return f"{kind} {size} sha256:{hashlib.sha256(data).hexdigest()[:8]}"

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigurationError, ImageError
+from .decode import as_rgb
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -51,7 +52,7 @@ def resize_and_crop(
         ConfigurationError: `mode` or `interpolation` is unknown.
     """
     check_resize(mode, interpolation)
-    rgb = to_rgb(image)
+    rgb = _decode(image)
     if min(rgb.size) < 1:
         raise ImageError(f"the image has no pixels: {rgb.width} x {rgb.height}")
     resample = _filter(interpolation)
@@ -77,15 +78,9 @@ def normalize_pixels(
     return np.ascontiguousarray(np.moveaxis(normal, -1, -3))
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """`image` in mode RGB, by Pillow's plain conversion. Raises `ImageError` for one that cannot be decoded."""
+def _decode(image: Image.Image) -> Image.Image:
     try:
-        image.load()
-        if isinstance(image.info.get("transparency"), bytes):
-            # The conversion would warn that it drops this, which is what is wanted.
-            image = image.copy()
-            del image.info["transparency"]
-        return image.convert("RGB")
+        return as_rgb(image, upright=False, borrowed=True)
     except Exception as error:  # decoders raise many kinds; all mean that the bytes are not an image
         raise ImageError(f"the image cannot be decoded: {error}") from error
 

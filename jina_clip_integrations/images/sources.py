@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError, ImageError
+from .formats import BASE64_STARTS
 
 MAX_BYTES = 256 * 2**20
 """Largest encoded image that trusted code may load, in bytes."""
@@ -22,7 +23,6 @@ AGENT_MAX_BYTES = 20 * 2**20
 AGENT_MAX_PIXELS = 50_000_000
 """Largest image under the agent policy, in pixels."""
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]+=*\s*")
-_BASE64_STARTS = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR", "Qk", "SUkq")  # PNG, JPEG, GIF, WebP, BMP, TIFF
 _SEPARATORS = re.compile(r"[/\\]")
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe is not waited for
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)  # links were followed and checked; one that appears since is not
@@ -147,12 +147,6 @@ class SourcePolicy:
             raise ImageError(f"{show_path(path)}: outside the folders that the source policy allows")
         return resolved
 
-    def fetch(self, url: str) -> bytes:
-        """Download the image at `url` under this policy. Raises `ImageError`."""
-        from .fetch import fetch
-
-        return fetch(url, policy=self)
-
 
 def _changed(policy: SourcePolicy, changes: dict[str, Any]) -> SourcePolicy:
     from ..settings import option_names, reject_unknown
@@ -196,7 +190,7 @@ def check_path(path: str) -> None:
 
 
 def _cannot_be_a_path(path: str) -> bool:
-    encoded_image = len(path) > 100 and path.startswith(_BASE64_STARTS) and _BASE64.fullmatch(path) is not None
+    encoded_image = len(path) > 100 and path.startswith(BASE64_STARTS) and _BASE64.fullmatch(path) is not None
     return encoded_image or len(path) > 4096 or any(len(part) > 255 for part in _SEPARATORS.split(path))
 
 

@@ -119,6 +119,28 @@ def test_transparency_is_dropped_without_a_warning() -> None:
         assert "transparency" in opened.info, "the caller's image is left as it is"
 
 
+@pytest.mark.parametrize("mode", ["shortest", "longest", "squash"])
+def test_an_rgb_image_is_neither_copied_nor_converted(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = noise(50, 40)
+    expected = resize_and_crop(image.copy(), 20, mode=mode)
+
+    def refuse(*args: object, **options: object) -> None:
+        raise AssertionError("the pixels of the whole image were copied")
+
+    monkeypatch.setattr(Image.Image, "copy", refuse)
+    monkeypatch.setattr(Image.Image, "convert", refuse)
+    assert np.array_equal(resize_and_crop(image, 20, mode=mode), expected)
+
+
+@pytest.mark.parametrize("mode", ["shortest", "longest", "squash"])
+@pytest.mark.parametrize("size", [(20, 20), (50, 40)], ids=["as large as asked for", "larger"])
+def test_the_callers_image_is_not_modified(size: tuple[int, int], mode: str) -> None:
+    image = noise(*size)
+    before, info = image.tobytes(), dict(image.info)
+    resize_and_crop(image, 20, mode=mode)[:] = 0
+    assert (image.tobytes(), image.mode, image.info) == (before, "RGB", info)
+
+
 def test_animated_images_give_the_first_frame() -> None:
     buffer = io.BytesIO()
     frames = [Image.new("RGB", (20, 20), color) for color in ("red", "blue")]

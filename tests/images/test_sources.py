@@ -20,7 +20,7 @@ from PIL import Image
 
 from jina_clip_integrations import ConfigurationError, ImageError, JinaClipEncoder, SourcePolicy
 from jina_clip_integrations.images import fetch as fetching
-from jina_clip_integrations.images.fetch import is_public
+from jina_clip_integrations.images.fetch import fetch, is_public
 from jina_clip_integrations.images.sources import show_url
 from jina_clip_integrations.inputs import InputParser
 from tests.faces import both_faces
@@ -140,17 +140,17 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.lower(), raising=False)
 
 
-def fetched(url: str, **changes: Any) -> bytes:
-    return SourcePolicy.trusted(**changes).fetch(url)
+def fetch_trusting(url: str, **changes: Any) -> bytes:
+    return fetch(url, policy=SourcePolicy.trusted(**changes))
 
 
 class TestFetching:
     @pytest.mark.parametrize("page", ["image", "image?token=1", "binary", "zipped", "redirect/"])
     def test_images(self, server: Server, page: str) -> None:
-        assert fetched(f"{server.url}/{page}") == PNG
+        assert fetch_trusting(f"{server.url}/{page}") == PNG
 
     def test_says_who_we_are(self, server: Server) -> None:
-        fetched(f"{server.url}/image")
+        fetch_trusting(f"{server.url}/image")
         agent = server.seen[0][1]["User-Agent"]
         assert agent.startswith("jina-clip-integrations/")
 
@@ -171,7 +171,7 @@ class TestFetching:
     )
     def test_anything_else_says_why(self, server: Server, page: str, changes: dict[str, Any], said: str) -> None:
         with pytest.raises(ImageError, match=said) as caught:
-            fetched(f"{server.url}/{page}?token=secret", **changes)
+            fetch_trusting(f"{server.url}/{page}?token=secret", **changes)
         assert "secret" not in str(caught.value)
         assert f"{server.url}/{page.rstrip('/')}" in str(caught.value)
 
@@ -179,7 +179,7 @@ class TestFetching:
         with socket.create_server(("127.0.0.1", 0)) as listening:
             port = listening.getsockname()[1]
         with pytest.raises(ImageError, match="cannot be fetched"):
-            fetched(f"http://127.0.0.1:{port}/a.png")
+            fetch_trusting(f"http://127.0.0.1:{port}/a.png")
 
     def test_no_such_host(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def unknown(*args: Any, **options: Any) -> Any:
@@ -188,7 +188,7 @@ class TestFetching:
         monkeypatch.setattr(socket, "getaddrinfo", unknown)
         for policy in (SourcePolicy.trusted(), SourcePolicy.agent()):
             with pytest.raises(ImageError, match=r"nowhere.*cannot be fetched"):
-                policy.fetch("https://images.nowhere/a.png")
+                fetch("https://images.nowhere/a.png", policy=policy)
 
     @pytest.mark.parametrize(
         "url", ["https://", "http:///a.png", "https://[::1/a.png", "http://a b/", "https://\udcff/"]
@@ -201,7 +201,7 @@ class TestFetching:
         with Server() as other:
             server.elsewhere = f"{other.url}/image"
             host = server.url.removeprefix("http://")
-            assert fetched(f"http://user:pass@{host}/elsewhere") == PNG
+            assert fetch_trusting(f"http://user:pass@{host}/elsewhere") == PNG
             assert "Authorization" in server.seen[0][1]
             assert not {"Authorization", "Cookie", "Referer"} & other.seen[0][1].keys()
             other.shutdown()
@@ -210,7 +210,7 @@ class TestFetching:
         (tmp_path / "a.png").write_bytes(PNG)
         server.elsewhere = f"file://{tmp_path}/a.png"
         with pytest.raises(ImageError, match="does not allow this URL"):
-            fetched(f"{server.url}/elsewhere")
+            fetch_trusting(f"{server.url}/elsewhere")
 
 
 @both_faces
@@ -380,7 +380,7 @@ class TestAddresses:
     def test_spellings_of_this_machine(self, host: str, server: Server) -> None:
         policy = SourcePolicy.agent(schemes=("http", "https"))
         with pytest.raises(ImageError, match=r"public addresses only|cannot be fetched"):
-            policy.fetch(f"http://{host}:{server.server_port}/image")
+            fetch(f"http://{host}:{server.server_port}/image", policy=policy)
         assert server.seen == []
 
     @pytest.fixture
@@ -396,7 +396,7 @@ class TestAddresses:
     ) -> None:
         names["images.test"] = ["127.0.0.1"]
         policy = SourcePolicy.agent(schemes=("http",))
-        assert policy.fetch(f"http://images.test:{server.server_port}/image") == PNG
+        assert fetch(f"http://images.test:{server.server_port}/image", policy=policy) == PNG
         assert server.seen[0][1]["Host"] == f"images.test:{server.server_port}"
 
     def test_one_private_address_of_several_is_enough_to_refuse(
@@ -404,14 +404,14 @@ class TestAddresses:
     ) -> None:
         names["images.test"] = ["127.0.0.1", "10.0.0.1"]
         with pytest.raises(ImageError, match="public addresses only"):
-            SourcePolicy.agent(schemes=("http",)).fetch(f"http://images.test:{server.server_port}/image")
+            fetch(f"http://images.test:{server.server_port}/image", policy=SourcePolicy.agent(schemes=("http",)))
         assert server.seen == []
 
     def test_every_hop_is_checked(self, server: Server, names: dict[str, list[str]]) -> None:
         names.update({"images.test": ["127.0.0.1"], "inner.test": ["192.168.0.1"]})
         server.elsewhere = f"http://inner.test:{server.server_port}/image"
         with pytest.raises(ImageError, match=r"http://inner\.test.*public addresses only"):
-            SourcePolicy.agent(schemes=("http",)).fetch(f"http://images.test:{server.server_port}/elsewhere")
+            fetch(f"http://images.test:{server.server_port}/elsewhere", policy=SourcePolicy.agent(schemes=("http",)))
         assert [path for path, _ in server.seen] == ["/elsewhere"]
 
     def test_a_name_is_resolved_once_per_hop(self, server: Server, names: dict[str, list[str]]) -> None:
@@ -426,7 +426,9 @@ class TestAddresses:
                 return "127.0.0.1"
 
         names["images.test"] = Rebinding(["x"])
-        assert SourcePolicy.agent(schemes=("http",)).fetch(f"http://images.test:{server.server_port}/image") == PNG
+        assert (
+            fetch(f"http://images.test:{server.server_port}/image", policy=SourcePolicy.agent(schemes=("http",))) == PNG
+        )
 
     def test_proxies_of_the_environment_are_not_used(
         self, server: Server, names: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
@@ -434,7 +436,7 @@ class TestAddresses:
         monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
         names["images.test"] = ["127.0.0.1"]
         policy = SourcePolicy.agent(schemes=("http",))
-        assert policy.fetch(f"http://images.test:{server.server_port}/image") == PNG
+        assert fetch(f"http://images.test:{server.server_port}/image", policy=policy) == PNG
 
 
 class TestPolicyItself:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...catalog import JINA_CLIP_V2, ModelSpec
 from ...errors import ImageError, InputError
+from ...images.formats import media_type
 from ...images.geometry import resize_and_crop
 from ...images.png import to_png
 from ...tokens import image_tokens, max_text_tokens, text_tokens
@@ -24,16 +25,8 @@ if TYPE_CHECKING:
 GEOMETRY = {True: "shortest", "crop": "shortest", "squash": "squash", "pad": "longest"}
 """`resize_images` to the name of the geometry in `images`."""
 
-MEDIA_TYPES = (
-    (b"\x89PNG", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF8", "image/gif"),
-    (b"RIFF", "image/webp"),
-    (b"BM", "image/bmp"),
-    (b"II*\x00", "image/tiff"),
-    (b"MM\x00*", "image/tiff"),
-)
-"""First bytes of the formats that servers read."""
+UNKNOWN_MEDIA_TYPE = "application/octet-stream"
+"""What bytes are called that no signature is known of (RFC 2046, section 4.5.1)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +70,7 @@ class ItemEncoder:
                 f"{image.label}: {len(encoded):,} bytes of base64 are more than the {self.max_image_bytes:,} that "
                 "the service takes (max_image_bytes); leave resize_images on"
             )
-        item = self.dialect.image_item(encoded, media_type(data))
+        item = self.dialect.image_item(encoded, media_type(data) or UNKNOWN_MEDIA_TYPE)
         return EncodedItem(position, item.encode(), image_tokens(size, self.ruler))
 
     def _file(self, source: ImageSource) -> tuple[bytes, tuple[int, int]]:
@@ -121,8 +114,3 @@ def shrink(image: Image.Image, size: int, mode: bool | str) -> Image.Image:
 def as_png(image: Image.Image) -> bytes:
     """`image` without loss."""
     return to_png(np.asarray(image))
-
-
-def media_type(data: bytes) -> str:
-    """MIME type by the first bytes."""
-    return next((mime for magic, mime in MEDIA_TYPES if data.startswith(magic)), "application/octet-stream")
