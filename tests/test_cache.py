@@ -54,6 +54,8 @@ ASKED: dict[str, Any] = {"identity": "i", "normalize": True, "modality": "text",
 
 
 class TestKeys:
+    @pytest.mark.obligation("38")
+    @pytest.mark.framework("langchain/own-cache")
     @pytest.mark.parametrize(
         "change",
         [{"identity": "j"}, {"normalize": False}, {"modality": "image"}, {"task": "retrieval.query"}, {"digest": "e"}],
@@ -314,6 +316,7 @@ class TestEncoderWithCache:
         assert encoder.backend.batches == []
         assert (encoder.usage.cache_hits, encoder.usage.items, encoder.usage.total_tokens) == (4, 8, 30)
 
+    @pytest.mark.obligation("23")
     def test_hits_and_misses_mix(self, kind: str, face: Any, store: Any) -> None:
         encoder = JinaClipEncoder(backend=KINDS[kind](), cache=store)
         face(encoder).encode_text(["b", "d"])
@@ -331,6 +334,7 @@ class TestEncoderWithCache:
         np.testing.assert_allclose(rows, unit(np.stack([text_vector(text) for text in texts])), atol=1e-6)
         assert encoder.usage.cache_hits == 750
 
+    @pytest.mark.obligation("38")
     def test_one_entry_serves_every_width(self, kind: str, face: Any, store: Any) -> None:
         backend = KINDS[kind]()
         face(JinaClipEncoder(backend=backend, cache=store, dimensions=2)).encode_text("a")

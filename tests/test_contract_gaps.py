@@ -41,6 +41,7 @@ def images(tmp_path: Path) -> list[str]:
 # LlamaIndex
 
 
+@pytest.mark.framework("llama-index/global-setting")
 def test_the_global_setting_may_assign_other_callbacks(embedding: JinaClipEmbedding) -> None:
     others = CallbackManager([])
     assert embedding.callback_manager is not others
@@ -48,6 +49,7 @@ def test_the_global_setting_may_assign_other_callbacks(embedding: JinaClipEmbedd
     assert embedding.callback_manager is others
 
 
+@pytest.mark.framework("llama-index/usual-names")
 def test_an_empty_variable_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JINA_API_KEY", "")
     assert JinaClipEmbedding().api_key is None
@@ -55,11 +57,13 @@ def test_an_empty_variable_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     assert JinaClipEmbedding().api_key.get_secret_value() == "two"
 
 
+@pytest.mark.framework("llama-index/further-keywords")
 async def test_the_text_batch_ignores_further_keywords(embedding: Any) -> None:
     assert_same(embedding.get_text_embedding_batch(["a", "b"], purpose="none"), of_texts(["a", "b"]))
     assert_same(await embedding.aget_text_embedding_batch(["a", "b"], purpose="none"), of_texts(["a", "b"]))
 
 
+@pytest.mark.framework("llama-index/error-page")
 def test_an_error_page_is_no_image(embedding: Any, images: list[str]) -> None:
     """What the framework hands over for a URL that answered with an error."""
     page = io.BytesIO(b"<!doctype html><title>404 Not Found</title>")
@@ -68,6 +72,7 @@ def test_an_error_page_is_no_image(embedding: Any, images: list[str]) -> None:
     assert caught.value.index == 1
 
 
+@pytest.mark.framework("llama-index/nodes-with-vectors")
 def test_an_index_keeps_the_vectors_of_its_nodes(embedding: Any, images: list[str]) -> None:
     nodes = [TextNode(text="words"), *(ImageNode(image_path=path, metadata={"file_path": path}) for path in images)]
     embedding(nodes)
@@ -78,6 +83,7 @@ def test_an_index_keeps_the_vectors_of_its_nodes(embedding: Any, images: list[st
     np.testing.assert_allclose(kept, np.concatenate([of_texts(["words"]), of_images(images)]), atol=1e-6)
 
 
+@pytest.mark.framework("llama-index/pipeline-cache-images")
 def test_a_file_path_in_the_metadata_tells_image_nodes_apart(images: list[str]) -> None:
     step = JinaClipEmbedding()
     bare = [get_transformation_hash([ImageNode(image_path=path)], step) for path in images]
@@ -91,6 +97,7 @@ def test_a_file_path_in_the_metadata_tells_image_nodes_apart(images: list[str]) 
 # LangChain
 
 
+@pytest.mark.framework("langchain/image-methods")
 async def test_images_by_position_inside_a_running_loop(images: list[str]) -> None:
     """Some stores hand over a list by position, and block inside their own async methods."""
     embeddings = JinaClipEmbeddings(backend=BlockingBackend())
@@ -99,6 +106,7 @@ async def test_images_by_position_inside_a_running_loop(images: list[str]) -> No
     assert_same([embeddings.embed_image(images[1])], of_images(images[1:]))
 
 
+@pytest.mark.framework("langchain/caching-wrapper")
 def test_the_caching_wrapper_hides_the_image_methods() -> None:
     classic = pytest.importorskip("langchain_classic.embeddings")
     from langchain_core.stores import InMemoryByteStore
@@ -112,6 +120,7 @@ def test_the_caching_wrapper_hides_the_image_methods() -> None:
     assert not hasattr(wrapped, "embed_image"), "the guide's warning can go"
 
 
+@pytest.mark.framework("langchain/community-package")
 def test_no_module_imports_a_package_that_is_being_retired() -> None:
     imported = set()
     for path in Path(jina_clip_integrations.__file__).parent.rglob("*.py"):

@@ -119,6 +119,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         jina_clip_integrations.JinaClipEncoderr  # noqa: B018
 
 
+@pytest.mark.framework("langchain/typed")
 def test_type_checkers_see_the_same_names() -> None:
     tree = ast.parse(Path(jina_clip_integrations.__file__).read_text(encoding="utf-8"))
     block = next(node for node in tree.body if isinstance(node, ast.If))

@@ -204,6 +204,7 @@ class TestNoImage:
 
 
 class TestItems:
+    @pytest.mark.framework("langchain/content-blocks")
     @pytest.mark.parametrize(
         "item",
         [
@@ -226,6 +227,7 @@ class TestItems:
         assert isinstance(image, EncodedImage)
         np.testing.assert_array_equal(image.open(), PIXELS)
 
+    @pytest.mark.framework("langchain/content-blocks")
     @pytest.mark.parametrize(
         "item",
         [
@@ -264,6 +266,7 @@ class TestItems:
         with pytest.raises(InputError, match=said):
             InputParser().item(item)
 
+    @pytest.mark.framework("langchain/content-blocks")
     def test_langchain_makes_such_blocks(self) -> None:
         content = pytest.importorskip("langchain_core.messages.content")
         for block in (content.create_image_block(base64=BASE64), content.create_image_block(url=URI)):

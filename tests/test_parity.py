@@ -146,6 +146,7 @@ class TestVectors:
         rows = face(encoder(way)).encode_image(forms)
         near(rows, np.repeat(golden.expected(golden.rows["image"][:1]), len(forms), axis=0))
 
+    @pytest.mark.obligation("23")
     def test_of_mixed_items_with_repetitions(self, golden: Golden, encoder, face, way: str) -> None:
         texts = [({"text": text}, row) for text, row in zip(golden.texts, golden.rows["none"], strict=True)]
         images = [({"image": p}, row) for p, row in zip(golden.images, golden.rows["image"], strict=True)]
@@ -178,6 +179,7 @@ class TestBadItems:
         raw[[1, 5]] = golden.rows["image"][[1, 2]]
         return items, {2: ImageError, 3: InputError, 4: ImageError, 6: ImageError}, raw
 
+    @pytest.mark.obligation("30")
     def test_skipped(self, golden: Golden, encoder, face, way: str) -> None:
         items, bad, raw = self.items(golden)
         asked = encoder(way)
@@ -202,6 +204,7 @@ def test_a_server_of_another_dialect(golden: Golden, encoder, face) -> None:
     near(face(encoder("jina-onprem")).encode(items), golden.expected(raw))
 
 
+@pytest.mark.obligation("25")
 @pytest.mark.parametrize("way", ["local", "api", "invocations"])
 @both_faces
 def test_a_photo_is_turned_upright_once(golden: Golden, encoder, face, way: str) -> None:
@@ -218,6 +221,7 @@ IMAGE_SIZES = ((400, 300), (31, 200), (300, 20), (9, 7), (61, 61), (1000, 12))
 """Larger than a tile both ways, one way only, smaller than one, and so long that only its middle is resampled."""
 
 
+@pytest.mark.obligation("25")
 @pytest.mark.parametrize("way", ["api", "invocations"])
 @both_faces
 def test_images_of_every_kind_have_one_vector(golden: Golden, encoder, face, way: str) -> None:

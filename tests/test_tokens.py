@@ -26,6 +26,7 @@ def image(width: int, height: int) -> bytes:
 
 
 class TestImages:
+    @pytest.mark.obligation("26")
     @pytest.mark.parametrize(
         ("size", "v1", "v2"),
         [
@@ -128,6 +129,7 @@ class TestTheMostThatATextCanCost:
         tokenizer.no_truncation()
         return lambda text: len(tokenizer.encode(text).ids)
 
+    @pytest.mark.obligation("26")
     @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
     @given(text=st.text(max_size=60))
     @example("xqzjkvwpq " * 5)
@@ -142,6 +144,7 @@ class TestTheMostThatATextCanCost:
 
 
 class TestEstimate:
+    @pytest.mark.obligation("26")
     def test_sums_and_price(self) -> None:
         items = [{"text": "hello"}, {"image": image(5, 5)}, {"text": "world"}]
         estimate = estimate_tokens(items)

@@ -17,6 +17,7 @@ unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]
 rows = arrays(np.float32, st.tuples(st.integers(0, 6), st.integers(1, 12)), elements=numbers)
 
 
+@pytest.mark.framework("stores/unit-length")
 @unhurried
 @given(rows)
 def test_unit_length(vectors: Any) -> None:

@@ -21,6 +21,7 @@ def album(tmp_path: Path, paint: Any) -> Path:
     return root
 
 
+@pytest.mark.obligation("26")
 @pytest.mark.parametrize(
     ("model", "as_they_are", "resized"), [("jina-clip-v2", 28_000, 12_000), ("jina-clip-v1", 22_000, 3_000)]
 )

@@ -118,6 +118,7 @@ class TestShapes:
     def test_any_sequence_of_texts(self, encoder: JinaClipEncoder, face: Any, sequence: Any) -> None:
         np.testing.assert_allclose(face(encoder).encode_text(sequence(TEXTS)), expected_texts(TEXTS), atol=1e-6)
 
+    @pytest.mark.obligation("20")
     def test_text_is_never_opened(self, encoder: JinaClipEncoder, face: Any, tmp_path: Path) -> None:
         noise(1).save(tmp_path / "a.png")
         texts = [str(tmp_path / "a.png"), "http://127.0.0.1/a.png", "data:image/png;base64,AAAA", "file:///etc/passwd"]
@@ -324,6 +325,7 @@ class TestProgress:
         assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.framework("stores/unit-length")
 def test_rows_are_finite_and_of_unit_length() -> None:
     rows = JinaClipEncoder(backend=BlockingBackend()).encode_text(TEXTS)
     assert all(math.isclose(np.linalg.norm(row), 1, abs_tol=1e-6) for row in rows)

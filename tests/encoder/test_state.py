@@ -189,6 +189,7 @@ class TestCopies:
         np.testing.assert_allclose(twin.encode_text("b"), unit(text_vector("b")[:4]), atol=1e-6)
         assert encoder.usage.items == (1 if used else 0)
 
+    @pytest.mark.obligation("19")
     @pytest.mark.parametrize("dumps", [pickle.dumps, cloudpickle.dumps], ids=["pickle", "cloudpickle"])
     def test_pickles_carry_settings_and_no_secrets(
         self, dumps: Any, used: bool, made: list[Made], tmp_path: Path

@@ -154,6 +154,7 @@ class TestFetching:
         agent = server.seen[0][1]["User-Agent"]
         assert agent.startswith("jina-clip-integrations/")
 
+    @pytest.mark.framework("llama-index/error-page")
     @pytest.mark.parametrize(
         ("page", "changes", "said"),
         [
@@ -206,6 +207,7 @@ class TestFetching:
             assert not {"Authorization", "Cookie", "Referer"} & other.seen[0][1].keys()
             other.shutdown()
 
+    @pytest.mark.obligation("20")
     def test_redirects_do_not_lead_to_files(self, server: Server, tmp_path: Path) -> None:
         (tmp_path / "a.png").write_bytes(PNG)
         server.elsewhere = f"file://{tmp_path}/a.png"
@@ -287,6 +289,7 @@ class TestAgentPolicy:
             with pytest.raises(ImageError, match="outside the folders"):
                 self.opened(path, policy)
 
+    @pytest.mark.obligation("20")
     def test_without_roots_no_file_at_all(self, root: Path) -> None:
         with pytest.raises(ImageError, match="does not allow files"):
             self.opened(root / "a.png", SourcePolicy.agent())
@@ -364,6 +367,7 @@ PRIVATE = [
 
 
 class TestAddresses:
+    @pytest.mark.obligation("20")
     @pytest.mark.parametrize("address", PRIVATE)
     def test_private(self, address: str) -> None:
         assert not is_public(address)

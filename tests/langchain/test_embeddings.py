@@ -21,6 +21,7 @@ from tests.fakes import BlockingBackend, SlowBackend, StreamingFake, text_vector
 TEXTS = ["a red bicycle", "un chien", "ein Hund", "a red bicycle"]
 
 
+@pytest.mark.framework("langchain/async-pair")
 async def test_documents_keep_their_order_and_are_plain_floats(call: Callable[..., Any], embeddings: Any) -> None:
     vectors = await call(embeddings, "embed_documents", TEXTS)
     assert_same(vectors, of_texts(TEXTS))
@@ -45,6 +46,7 @@ async def test_a_model_without_tasks_gets_none(call: Callable[..., Any]) -> None
     assert backend.batches[0].task is None
 
 
+@pytest.mark.framework("langchain/image-methods")
 @pytest.mark.parametrize("method", ["embed_images", "embed_image"])
 async def test_many_images_give_many_vectors(
     call: Callable[..., Any], embeddings: Any, images: list[str], method: str
@@ -53,6 +55,7 @@ async def test_many_images_give_many_vectors(
     assert_same(vectors, of_images(images))
 
 
+@pytest.mark.framework("langchain/image-methods")
 async def test_one_image_gives_one_vector(call: Callable[..., Any], embeddings: Any, images: list[str]) -> None:
     vector = await call(embeddings, "embed_image", images[1])
     assert_same([vector], of_images(images[1:2]))
@@ -67,6 +70,7 @@ async def test_images_come_in_every_form(call: Callable[..., Any], embeddings: A
     np.testing.assert_allclose(vectors, of_images([path] * 6), atol=1e-6)
 
 
+@pytest.mark.framework("langchain/empty-list")
 @pytest.mark.parametrize("method", ["embed_documents", "embed_images", "embed_image"])
 async def test_nothing_gives_nothing_without_a_request(
     call: Callable[..., Any], embeddings: Any, backend: Any, method: str
@@ -120,6 +124,7 @@ async def test_text_that_looks_like_a_path_stays_text(
     np.testing.assert_allclose(await call(embeddings, "embed_documents", images), of_texts(images), atol=1e-6)
 
 
+@pytest.mark.framework("langchain/image-view")
 async def test_the_image_view_reads_documents_as_uris_and_queries_as_text(
     call: Callable[..., Any], embeddings: Any, images: list[str]
 ) -> None:
@@ -133,6 +138,7 @@ async def test_the_image_view_reads_documents_as_uris_and_queries_as_text(
         await call(view, "embed_documents", images[0])
 
 
+@pytest.mark.framework("langchain/image-view")
 async def test_the_image_view_answers_a_stores_probe_for_the_width(call: Callable[..., Any], embeddings: Any) -> None:
     """langchain-qdrant embeds this one word before it is given any document."""
     assert_same(await call(embeddings.for_images(), "embed_documents", ["dummy_text"]), of_texts(["dummy_text"]))
@@ -148,6 +154,7 @@ async def test_vectors_are_cut_and_normalised_as_asked(call: Callable[..., Any],
     np.testing.assert_allclose(long, raw, rtol=1e-6)
 
 
+@pytest.mark.framework("langchain/async-pair")
 async def test_the_async_methods_leave_the_event_loop_free() -> None:
     embeddings = JinaClipEmbeddings(backend=SlowBackend(pause_s=0.2))
     ticks = []
@@ -181,6 +188,7 @@ async def test_a_batch_is_one_call_of_the_backend(call: Callable[..., Any]) -> N
     assert [len(batch) for batch in backend.batches] == [3, 3, 3]
 
 
+@pytest.mark.framework("langchain/own-cache")
 async def test_the_cache_keeps_texts_and_images(
     call: Callable[..., Any], backend: Any, images: list[str], tmp_path: Path
 ) -> None:
@@ -193,6 +201,7 @@ async def test_the_cache_keeps_texts_and_images(
     assert embeddings.usage.cache_hits == len(TEXTS) + len(images)
 
 
+@pytest.mark.framework("langchain/missing-key")
 async def test_a_missing_key_is_named_on_first_use(call: Callable[..., Any]) -> None:
     with pytest.raises(ConfigurationError, match="JINA_API_KEY"):
         await call(JinaClipEmbeddings(), "embed_query", "a")

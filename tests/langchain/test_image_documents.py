@@ -78,6 +78,7 @@ def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
         image_block(tmp_path / "secret.png", sources=TRUSTED)
 
 
+@pytest.mark.framework("langchain/image-documents")
 def test_documents_get_their_block_and_stay_as_they_were(images: list[str]) -> None:
     documents = [
         Document(page_content="a caption", metadata={"uri": images[0]}, id="1"),
@@ -98,6 +99,7 @@ def retriever(images: list[str]) -> ImageDocumentRetriever:
     return ImageDocumentRetriever(retriever=store.as_retriever(search_kwargs={"k": 1}), sources=TRUSTED)
 
 
+@pytest.mark.framework("langchain/image-documents")
 async def test_the_retriever_adds_the_image_in_both_faces(
     call: Callable[..., Any], retriever: Any, images: list[str]
 ) -> None:
@@ -106,6 +108,7 @@ async def test_the_retriever_adds_the_image_in_both_faces(
     assert base64.b64decode(found.metadata["image_block"]["base64"]) == bytes_of(images[2])
 
 
+@pytest.mark.framework("langchain/retriever-tool")
 async def test_as_a_tool_the_image_travels_in_the_artifact(call: Callable[..., Any], retriever: Any) -> None:
     tool = create_retriever_tool(retriever, "photos", "finds photos", response_format="content_and_artifact")
     message = await call(tool, "invoke", {"name": "photos", "args": {"query": "red"}, "id": "1", "type": "tool_call"})
@@ -113,6 +116,7 @@ async def test_as_a_tool_the_image_travels_in_the_artifact(call: Callable[..., A
     assert message.artifact[0].metadata["image_block"]["type"] == "image"
 
 
+@pytest.mark.framework("langchain/image-documents")
 def test_a_block_is_what_messages_and_the_encoder_take(images: list[str]) -> None:
     block = image_block(images[0], sources=TRUSTED)
     message = HumanMessage(content_blocks=[{"type": "text", "text": "what is this?"}, block])

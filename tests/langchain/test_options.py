@@ -44,6 +44,7 @@ def test_the_fields_are_the_options_of_the_encoder_and_of_both_backends() -> Non
 # Names
 
 
+@pytest.mark.framework("langchain/unknown-option")
 @pytest.mark.parametrize(
     ("given", "nearest"), [("dimension", "dimensions"), ("modle", "model"), ("normalise", "normalize")]
 )
@@ -52,6 +53,7 @@ def test_an_unknown_option_is_refused_with_the_nearest_name(given: str, nearest:
         JinaClipEmbeddings(**{given: 64})
 
 
+@pytest.mark.framework("langchain/usual-names")
 @pytest.mark.parametrize(
     ("synonym", "name", "value"),
     [
@@ -66,6 +68,7 @@ def test_synonyms_of_other_packages(synonym: str, name: str, value: Any) -> None
     assert JinaClipEmbeddings(**{synonym: value}) == JinaClipEmbeddings(**{name: value})
 
 
+@pytest.mark.framework("llama-index/langchain-wrapper", "langchain/usual-names")
 def test_other_names_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JINA_API_KEY", KEY)
     embeddings = JinaClipEmbeddings(model="jina-clip-v1")
@@ -78,6 +81,7 @@ def test_a_missing_extra_names_the_install_line(monkeypatch: pytest.MonkeyPatch)
         importlib.reload(jina_clip_integrations.langchain)
 
 
+@pytest.mark.framework("langchain/usual-names")
 def test_two_names_for_one_option_must_agree() -> None:
     assert JinaClipEmbeddings(timeout=3, request_timeout=3).timeout == 3
     with pytest.raises(ConfigurationError, match="'timeout' under two names"):
@@ -139,6 +143,7 @@ def test_errors_echo_no_value() -> None:
 # The key
 
 
+@pytest.mark.framework("langchain/key-read-back")
 @pytest.mark.parametrize("argument", ["api_key", "jina_api_key"])
 @pytest.mark.parametrize("wrap", [str, SecretStr])
 def test_a_key_can_be_given_and_read_back(argument: str, wrap: Any) -> None:
@@ -147,6 +152,7 @@ def test_a_key_can_be_given_and_read_back(argument: str, wrap: Any) -> None:
     assert key.get_secret_value() == KEY
 
 
+@pytest.mark.framework("langchain/empty-variable", "langchain/key-read-back")
 @pytest.mark.parametrize(
     ("variables", "expected"),
     [
@@ -230,6 +236,8 @@ def secretive() -> JinaClipEmbeddings:
     )
 
 
+@pytest.mark.obligation("19")
+@pytest.mark.framework("langchain/repr-and-dump")
 def test_no_secret_shows_anywhere(secretive: JinaClipEmbeddings) -> None:
     dumped = secretive.model_dump()
     shown = [repr(secretive), str(secretive), dumps(secretive), str(dumpd(secretive)), repr(secretive.for_images())]
@@ -244,6 +252,7 @@ def test_no_secret_shows_anywhere(secretive: JinaClipEmbeddings) -> None:
     assert TOKEN not in f"{local!r} {local.model_dump()} {pickle.dumps(local)!r}"
 
 
+@pytest.mark.framework("langchain/repr-and-dump")
 def test_repr_is_short_and_says_what_was_chosen() -> None:
     assert repr(JinaClipEmbeddings()) == "JinaClipEmbeddings(model='jina-clip-v2')"
     embeddings = JinaClipEmbeddings(backend=BlockingBackend(), dimensions=4)
@@ -256,6 +265,7 @@ def test_repr_is_short_and_says_what_was_chosen() -> None:
 OPTIONS = {"dimensions": 256, "timeout": 3.5, "retry": RetryPolicy(first_wait_s=0.1), "query_task": None}
 
 
+@pytest.mark.framework("langchain/pickles-and-copies")
 def test_equal_settings_are_equal() -> None:
     assert JinaClipEmbeddings(**OPTIONS) == JinaClipEmbeddings(**OPTIONS)
     assert JinaClipEmbeddings(**OPTIONS) != JinaClipEmbeddings(**{**OPTIONS, "dimensions": 128})
@@ -265,6 +275,7 @@ def test_equal_settings_are_equal() -> None:
     assert used == JinaClipEmbeddings(backend=backend)
 
 
+@pytest.mark.framework("langchain/pickles-and-copies")
 @pytest.mark.parametrize("options", [OPTIONS, {"backend": "local", "device": ["cpu", "cpu"], "num_workers": 2}])
 def test_pickles_rebuild_an_equal_object(options: dict[str, Any]) -> None:
     embeddings = JinaClipEmbeddings(**options)
@@ -272,6 +283,7 @@ def test_pickles_rebuild_an_equal_object(options: dict[str, Any]) -> None:
     assert pickle.loads(pickle.dumps(embeddings.for_images())).embeddings == embeddings
 
 
+@pytest.mark.framework("langchain/pickles-and-copies")
 def test_a_pickle_reads_the_key_from_the_environment_on_the_way_back(monkeypatch: pytest.MonkeyPatch) -> None:
     data = pickle.dumps(JinaClipEmbeddings(api_key=KEY, headers={"X-Team": "a", "Authorization": "b"}))
     assert pickle.loads(data).api_key is None
@@ -284,6 +296,7 @@ def test_a_pickle_reads_the_key_from_the_environment_on_the_way_back(monkeypatch
 COPIES = [copy.copy, copy.deepcopy, lambda given: given.model_copy(), lambda given: given.model_copy(deep=True)]
 
 
+@pytest.mark.framework("langchain/pickles-and-copies")
 @pytest.mark.parametrize("copied", COPIES)
 def test_copies_of_a_used_object_work_and_share_the_backend(copied: Any) -> None:
     backend = BlockingBackend()
@@ -337,6 +350,7 @@ def test_another_width_keeps_the_loaded_model(golden_v2: Path) -> None:
     embeddings.close()
 
 
+@pytest.mark.framework("langchain/standard-suites")
 def test_construction_loads_neither_a_model_nor_a_client() -> None:
     code = (
         "import sys\n"
@@ -348,6 +362,7 @@ def test_construction_loads_neither_a_model_nor_a_client() -> None:
     assert ran.stdout.strip() == "[]"
 
 
+@pytest.mark.framework("langchain/unknown-option")
 def test_the_image_view_refuses_unknown_fields() -> None:
     with pytest.raises(ValidationError):
         ImageEmbeddings(embeddings=JinaClipEmbeddings(), dimension=3)  # type: ignore[call-arg]

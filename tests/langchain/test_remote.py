@@ -19,6 +19,7 @@ def service() -> Service:
     return Service()
 
 
+@pytest.mark.framework("langchain/async-pair")
 @pytest.mark.parametrize("by", ["argument", "environment"])
 async def test_every_method_sends_every_option(
     call: Callable[..., Any], service: Service, images: list[str], monkeypatch: pytest.MonkeyPatch, by: str

@@ -19,6 +19,7 @@ from tests.serving import Serving
 GOLDEN_V2 = Path(__file__).parent.parent / "golden" / "v2"
 
 
+@pytest.mark.framework("langchain/key-read-back", "langchain/standard-suites")
 @pytest.mark.disable_socket
 class TestUnit(EmbeddingsUnitTests):
     """With sockets disabled, loopback included."""
@@ -36,6 +37,7 @@ class TestUnit(EmbeddingsUnitTests):
         return {"JINA_API_KEY": "jina_env"}, {"model": "jina-clip-v1"}, {"api_key": "jina_env", "model": "jina-clip-v1"}
 
 
+@pytest.mark.framework("langchain/standard-suites")
 class TestIntegrationOnTheDemoModel(EmbeddingsIntegrationTests):
     """On this machine."""
 
@@ -48,6 +50,7 @@ class TestIntegrationOnTheDemoModel(EmbeddingsIntegrationTests):
         return {"model": "demo", "backend": "local", "device": "cpu", "dtype": "float32"}
 
 
+@pytest.mark.framework("langchain/standard-suites")
 class TestIntegrationOverAServer(EmbeddingsIntegrationTests):
     """Over a real server on loopback, which serves the tiny v2 checkpoint."""
 

@@ -46,12 +46,14 @@ def store(request: pytest.FixtureRequest, images: list[str], embeddings: JinaCli
     return made
 
 
+@pytest.mark.framework("langchain/image-view")
 @pytest.mark.parametrize("colour", ["red", "green", "blue"])
 def test_words_find_the_image(store: VectorStore, colour: str) -> None:
     found = store.similarity_search(f"something {colour}", k=1)
     assert [document.metadata["name"] for document in found] == [colour]
 
 
+@pytest.mark.framework("langchain/image-view")
 @pytest.mark.parametrize("colour", ["red", "green", "blue"])
 def test_an_image_finds_its_like(store: VectorStore, embeddings: Any, images: list[str], colour: str) -> None:
     vector = embeddings.embed_image(next(path for path in images if Path(path).stem == colour))
@@ -59,6 +61,7 @@ def test_an_image_finds_its_like(store: VectorStore, embeddings: Any, images: li
     assert [document.metadata["name"] for document in found] == [colour]
 
 
+@pytest.mark.framework("langchain/retriever-tag")
 async def test_retrievers_find_images_in_both_faces(store: VectorStore, call: Callable[..., Any]) -> None:
     retriever = store.as_retriever(search_kwargs={"k": 2})
     assert "JinaClip" in "".join(retriever.tags or []) or "ImageEmbeddings" in "".join(retriever.tags or [])
@@ -74,6 +77,7 @@ def test_texts_and_images_share_one_store(embeddings: Any, images: list[str]) ->
     assert {document.metadata["name"] for document in found} == {"meadow", "green"}
 
 
+@pytest.mark.framework("langchain/indexing-api")
 def test_the_indexing_api_adds_images_once(embeddings: Any, images: list[str]) -> None:
     store = InMemoryVectorStore(embeddings.for_images())
     records = InMemoryRecordManager(namespace="images")
@@ -102,6 +106,7 @@ class AddsImages:
         return max(range(len(self.rows)), key=lambda n: sum(a * b for a, b in zip(self.rows[n], query, strict=True)))
 
 
+@pytest.mark.framework("langchain/image-methods")
 def test_stores_that_add_images_by_keyword(embeddings: Any, images: list[str]) -> None:
     store = AddsImages(embeddings)
     store.add_images(images)

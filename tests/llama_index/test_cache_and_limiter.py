@@ -34,6 +34,7 @@ def cached(backend: Any, store: SimpleKVStore) -> JinaClipEmbedding:
 # Cache
 
 
+@pytest.mark.framework("llama-index/cache-keys")
 @pytest.mark.parametrize("warm", ["text", "image"])
 async def test_a_second_round_computes_nothing(
     call: Callable[..., Any], cached: Any, backend: Any, images: list[str], warm: str
@@ -55,6 +56,7 @@ async def test_only_what_is_missing_is_computed(
     assert backend.embedded == [images[1], images[0], images[2]]
 
 
+@pytest.mark.framework("llama-index/cache-keys")
 async def test_images_are_known_by_their_bytes(
     call: Callable[..., Any], cached: Any, backend: Any, images: list[str]
 ) -> None:
@@ -65,6 +67,7 @@ async def test_images_are_known_by_their_bytes(
     assert_same([await call(cached, "get_image_embedding", images[0])], of_images([images[1]]))
 
 
+@pytest.mark.framework("llama-index/cache-by-text-alone")
 async def test_a_query_and_a_document_are_kept_apart(call: Callable[..., Any], cached: Any) -> None:
     document = await call(cached, "get_text_embedding", "dog")
     query = await call(cached, "get_query_embedding", "dog")
@@ -81,6 +84,7 @@ async def test_a_query_without_a_task_shares_the_entry_of_the_text(
     assert len(backend.batches) == 1
 
 
+@pytest.mark.framework("llama-index/cache-by-text-alone", "llama-index/cache-keys")
 @pytest.mark.parametrize(
     "change",
     [
@@ -103,12 +107,14 @@ async def test_one_store_serves_many_configurations(
     assert await call(second, "get_text_embedding", "dog") == await call(plain, "get_text_embedding", "dog")
 
 
+@pytest.mark.framework("llama-index/cache-by-text-alone")
 async def test_an_assigned_width_is_another_configuration(call: Callable[..., Any], cached: Any) -> None:
     assert len(await call(cached, "get_text_embedding", "dog")) == 8
     cached.dimensions = 4
     assert len(await call(cached, "get_text_embedding", "dog")) == 4
 
 
+@pytest.mark.framework("llama-index/python-floats", "llama-index/cache-keys")
 async def test_the_store_stays_the_users_own(
     call: Callable[..., Any], cached: Any, store: SimpleKVStore, tmp_path: Path
 ) -> None:
@@ -174,6 +180,7 @@ class Limiter:
         self.asked.append(num_tokens)
 
 
+@pytest.mark.framework("llama-index/limiter-and-images")
 async def test_the_limiter_is_asked_for_every_kind_of_request(
     call: Callable[..., Any], backend: Any, images: list[str]
 ) -> None:
@@ -193,6 +200,7 @@ async def test_the_limiter_is_asked_for_every_kind_of_request(
     assert limiter.asked == [4000, 8000, 4000]
 
 
+@pytest.mark.framework("llama-index/limiter-and-cache")
 async def test_the_limiter_is_not_asked_for_what_is_cached(
     call: Callable[..., Any], cached: Any, images: list[str]
 ) -> None:
@@ -204,6 +212,7 @@ async def test_the_limiter_is_not_asked_for_what_is_cached(
     assert len(limiter.asked) == 5
 
 
+@pytest.mark.framework("llama-index/limiter-and-images")
 def test_a_slice_that_takes_several_requests_asks_for_each() -> None:
     embedding = JinaClipEmbedding(batch_size=2)
     assert len(embedding.tokens_of_requests(["a"] * 5)) == 3
@@ -211,6 +220,7 @@ def test_a_slice_that_takes_several_requests_asks_for_each() -> None:
     assert len(JinaClipEmbedding(backend="local").tokens_of_requests(["a"] * 65)) == 1
 
 
+@pytest.mark.framework("llama-index/limiter-and-images")
 def test_large_images_cost_their_tiles_when_they_are_not_resized(tmp_path: Path) -> None:
     from PIL import Image
 
@@ -221,6 +231,7 @@ def test_large_images_cost_their_tiles_when_they_are_not_resized(tmp_path: Path)
     assert embedding.tokens_of_requests(embedding.images(["https://example.org/a.png", "missing.png"])) == [8000]
 
 
+@pytest.mark.framework("llama-index/limiter-and-images")
 @pytest.mark.parametrize("kind", [TokenBucketRateLimiter, SlidingWindowRateLimiter])
 async def test_the_frameworks_limiters_never_wait_for_what_they_cannot_grant(
     call: Callable[..., Any], backend: Any, images: list[str], kind: Any

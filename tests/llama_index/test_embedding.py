@@ -30,6 +30,7 @@ TEXTS = ["a red bicycle", "un chien", "ein Hund", "a red bicycle", "five"]
 HOOKS = ["query_embedding", "text_embedding", "text_embeddings", "image_embedding", "image_embeddings"]
 
 
+@pytest.mark.framework("llama-index/model-name", "llama-index/multimodal-class")
 def test_it_is_an_embedding_model_of_llama_index() -> None:
     names = [kind.__name__ for kind in JinaClipEmbedding.__mro__]
     assert BaseEmbedding.__name__ in names
@@ -60,6 +61,7 @@ def test_the_schema_can_be_asked_for() -> None:
     assert {"model_name", "dimensions", "class_name"} <= set(properties)
 
 
+@pytest.mark.framework("llama-index/all-hooks")
 def test_all_ten_hooks_are_our_own() -> None:
     own = [hook for face in ("_get", "_aget") for hook in (f"{face}_{name}" for name in HOOKS)]
     theirs = [vars(kind) for kind in (BaseEmbedding, MultiModalEmbedding)]
@@ -68,6 +70,7 @@ def test_all_ten_hooks_are_our_own() -> None:
         assert not any(getattr(JinaClipEmbedding, hook) is names.get(hook) for names in theirs), hook
 
 
+@pytest.mark.framework("llama-index/all-hooks", "llama-index/async-returns-vectors")
 async def test_every_hook_gives_its_vectors(call: Callable[..., Any], embedding: Any, images: list[str]) -> None:
     query = await call(embedding, "_get_query_embedding", TEXTS[0])
     assert_same([query], of_texts(TEXTS[:1], "retrieval.query"))
@@ -77,6 +80,7 @@ async def test_every_hook_gives_its_vectors(call: Callable[..., Any], embedding:
     assert_same(await call(embedding, "_get_image_embeddings", images), of_images(images))
 
 
+@pytest.mark.framework("llama-index/async-returns-vectors", "llama-index/query-instruction")
 async def test_public_single_methods(call: Callable[..., Any], embedding: Any, images: list[str]) -> None:
     assert_same([await call(embedding, "get_query_embedding", "dog")], of_texts(["dog"], "retrieval.query"))
     assert_same([await call(embedding, "get_text_embedding", "dog")], of_texts(["dog"]))
@@ -84,11 +88,13 @@ async def test_public_single_methods(call: Callable[..., Any], embedding: Any, i
     assert_same([await call(embedding, "get_image_embedding", img_file_path=images[2])], of_images(images[2:]))
 
 
+@pytest.mark.framework("llama-index/python-floats")
 @pytest.mark.parametrize("method", ["get_text_embedding_batch", "get_text_embeddings"])
 async def test_texts_keep_their_order(call: Callable[..., Any], embedding: Any, method: str) -> None:
     assert_same(await call(embedding, method, TEXTS), of_texts(TEXTS))
 
 
+@pytest.mark.framework("llama-index/python-floats")
 @pytest.mark.parametrize("method", ["get_image_embedding_batch", "get_image_embeddings"])
 async def test_images_keep_their_order(
     call: Callable[..., Any], embedding: Any, images: list[str], method: str
@@ -98,11 +104,13 @@ async def test_images_keep_their_order(
     assert_same(await call(embedding, method, tuple(images)), of_images(images))
 
 
+@pytest.mark.framework("llama-index/averaged-queries")
 async def test_queries_are_averaged(call: Callable[..., Any], embedding: Any) -> None:
     mean = await call(embedding, "get_agg_embedding_from_queries", ["a", "b"])
     np.testing.assert_allclose(mean, of_texts(["a", "b"], "retrieval.query").mean(axis=0), atol=1e-6)
 
 
+@pytest.mark.framework("llama-index/query-instruction")
 async def test_query_task_none_makes_a_query_a_text(call: Callable[..., Any], backend: Any) -> None:
     plain = JinaClipEmbedding(backend=backend, query_task=None)
     assert_same([await call(plain, "get_query_embedding", "dog")], of_texts(["dog"]))
@@ -140,6 +148,7 @@ async def test_one_and_many_are_not_confused(
 # Slices
 
 
+@pytest.mark.framework("llama-index/default-batch-size")
 @pytest.mark.parametrize("kind", ["text", "image"])
 async def test_the_framework_hands_over_slices(
     call: Callable[..., Any], embedding: Any, backend: Any, images: list[str], kind: str
@@ -149,6 +158,7 @@ async def test_the_framework_hands_over_slices(
     assert sorted(len(batch) for batch in backend.batches) == [1, 2]
 
 
+@pytest.mark.framework("llama-index/batch-size-checked")
 @pytest.mark.parametrize("size", [0, 5000])
 async def test_the_slice_size_is_checked_at_every_use(call: Callable[..., Any], embedding: Any, size: int) -> None:
     with pytest.raises(ValidationError):
@@ -185,6 +195,7 @@ class Counting(BlockingBackend):
         return self._result(batch)
 
 
+@pytest.mark.framework("llama-index/bounded-concurrency")
 @pytest.mark.parametrize(("num_workers", "most"), [(None, 4), (1, 1), (3, 3)])
 @pytest.mark.parametrize("kind", ["text", "image"])
 async def test_concurrency_is_bounded_with_and_without_num_workers(
@@ -205,6 +216,7 @@ async def test_the_first_failure_ends_the_other_slices(images: list[str]) -> Non
     assert len(backend.batches) < 3
 
 
+@pytest.mark.framework("llama-index/all-hooks")
 async def test_the_event_loop_stays_free() -> None:
     embedding = JinaClipEmbedding(backend=SlowBackend(pause_s=0.2))
     ticks = []
@@ -220,11 +232,13 @@ async def test_the_event_loop_stays_free() -> None:
     assert len(ticks) >= 5
 
 
+@pytest.mark.framework("llama-index/changing-event-loops")
 def test_one_object_works_in_one_loop_after_another(embedding: Any) -> None:
     first = asyncio.run(embedding.aget_text_embedding_batch(TEXTS))
     assert asyncio.run(embedding.aget_text_embedding_batch(TEXTS)) == first == embedding.get_text_embedding_batch(TEXTS)
 
 
+@pytest.mark.framework("llama-index/progress-bars")
 @pytest.mark.parametrize("kind", ["text", "image"])
 async def test_progress_is_shown_when_asked(
     call: Callable[..., Any], embedding: Any, images: list[str], capsys: pytest.CaptureFixture[str], kind: str
@@ -275,6 +289,7 @@ async def test_text_that_looks_like_a_path_stays_text(
 # As the framework's setting
 
 
+@pytest.mark.framework("llama-index/global-setting")
 def test_settings_keep_the_object_and_may_assign_its_callbacks(
     monkeypatch: pytest.MonkeyPatch, embedding: JinaClipEmbedding
 ) -> None:
@@ -284,6 +299,7 @@ def test_settings_keep_the_object_and_may_assign_its_callbacks(
     assert resolve_embed_model(embedding, callback_manager=embedding.callback_manager) is embedding
 
 
+@pytest.mark.framework("llama-index/assigned-fields")
 async def test_assigned_fields_take_effect_on_the_next_call(call: Callable[..., Any], embedding: Any) -> None:
     assert len(await call(embedding, "get_text_embedding", "a")) == 8
     embedding.dimensions = 4

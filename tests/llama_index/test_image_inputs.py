@@ -67,6 +67,7 @@ def forms(path: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.framework("llama-index/image-forms", "llama-index/data-uri-node")
 async def test_every_form_is_the_same_image(call: Callable[..., Any], embedding: Any, images: list[str]) -> None:
     given = forms(images[0])
     vectors = await call(embedding, "get_image_embedding_batch", list(given.values()))
@@ -75,6 +76,7 @@ async def test_every_form_is_the_same_image(call: Callable[..., Any], embedding:
     assert [name for name in given if not right[name]] == []
 
 
+@pytest.mark.framework("llama-index/image-forms")
 @pytest.mark.parametrize("form", ["ImageNode path", "ImageDocument bytes", "Node data", "ImageBlock bytes"])
 async def test_a_form_alone_and_one_in_place_of_a_list(
     call: Callable[..., Any], embedding: Any, images: list[str], form: str
@@ -89,6 +91,7 @@ async def test_a_form_alone_and_one_in_place_of_a_list(
 EMPTY = [ImageNode(), Node(), TextNode(text="words"), MediaResource(text="words"), ImageBlock(), Document(text="a")]
 
 
+@pytest.mark.framework("llama-index/image-forms")
 @pytest.mark.parametrize("empty", EMPTY)
 async def test_what_carries_no_image_is_refused_by_index(call: Callable[..., Any], embedding: Any, empty: Any) -> None:
     with pytest.raises(InputError, match=f"input 0: this {type(empty).__name__} carries no image"):
@@ -110,6 +113,7 @@ def test_the_source_policy_holds_for_nodes(backend: Any, images: list[str], tmp_
         strict.get_image_embedding(ImageNode(image_path=images[0]))
 
 
+@pytest.mark.framework("llama-index/pipeline-order")
 @pytest.mark.parametrize(
     ("node", "expected"),
     [

@@ -54,12 +54,14 @@ def name_of(hit: Any) -> str:
     return Path(hit.node.image_path).stem
 
 
+@pytest.mark.framework("llama-index/multimodal-index", "llama-index/index-image-model")
 @pytest.mark.parametrize("colour", ["red", "green", "blue"])
 def test_words_find_images(index: Any, colour: str) -> None:
     found = index.as_retriever(image_similarity_top_k=1).text_to_image_retrieve(f"something {colour}")
     assert [name_of(hit) for hit in found] == [colour]
 
 
+@pytest.mark.framework("llama-index/multimodal-index")
 @pytest.mark.parametrize("colour", ["red", "green", "blue"])
 def test_an_image_finds_its_like(index: Any, images: list[str], colour: str) -> None:
     path = next(path for path in images if Path(path).stem == colour)
@@ -68,6 +70,7 @@ def test_an_image_finds_its_like(index: Any, images: list[str], colour: str) -> 
         assert [name_of(hit) for hit in retriever.image_to_image_retrieve(query)] == [colour]
 
 
+@pytest.mark.framework("llama-index/multimodal-index")
 def test_words_find_texts_and_both_together(index: Any) -> None:
     retriever = index.as_retriever(similarity_top_k=1, image_similarity_top_k=1)
     [text] = retriever.text_retrieve("blue")
@@ -76,6 +79,7 @@ def test_words_find_texts_and_both_together(index: Any) -> None:
     assert {type(hit.node) for hit in both} == {TextNode, ImageNode}
 
 
+@pytest.mark.framework("llama-index/multimodal-index")
 async def test_the_async_twins_find_the_same(embedding: Any, nodes: list[Any], images: list[str]) -> None:
     """Indexing with `use_async` runs in a loop of its own, retrieval in this one."""
     stores = {}
@@ -91,12 +95,14 @@ async def test_the_async_twins_find_the_same(embedding: Any, nodes: list[Any], i
     assert [name_of(hit) for hit in await retriever.aimage_to_image_retrieve(images[2])] == ["blue"]
 
 
+@pytest.mark.framework("llama-index/multimodal-index")
 def test_indexing_with_use_async_gives_the_same_index(client: Any, embedding: Any, nodes: list[Any]) -> None:
     index = MultiModalVectorStoreIndex(nodes, embed_model=embedding, image_embed_model=embedding, use_async=True)
     found = index.as_retriever(image_similarity_top_k=1).text_to_image_retrieve("red")
     assert [name_of(hit) for hit in found] == ["red"]
 
 
+@pytest.mark.framework("llama-index/mixed-index")
 async def test_one_store_for_texts_and_images(
     call: Callable[..., Any], embedding: Any, client: Any, nodes: list[Any], images: list[str]
 ) -> None:

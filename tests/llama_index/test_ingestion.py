@@ -42,6 +42,7 @@ def embedded(nodes: Any) -> list[Any]:
     return [node.embedding for node in nodes]
 
 
+@pytest.mark.framework("llama-index/pipeline-order")
 async def test_nodes_are_embedded_by_what_they_carry(
     call: Callable[..., Any], embedding: Any, images: list[str]
 ) -> None:
@@ -60,6 +61,7 @@ async def test_no_nodes(call: Callable[..., Any], embedding: Any) -> None:
     assert await call(embedding, "__call__", []) == []
 
 
+@pytest.mark.framework("llama-index/progress-bars")
 async def test_progress_is_passed_on(
     call: Callable[..., Any], embedding: Any, images: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -83,6 +85,7 @@ def step() -> JinaClipEmbedding:
     return JinaClipEmbedding(backend=Portable())
 
 
+@pytest.mark.framework("llama-index/pipeline-order")
 async def test_a_pipeline_turns_documents_into_embedded_nodes(
     call: Callable[..., Any], step: Any, images: list[str]
 ) -> None:
@@ -97,6 +100,7 @@ async def test_a_pipeline_turns_documents_into_embedded_nodes(
     np.testing.assert_allclose(embedded(image_nodes), of_images([node.image_path for node in image_nodes]), atol=1e-6)
 
 
+@pytest.mark.framework("llama-index/pipeline-cache-key")
 async def test_the_pipelines_cache_answers_a_second_run(call: Callable[..., Any], step: Any, images: list[str]) -> None:
     pipeline = IngestionPipeline(transformations=[step], cache=IngestionCache())
     nodes = [ImageNode(image_path=path, metadata={"file_path": path}) for path in images]
@@ -109,6 +113,7 @@ async def test_the_pipelines_cache_answers_a_second_run(call: Callable[..., Any]
     assert {len(vector) for vector in embedded(await call(pipeline, "run", nodes=nodes))} == {4}
 
 
+@pytest.mark.framework("llama-index/pipeline-cache-stable")
 async def test_a_backend_object_needs_the_pipelines_cache_off(
     call: Callable[..., Any], embedding: Any, images: list[str]
 ) -> None:
@@ -119,6 +124,7 @@ async def test_a_backend_object_needs_the_pipelines_cache_off(
     np.testing.assert_allclose(embedded(done), of_images(images), atol=1e-6)
 
 
+@pytest.mark.framework("llama-index/pipeline-processes")
 def test_a_pool_of_processes_embeds_too(step: Any, images: list[str]) -> None:
     nodes = [TextNode(text="words"), *(ImageNode(image_path=path, metadata={"file_path": path}) for path in images)]
     done = IngestionPipeline(transformations=[step], disable_cache=True).run(nodes=nodes, num_workers=2)

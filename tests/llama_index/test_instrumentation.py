@@ -101,6 +101,7 @@ def given_as(kind: str, path: str) -> Any:
     return {"path": path, "bytes": data, "stream": io.BytesIO(data), "data URI": uri}[kind]
 
 
+@pytest.mark.framework("llama-index/model-name", "llama-index/image-spans")
 @pytest.mark.parametrize("kind", ["path", "bytes", "stream", "data URI"])
 async def test_one_image_has_a_span_both_events_and_a_short_chunk(
     call: Callable[..., Any], embedding: Any, observed: Any, callbacks: Any, images: list[str], kind: str
@@ -126,6 +127,7 @@ async def test_one_image_has_a_span_both_events_and_a_short_chunk(
     assert payload[EventPayload.EMBEDDINGS] == [vector]
 
 
+@pytest.mark.framework("llama-index/image-spans")
 async def test_a_batch_of_images_has_one_span_and_events_for_each_slice(
     call: Callable[..., Any], embedding: Any, observed: Any, callbacks: Any, images: list[str]
 ) -> None:
@@ -137,6 +139,7 @@ async def test_a_batch_of_images_has_one_span_and_events_for_each_slice(
     assert len(callbacks.started) == len(callbacks.ended) == 2
 
 
+@pytest.mark.framework("llama-index/tracing-arguments")
 async def test_nothing_observed_holds_the_image_or_the_key(
     call: Callable[..., Any], backend: Any, observed: Any, images: list[str]
 ) -> None:
@@ -152,6 +155,7 @@ async def test_nothing_observed_holds_the_image_or_the_key(
     assert "PNG" not in display_name
 
 
+@pytest.mark.framework("llama-index/text-spans")
 async def test_texts_have_one_span_and_one_pair_of_events_for_each_slice(
     call: Callable[..., Any], embedding: Any, observed: Any, callbacks: Any
 ) -> None:
@@ -167,6 +171,7 @@ async def test_texts_have_one_span_and_one_pair_of_events_for_each_slice(
     assert sorted(payload[EventPayload.CHUNKS] for _, payload in callbacks.ended) == sorted(ends)
 
 
+@pytest.mark.framework("llama-index/image-spans")
 async def test_a_failure_ends_the_span_and_the_callback_event(
     call: Callable[..., Any], embedding: Any, observed: Any, callbacks: Any
 ) -> None:
@@ -178,6 +183,7 @@ async def test_a_failure_ends_the_span_and_the_callback_event(
     assert EventPayload.EXCEPTION in payload
 
 
+@pytest.mark.framework("llama-index/callbacks-and-images")
 async def test_token_counting_survives_images(call: Callable[..., Any], embedding: Any, images: list[str]) -> None:
     counter = TokenCountingHandler(tokenizer=str.split)
     embedding.callback_manager = CallbackManager([counter, LlamaDebugHandler(print_trace_on_end=False)])
@@ -185,6 +191,7 @@ async def test_token_counting_survives_images(call: Callable[..., Any], embeddin
     assert counter.total_embedding_token_count > 0
 
 
+@pytest.mark.framework("llama-index/model-name", "llama-index/default-batch-size", "llama-index/payload")
 def test_the_payload_has_facts_and_no_secrets() -> None:
     embedding = JinaClipEmbedding(
         api_key=KEY, base_url="https://user:hunter2@example.org", headers={"X-Key": "hunter2"}, dimensions=256

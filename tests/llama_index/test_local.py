@@ -42,6 +42,7 @@ async def test_the_vectors_are_the_encoders(
     np.testing.assert_allclose(query, encoder.encode_text(TEXTS[0], task="retrieval.query"), atol=1e-6)
 
 
+@pytest.mark.framework("llama-index/deep-copies")
 def test_copies_share_the_loaded_model(embedding: Any) -> None:
     vector = embedding.get_text_embedding("a")
     twin = copy.deepcopy(embedding)
@@ -49,6 +50,7 @@ def test_copies_share_the_loaded_model(embedding: Any) -> None:
     assert twin._encoder().backend is embedding._encoder().backend
 
 
+@pytest.mark.framework("llama-index/json-dump")
 async def test_a_dump_rebuilds_a_working_object(call: Callable[..., Any], embedding: Any, images: list[str]) -> None:
     again = JinaClipEmbedding.from_json(embedding.to_json())
     nodes = [TextNode(text=TEXTS[0]), ImageNode(image_path=images[0])]

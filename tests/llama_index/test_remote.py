@@ -25,6 +25,7 @@ def service() -> Service:
     return Service()
 
 
+@pytest.mark.framework("llama-index/query-instruction")
 @pytest.mark.parametrize("by", ["argument", "environment"])
 async def test_every_method_sends_every_option(
     call: Callable[..., Any], service: Service, images: list[str], monkeypatch: pytest.MonkeyPatch, by: str
@@ -49,6 +50,7 @@ async def test_every_method_sends_every_option(
         assert (body["model"], body["dimensions"], body.get("task")) == ("jina-clip-v2", 64, task), method
 
 
+@pytest.mark.framework("llama-index/default-batch-size")
 async def test_a_slice_is_cut_into_requests(call: Callable[..., Any], service: Service) -> None:
     embedding = JinaClipEmbedding(api_key=KEY, dimensions=64, batch_size=40, **service.clients)
     await call(embedding, "get_text_embedding_batch", [str(n) for n in range(100)])
@@ -61,6 +63,7 @@ async def test_a_missing_key_is_named_on_first_use(call: Callable[..., Any], ima
             await call(JinaClipEmbedding(), method, argument)
 
 
+@pytest.mark.framework("llama-index/changing-event-loops")
 def test_one_object_serves_one_loop_after_another(images: list[str]) -> None:
     """Every `asyncio.run`, and every use of `use_async=True`, is a new loop; connections must not outlive theirs."""
     with FaultyServer() as server:

@@ -58,6 +58,7 @@ class Serialisable(BlockingBackend):
         return cls(dimensions=settings["dimensions"], spec=None)
 
 
+@pytest.mark.framework("llama-index/options-are-fields")
 def test_the_fields_are_the_options_of_the_encoder_both_backends_and_the_base_class() -> None:
     takes = {
         name
@@ -69,6 +70,7 @@ def test_the_fields_are_the_options_of_the_encoder_both_backends_and_the_base_cl
     assert set(JinaClipEmbedding.model_fields) == ours
 
 
+@pytest.mark.framework("llama-index/json-dump", "llama-index/loader-by-name")
 @pytest.mark.parametrize("options", [{}, REMOTE, LOCAL])
 def test_a_dump_is_json_and_rebuilds_the_object(options: dict[str, Any]) -> None:
     embedding = JinaClipEmbedding(**options)
@@ -82,6 +84,8 @@ def test_a_dump_is_json_and_rebuilds_the_object(options: dict[str, Any]) -> None
     assert JinaClipEmbedding.model_validate(dumped).to_dict() == dumped
 
 
+@pytest.mark.obligation("19")
+@pytest.mark.framework("llama-index/payload", "llama-index/key-in-no-dump")
 def test_no_dump_holds_the_key_and_the_environment_gives_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
     embedding = JinaClipEmbedding(api_key=KEY, headers={"Authorization": "hunter2", "X-Team": "a"})
     dumps = [str(embedding.to_dict()), repr(embedding.to_dict()), embedding.to_json(), embedding.model_dump_json()]
@@ -97,12 +101,14 @@ def test_no_dump_holds_the_key_and_the_environment_gives_it_back(monkeypatch: py
         assert again.headers == {"X-Team": "a"}
 
 
+@pytest.mark.framework("llama-index/masked-key", "llama-index/key-in-no-dump")
 def test_a_masked_key_counts_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JINA_API_KEY", "theirs")
     masked = {**JinaClipEmbedding().to_dict(), "api_key": "**********"}
     assert JinaClipEmbedding.from_dict(masked).api_key.get_secret_value() == "theirs"
 
 
+@pytest.mark.framework("llama-index/unknown-keywords", "llama-index/usual-names")
 def test_unknown_names_are_refused_and_synonyms_understood() -> None:
     with pytest.raises(ValidationError, match="Did you mean 'model_name'"):
         JinaClipEmbedding(model_nam="jina-clip-v1")
@@ -115,6 +121,7 @@ def test_unknown_names_are_refused_and_synonyms_understood() -> None:
 # Pickles and copies
 
 
+@pytest.mark.framework("llama-index/pickling")
 @pytest.mark.parametrize("options", [{}, REMOTE, LOCAL])
 @pytest.mark.parametrize("dumps", [pickle.dumps, cloudpickle.dumps])
 def test_pickles_rebuild_the_object(options: dict[str, Any], dumps: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -124,6 +131,7 @@ def test_pickles_rebuild_the_object(options: dict[str, Any], dumps: Any, caplog:
     assert caplog.records == []
 
 
+@pytest.mark.framework("llama-index/pickling")
 def test_a_used_object_pickles_and_works_again() -> None:
     embedding = JinaClipEmbedding(backend=Serialisable(), embeddings_cache=SimpleKVStore())
     vector = embedding.get_text_embedding("a")
@@ -134,6 +142,7 @@ def test_a_used_object_pickles_and_works_again() -> None:
     assert again.usage.items == 0  # from the store that travelled along
 
 
+@pytest.mark.framework("llama-index/pickling")
 def test_what_does_not_pickle_stays_behind_and_stays_in_place(caplog: pytest.LogCaptureFixture) -> None:
     client = httpx.Client()
     limiter = TokenBucketRateLimiter(requests_per_minute=5)
@@ -145,12 +154,14 @@ def test_what_does_not_pickle_stays_behind_and_stays_in_place(caplog: pytest.Log
     client.close()
 
 
+@pytest.mark.framework("llama-index/pickling")
 def test_a_backend_that_does_not_pickle_is_never_replaced_in_silence() -> None:
     embedding = JinaClipEmbedding(backend=BlockingBackend())  # its `before` is a lambda
     with pytest.raises((pickle.PicklingError, AttributeError, TypeError)):
         pickle.dumps(embedding)
 
 
+@pytest.mark.framework("llama-index/deep-copies")
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda e: e.model_copy(deep=True)])
 def test_copies_of_a_used_object_work(copied: Any) -> None:
     client = httpx.Client()
@@ -193,6 +204,7 @@ def test_a_dump_never_imports_a_module() -> None:
         JinaClipEmbedding(backend=words)
 
 
+@pytest.mark.framework("llama-index/json-dump", "llama-index/cache-in-dump")
 def test_other_objects_are_put_into_words_or_refused(tmp_path: Path) -> None:
     assert JinaClipEmbedding(cache=DiskCache(tmp_path)).to_dict()["cache"] == str(tmp_path)
     assert JinaClipEmbedding(cache=tmp_path).to_dict()["cache"] == str(tmp_path)
@@ -212,6 +224,7 @@ def pipeline_key(**options: Any) -> str:
     return get_transformation_hash(NODES, JinaClipEmbedding(**options))
 
 
+@pytest.mark.framework("llama-index/options-are-fields", "llama-index/pipeline-cache-key")
 @pytest.mark.parametrize(
     "change",
     [
@@ -232,6 +245,7 @@ def test_what_changes_vectors_changes_the_key(change: dict[str, Any]) -> None:
     assert pipeline_key(**change) != pipeline_key(**before)
 
 
+@pytest.mark.framework("llama-index/pipeline-cache-stable")
 @pytest.mark.parametrize(
     "change",
     [
@@ -253,6 +267,7 @@ def test_what_changes_no_vector_keeps_the_key(change: dict[str, Any]) -> None:
     assert pipeline_key(**change) == pipeline_key()
 
 
+@pytest.mark.framework("llama-index/pipeline-cache-stable")
 def test_the_key_is_stable_after_use_and_between_objects() -> None:
     embedding = JinaClipEmbedding(backend=Serialisable())
     before = get_transformation_hash(NODES, embedding)

@@ -50,6 +50,7 @@ def test_by_default_no_file_is_read(images: list[str]) -> None:
     assert len(content_blocks(hits, sources=SourcePolicy.agent(roots=Path(images[0]).parent))) == 1
 
 
+@pytest.mark.framework("llama-index/retriever-tool")
 async def test_the_tool_shows_what_it_found(call: Callable[..., Any], images: list[str]) -> None:
     embedding = JinaClipEmbedding(backend=ColourBackend())
     nodes = [ImageNode(image_path=path, metadata={"file_path": path}) for path in images]

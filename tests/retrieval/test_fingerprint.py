@@ -113,6 +113,7 @@ def test_it_comes_back_from_whatever_a_store_keeps(fingerprint: VectorFingerprin
     fingerprint.check(kept, where="the store")
 
 
+@pytest.mark.framework("stores/other-width")
 @pytest.mark.parametrize(
     "other",
     [

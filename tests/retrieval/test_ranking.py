@@ -32,6 +32,7 @@ def test_the_formula_of_the_paper() -> None:
     assert [one.places for one in fused] == [(2, 1), (1, None), (None, 2), (3, None)]
 
 
+@pytest.mark.framework("stores/mixed-list")
 def test_images_are_not_buried_under_texts() -> None:
     texts, images = [f"text {n}" for n in range(5)], [f"image {n}" for n in range(5)]
     assert ids(reciprocal_rank_fusion([texts, images]))[:4] == ["text 0", "image 0", "text 1", "image 1"]
@@ -128,6 +129,7 @@ def test_a_fitted_sample_has_mean_zero_and_unit_variance(scores: list[float]) ->
     assert float(calibrated.std()) == pytest.approx(1)
 
 
+@pytest.mark.framework("stores/mixed-list")
 def test_a_good_image_overtakes_a_middling_text() -> None:
     merged = ScoreCalibration.fit(SAMPLE).merge(
         {"text": [("best text", 0.9), ("some text", 0.7)], "image": [("best image", 0.3), ("some image", 0.1)]}

@@ -457,6 +457,7 @@ class TestSettings:
         with pytest.raises(ConfigurationError, match=message):
             create_app(backend, **changes)
 
+    @pytest.mark.obligation("20")
     def test_no_policy_lets_requests_name_files(self, tmp_path) -> None:
         for policy in (SourcePolicy.trusted(), SourcePolicy.agent(roots=tmp_path), SourcePolicy.agent()):
             allowed = ServerSettings(sources=policy, max_image_bytes=1000, max_image_pixels=500).source_policy

@@ -97,6 +97,7 @@ def png_bomb(side: int) -> bytes:
 
 
 class TestAddresses:
+    @pytest.mark.obligation("20")
     @pytest.mark.parametrize(
         "url",
         [

@@ -32,6 +32,7 @@ def uris(found: list[Any]) -> list[str]:
     return [Path(document.metadata["uri"]).stem for document in found]
 
 
+@pytest.mark.framework("langchain/chroma-images", "langchain/chroma-base64", "stores/chroma")
 @pytest.mark.parametrize("colour", ["red", "green", "blue"])
 def test_words_and_images_find_images(store: Chroma, images: list[str], colour: str) -> None:
     path = next(path for path in images if Path(path).stem == colour)
@@ -41,6 +42,7 @@ def test_words_and_images_find_images(store: Chroma, images: list[str], colour: 
     assert base64.b64decode(found.page_content) == Path(path).read_bytes()
 
 
+@pytest.mark.framework("langchain/chroma-images")
 def test_without_metadata_too(store: Chroma, images: list[str]) -> None:
     assert len(store.add_images(images[:2])) == 2
     assert len(store.get()["ids"]) == 5

@@ -44,6 +44,7 @@ def filled(new_place: Any, embeddings: Any, texts: list[str], images: list[str])
     return fill_once
 
 
+@pytest.mark.framework("langchain/image-view", "stores/every-store", "stores/lancedb", "stores/milvus-lite")
 @pytest.mark.parametrize("kind", sorted(STORES))
 def test_words_and_images_find_texts_and_images(
     kind: str, filled: Callable[[str], str], embeddings: Any, images: list[str]
@@ -52,6 +53,7 @@ def test_words_and_images_find_texts_and_images(
         assert answers(opened, embeddings, images[2]) == EXPECTED
 
 
+@pytest.mark.framework("stores/other-width")
 @pytest.mark.parametrize("kind", sorted(STORES))
 def test_a_store_of_another_model_or_width_is_refused(kind: str, filled: Callable[[str], str]) -> None:
     for other in (ColourBackend(dimensions=4), ColourBackend(model="other", spec=None)):
@@ -60,6 +62,7 @@ def test_a_store_of_another_model_or_width_is_refused(kind: str, filled: Callabl
             refused.__enter__()
 
 
+@pytest.mark.framework("stores/every-store")
 def test_a_new_process_finds_the_same(filled: Any, images: list[str], reopened: Callable[..., Any]) -> None:
     places = {kind: filled(kind) for kind in stores_here(STORES)}
     assert reopened("langchain", images[2], places) == dict.fromkeys(places, EXPECTED)

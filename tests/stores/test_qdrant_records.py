@@ -49,6 +49,7 @@ def titles(client: QdrantClient, **query: Any) -> list[str]:
     return [str((point.payload or {})["title"]) for point in client.query_points("hats", **query).points]
 
 
+@pytest.mark.framework("stores/qdrant-records")
 def test_each_vector_is_searched_by_its_name(client: QdrantClient, embeddings: Any, images: list[str]) -> None:
     query = embeddings.embed_query("green")
     assert titles(client, query=query, using="image", limit=1) == ["green"]
@@ -57,6 +58,7 @@ def test_each_vector_is_searched_by_its_name(client: QdrantClient, embeddings: A
     assert "bare" not in titles(client, query=query, using="image", limit=9)
 
 
+@pytest.mark.framework("stores/qdrant-records")
 def test_the_store_and_our_function_fuse_alike(client: QdrantClient, embeddings: Any) -> None:
     """A record that fits by caption and by image beats one that fits by either."""
     query = embeddings.embed_query("blue")
@@ -67,6 +69,7 @@ def test_the_store_and_our_function_fuse_alike(client: QdrantClient, embeddings:
     assert (ours[0].id, ours[0].places) == ("blue", (1, 1))
 
 
+@pytest.mark.framework("stores/qdrant-records")
 def test_langchain_reads_one_of_the_vectors(client: QdrantClient, embeddings: Any) -> None:
     for vector_name, expected in (("image", "green"), ("text", "bare")):
         store = QdrantVectorStore(client, "hats", embeddings, vector_name=vector_name, content_payload_key="title")

@@ -55,6 +55,7 @@ def nearest(query: Sequence[float], rows: Sequence[Sequence[float]], count: int)
     return [(int(row), float(scores[row])) for row in np.argsort(-scores)[:count]]
 
 
+@pytest.mark.framework("stores/postgresql")
 def test_postgres(names: dict[str, Any], postgres_server: Any, images: list[str]) -> None:
     postgres_server.psql("CREATE DATABASE recipe;")
     names["address"] = postgres_server.get_uri(database="recipe")
@@ -103,6 +104,7 @@ class WeaviateCollections:
         return WeaviateCollection(description, vector_config)
 
 
+@pytest.mark.framework("stores/weaviate")
 def test_weaviate(names: dict[str, Any], images: list[str]) -> None:
     names |= {"weaviate": SimpleNamespace(collections=WeaviateCollections()), "vector_config": ["text", "image"]}
     exec(recipe("Weaviate"), names)
@@ -154,6 +156,7 @@ class PineconeService:
     Index = describe_index
 
 
+@pytest.mark.framework("llama-index/whole-nodes", "stores/pinecone")
 def test_pinecone(names: dict[str, Any], images: list[str]) -> None:
     names |= {"pinecone": PineconeService(), "spec": None}
     exec(recipe("Pinecone"), names)

@@ -34,6 +34,7 @@ pytestmark = pytest.mark.parametrize("face", FACES)
 # What is sent
 
 
+@pytest.mark.obligation("1", "31", "37")
 def test_the_request_of_a_text(face: str, server: FaultyServer, make: Any) -> None:
     result = embed(face, make(), texts("hello"))
     assert server.requests == [
@@ -48,6 +49,7 @@ def test_the_request_of_a_text(face: str, server: FaultyServer, make: Any) -> No
     assert headers["user-agent"].startswith("jina-clip-integrations/")
 
 
+@pytest.mark.obligation("3")
 @pytest.mark.parametrize("modality", ["text", "image"])
 def test_every_option_shows_in_every_request(face: str, server: FaultyServer, make: Any, modality: str) -> None:
     if modality == "text":
@@ -66,6 +68,7 @@ def test_every_option_shows_in_every_request(face: str, server: FaultyServer, ma
         np.testing.assert_allclose(result.vectors, wanted, rtol=1e-6)
 
 
+@pytest.mark.obligation("3")
 def test_v1_gets_no_field_that_it_does_not_declare(face: str, server: FaultyServer, make: Any) -> None:
     embed(face, make("jina-clip-v1"), texts("a", dimensions=768))
     assert set(server.requests[0]) == {"model", "input", "embedding_type", "truncate"}
@@ -76,6 +79,7 @@ def test_names_of_the_model_at_the_hosted_service(face: str, name: str) -> None:
     assert ApiBackend(name, api_key=KEY).model == "jina-clip-v2"
 
 
+@pytest.mark.obligation("1", "4", "20")
 @pytest.mark.parametrize("text", ["", "  ", "https://example.org/x.png", "data:image/png;base64,A", "/etc/hosts", "狐"])
 def test_text_is_always_text(face: str, server: FaultyServer, make: Any, text: str) -> None:
     result = embed(face, make(), texts(text))
@@ -83,12 +87,14 @@ def test_text_is_always_text(face: str, server: FaultyServer, make: Any, text: s
     np.testing.assert_array_equal(result.vectors, [vector_of(text)])
 
 
+@pytest.mark.obligation("7")
 @pytest.mark.parametrize("kind", ["base64", "float"])
 def test_ways_of_travelling_give_the_same_rows(face: str, make: Any, kind: str) -> None:
     result = embed(face, make(embedding_type=kind), numbered(9))
     np.testing.assert_array_equal(result.vectors, vectors_of(numbered(9).texts))
 
 
+@pytest.mark.obligation("8")
 @pytest.mark.parametrize("kind", ["binary", "ubinary"])
 @pytest.mark.parametrize("dimensions", [None, 64, 100])
 def test_packed_bits(face: str, make: Any, kind: str, dimensions: int | None) -> None:
@@ -104,6 +110,7 @@ def test_nothing_is_sent_for_nothing(face: str, server: FaultyServer, make: Any)
     assert server.received == []
 
 
+@pytest.mark.obligation("17", "23")
 def test_many_batches_keep_their_order(face: str, server: FaultyServer, make: Any) -> None:
     batch = numbered(50)
     result = embed(face, make(batch_size=3), batch)
@@ -114,12 +121,14 @@ def test_many_batches_keep_their_order(face: str, server: FaultyServer, make: An
     assert result.usage.total_tokens == 250
 
 
+@pytest.mark.obligation("17")
 def test_requests_are_cut_by_bytes(face: str, server: FaultyServer, make: Any) -> None:
     batch = texts(*("x" * size for size in (300, 300, 300, 5000, 10, 10)))
     embed(face, make(batch_size=64, max_request_bytes=800), batch)
     assert sorted(len(body["input"]) for body in server.requests) == [1, 1, 2, 2]
 
 
+@pytest.mark.obligation("17")
 def test_requests_are_cut_by_tokens(face: str, server: FaultyServer, make: Any) -> None:
     embed(face, make(batch_size=64, max_request_tokens=9000), images(*(photo(9, 9, seed) for seed in range(5))))
     assert sorted(len(body["input"]) for body in server.requests) == [1, 2, 2]
@@ -128,6 +137,7 @@ def test_requests_are_cut_by_tokens(face: str, server: FaultyServer, make: Any) 
 # Images
 
 
+@pytest.mark.obligation("25")
 @pytest.mark.parametrize("size", [(400, 300), (300, 401), (224, 350)])
 def test_an_image_costs_one_tile_in_the_models_own_geometry(
     face: str, server: FaultyServer, make: Any, size: tuple[int, int]
@@ -139,6 +149,7 @@ def test_an_image_costs_one_tile_in_the_models_own_geometry(
     np.testing.assert_array_equal(np.asarray(sent), resize_and_crop(image.image, 224))
 
 
+@pytest.mark.obligation("25")
 @pytest.mark.parametrize("mode", [True, "crop", "squash", "pad", False])
 @pytest.mark.parametrize("size", [(40, 30), (224, 224), (224, 20)])
 def test_an_image_is_never_enlarged(
@@ -149,12 +160,14 @@ def test_an_image_is_never_enlarged(
     assert max(sent.size) <= max(size)
 
 
+@pytest.mark.obligation("25")
 def test_a_small_image_travels_pixel_for_pixel(face: str, server: FaultyServer, make: Any) -> None:
     image = photo(40, 30)
     embed(face, make(), images(image))
     np.testing.assert_array_equal(np.asarray(png_of(server.requests[0]["input"][0])), np.asarray(image.image))
 
 
+@pytest.mark.obligation("25")
 @pytest.mark.parametrize(("mode", "geometry"), [("crop", "shortest"), ("squash", "squash"), ("pad", "longest")])
 def test_other_recipes(face: str, server: FaultyServer, make: Any, mode: str, geometry: str) -> None:
     image = photo(300, 260)
@@ -163,6 +176,7 @@ def test_other_recipes(face: str, server: FaultyServer, make: Any, mode: str, ge
     np.testing.assert_array_equal(sent, resize_and_crop(image.image, 224, mode=geometry))
 
 
+@pytest.mark.obligation("2")
 def test_as_it_is(face: str, server: FaultyServer, make: Any) -> None:
     backend = make(resize_images=False)
     image, linked = photo(30, 20), photo(30, 20, url="https://example.org/a.jpg?token=1")
@@ -181,6 +195,7 @@ def test_a_url_is_fetched_here_when_it_is_to_be_resized(face: str, server: Fault
     assert not backend.sends_urls
 
 
+@pytest.mark.obligation("4")
 def test_too_large_an_image_is_refused_here(face: str, server: FaultyServer, make: Any) -> None:
     backend = make(resize_images=False, max_image_bytes=4000)
     _, error = stream(face, backend, images(photo(5, 5), photo(200, 200)))
@@ -190,6 +205,7 @@ def test_too_large_an_image_is_refused_here(face: str, server: FaultyServer, mak
     assert server.received == []
 
 
+@pytest.mark.obligation("30")
 @pytest.mark.parametrize("isolate", [False, True])
 def test_a_broken_image(face: str, server: FaultyServer, make: Any, isolate: bool) -> None:
     photos = [photo(9, 9, seed) for seed in range(6)]
@@ -206,6 +222,7 @@ def test_a_broken_image(face: str, server: FaultyServer, make: Any, isolate: boo
         assert error.index == 4
 
 
+@pytest.mark.obligation("4")
 def test_empty_bytes_are_refused_here(face: str, server: FaultyServer, make: Any) -> None:
     _, error = stream(face, make(resize_images=False), images(photo(9, 9, data=b"")))
     assert isinstance(error, errors.ImageError)

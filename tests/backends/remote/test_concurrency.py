@@ -46,6 +46,8 @@ both = pytest.mark.parametrize("face", FACES)
 # How many at once
 
 
+@pytest.mark.obligation("18")
+@pytest.mark.framework("llama-index/bounded-concurrency")
 @both
 def test_concurrency_starts_low_and_stays_below_its_ceiling(face: str, server: FaultyServer, make: Any) -> None:
     server.latency_s = 0.03
@@ -60,6 +62,7 @@ def test_one_at_a_time(face: str, server: FaultyServer, make: Any) -> None:
     assert server.most_in_flight == 1
 
 
+@pytest.mark.obligation("18", "28")
 @both
 def test_the_services_own_limit_is_found_and_kept(face: str, server: FaultyServer, make: Any) -> None:
     server.max_concurrency, server.latency_s = 3, 0.01
@@ -69,6 +72,7 @@ def test_the_services_own_limit_is_found_and_kept(face: str, server: FaultyServe
     assert len(server.received) - len(server.requests) <= 6  # refused for being too many
 
 
+@pytest.mark.obligation("18")
 @both
 def test_threads_and_tasks_share_one_limit(face: str, server: FaultyServer, make: Any) -> None:
     server.latency_s = 0.01
@@ -90,6 +94,7 @@ def test_threads_and_tasks_share_one_limit(face: str, server: FaultyServer, make
     assert server.most_in_flight <= 3
 
 
+@pytest.mark.obligation("34")
 @both
 def test_connections_are_reused(face: str, server: FaultyServer, make: Any) -> None:
     seen: Counter[int] = Counter()
@@ -105,6 +110,7 @@ def test_connections_are_reused(face: str, server: FaultyServer, make: Any) -> N
     assert len(seen) == 1
 
 
+@pytest.mark.obligation("22")
 @both
 def test_the_sync_face_works_inside_a_running_loop(face: str, make: Any) -> None:
     async def cell() -> Any:
@@ -113,6 +119,8 @@ def test_the_sync_face_works_inside_a_running_loop(face: str, make: Any) -> None
     np.testing.assert_array_equal(asyncio.run(cell()).vectors, vectors_of(numbered(9).texts))
 
 
+@pytest.mark.obligation("22")
+@pytest.mark.framework("llama-index/changing-event-loops")
 @both
 def test_one_backend_in_several_loops(face: str, make: Any) -> None:
     backend = make()
@@ -124,6 +132,7 @@ def test_one_backend_in_several_loops(face: str, make: Any) -> None:
         np.testing.assert_array_equal(asyncio.run(use()).vectors, vectors_of(numbered(5).texts))
 
 
+@pytest.mark.obligation("22")
 @both
 def test_closing_the_iterator_sends_nothing_more(face: str, server: FaultyServer, make: Any) -> None:
     server.latency_s = 0.02
@@ -147,6 +156,7 @@ def test_closing_the_iterator_sends_nothing_more(face: str, server: FaultyServer
     assert len(server.received) == sent
 
 
+@pytest.mark.obligation("22")
 def test_cancellation_releases_the_connections(server: FaultyServer, make: Any) -> None:
     server.faults.extend(["stall"] * 9)
 
@@ -167,6 +177,7 @@ def test_cancellation_releases_the_connections(server: FaultyServer, make: Any) 
     np.testing.assert_array_equal(asyncio.run(cancelled()).vectors, [vector_of("b")])
 
 
+@pytest.mark.obligation("22")
 def test_cancellation_gives_a_supplied_client_its_connection_back(server: FaultyServer, make: Any) -> None:
     server.faults.append("stall")
 
@@ -183,6 +194,7 @@ def test_cancellation_gives_a_supplied_client_its_connection_back(server: Faulty
     np.testing.assert_array_equal(asyncio.run(cancelled()).vectors, [vector_of("b")])
 
 
+@pytest.mark.obligation("22")
 def test_closing_ends_what_an_abandoned_job_left_on_the_wire(server: FaultyServer, make: Any) -> None:
     server.faults.extend([None, "stall", "stall"])
     backend = make(batch_size=2, max_concurrency=3)
@@ -212,6 +224,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.obligation("22")
 def test_an_interrupted_program_ends_while_requests_are_on_the_wire(server: FaultyServer) -> None:
     server.faults.extend(["stall"] * 9)
     program = subprocess.Popen([sys.executable, "-c", INTERRUPTED, server.url, KEY], stdout=subprocess.PIPE, text=True)
@@ -224,6 +237,7 @@ def test_an_interrupted_program_ends_while_requests_are_on_the_wire(server: Faul
     assert (said, program.returncode) == ("interrupted\n", 0)
 
 
+@pytest.mark.obligation("18")
 def test_several_event_loops_and_a_thread_at_the_same_time(server: FaultyServer, make: Any) -> None:
     server.latency_s = 0.01
     backend = make(batch_size=2, max_concurrency=3)
@@ -239,6 +253,7 @@ def test_several_event_loops_and_a_thread_at_the_same_time(server: FaultyServer,
     assert server.most_in_flight <= 3
 
 
+@pytest.mark.obligation("15")
 @both
 def test_waiting_requests_end_with_the_job(face: str, server: FaultyServer, make: Any) -> None:
     server.faults.extend([Refuse(503, None, {"Retry-After": "60"}), flat(403, "AUTHZ_INSUFFICIENT_BALANCE", "no")])
@@ -248,6 +263,7 @@ def test_waiting_requests_end_with_the_job(face: str, server: FaultyServer, make
     assert time.monotonic() - began < 5.0
 
 
+@pytest.mark.obligation("22")
 def test_the_event_loop_goes_on(server: FaultyServer, make: Any) -> None:
     ticks = 0
 
@@ -274,6 +290,7 @@ def test_the_event_loop_goes_on(server: FaultyServer, make: Any) -> None:
 # Copies and processes
 
 
+@pytest.mark.obligation("19")
 @pytest.mark.parametrize("clone", [copy.deepcopy, copy.copy, lambda backend: pickle.loads(pickle.dumps(backend))])
 @both
 def test_copies_work_with_the_key_of_the_environment(

@@ -119,11 +119,13 @@ def test_every_row_of_the_table_is_tested() -> None:
     assert set(BODIES) == set(DIALECTS)
 
 
+@pytest.mark.obligation("1")
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_the_body_of_a_query(dialect: str) -> None:
     assert sent(dialect, QUERY) == BODIES[dialect]
 
 
+@pytest.mark.obligation("3")
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_without_options_nothing_is_said_about_them(dialect: str) -> None:
     body = sent(dialect, texts("a fox"))
@@ -131,6 +133,7 @@ def test_without_options_nothing_is_said_about_them(dialect: str) -> None:
     assert None not in body.values()
 
 
+@pytest.mark.obligation("1", "2")
 @pytest.mark.parametrize(
     ("dialect", "inline", "by_url"),
     [
@@ -167,6 +170,7 @@ def test_a_url_that_the_server_cannot_fetch_is_fetched_once(monkeypatch: pytest.
     assert not backend.sends_urls
 
 
+@pytest.mark.obligation("9")
 @pytest.mark.parametrize("face", FACES)
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("helpful", [True, False])
@@ -203,6 +207,7 @@ def test_raw_vectors_where_the_server_can(dialect: str) -> None:
     assert field is None or server.bodies[0][field] is False
 
 
+@pytest.mark.obligation("1")
 @pytest.mark.parametrize("text", ["data:image/png;base64,AAAA", "DATA:x", "https://example.org", "http://x"])
 def test_a_server_that_guesses_is_not_let(text: str) -> None:
     assert sent("openai", texts(text))["input"] == [" " + text]
@@ -224,6 +229,7 @@ def test_the_environments_key_is_for_jina_only(dialect: str, monkeypatch: pytest
     assert [headers.get("authorization") for headers in server.headers] == [None, "Bearer mine"]
 
 
+@pytest.mark.obligation("40")
 def test_a_dialect_of_ones_own() -> None:
     form = '{"content": {"type": "text", "value": $}}'
     mine = Dialect(name="mine", path="", items_field="docs", text=form, image=None)
@@ -236,6 +242,7 @@ def test_a_dialect_of_ones_own() -> None:
         backend.embed(images(SMALL))
 
 
+@pytest.mark.obligation("40")
 @pytest.mark.parametrize(
     "host",
     [
@@ -293,6 +300,7 @@ CLOUDS: dict[str, tuple[dict[str, Any], str, dict[str, str]]] = {
 }
 
 
+@pytest.mark.obligation("40")
 @pytest.mark.parametrize("face", FACES)
 @pytest.mark.parametrize("cloud", CLOUDS)
 def test_the_examples_of_the_guide_for_other_clouds(face: str, cloud: str) -> None:

@@ -50,6 +50,7 @@ def file_of(image: PIL.Image.Image, kind: str = "PNG") -> bytes:
 # Order and number
 
 
+@pytest.mark.obligation("23")
 def test_mixed_items_keep_their_order_through_faults(face: Any, server: FaultyServer, encoder: Any) -> None:
     items: list[dict[str, Any]] = [{"text": text} for text in TEXTS[:9]]
     items += [{"image": noise(8 + at, 9, at)} for at in range(6)] + items[:3]  # some of them twice
@@ -69,6 +70,7 @@ def file_as_sent(image: PIL.Image.Image) -> bytes:
     return as_png(image)
 
 
+@pytest.mark.obligation("38")
 def test_the_same_content_is_paid_for_once(face: Any, server: FaultyServer, encoder: Any) -> None:
     asked, image = encoder(), file_of(noise(9, 8))
     rows = face(asked).encode([{"text": "a"}, {"image": image}, {"text": "a"}, {"image": io.BytesIO(image)}])
@@ -77,6 +79,7 @@ def test_the_same_content_is_paid_for_once(face: Any, server: FaultyServer, enco
     assert (asked.usage.total_tokens, asked.usage.requests, asked.usage.items) == (4003, 2, 4)
 
 
+@pytest.mark.obligation("23")
 def test_nothing_is_asked_for_nothing(face: Any, server: FaultyServer, encoder: Any) -> None:
     asked = face(encoder(dimensions=64))
     for rows in (asked.encode_text([]), asked.encode_image([]), asked.encode([])):
@@ -84,6 +87,7 @@ def test_nothing_is_asked_for_nothing(face: Any, server: FaultyServer, encoder: 
     assert server.received == []
 
 
+@pytest.mark.obligation("26")
 def test_usage_runs_on(face: Any, server: FaultyServer, encoder: Any) -> None:
     asked = encoder()
     for done in (1, 2, 3):
@@ -96,6 +100,7 @@ def test_usage_runs_on(face: Any, server: FaultyServer, encoder: Any) -> None:
 # Bad items
 
 
+@pytest.mark.obligation("30")
 @pytest.mark.parametrize("shape", ["nested", "flat", "legacy"])
 def test_an_item_that_the_service_refuses_can_be_skipped(
     face: Any, server: FaultyServer, encoder: Any, shape: str
@@ -123,6 +128,7 @@ def test_an_item_that_the_service_names_is_named(face: Any, server: FaultyServer
     np.testing.assert_array_equal(caught.value.partial[:2], vectors_of(map(file_as_sent, images[:2])))
 
 
+@pytest.mark.obligation("4")
 @pytest.mark.parametrize(
     ("item", "cls"),
     [
@@ -148,6 +154,7 @@ def test_items_that_cannot_work_are_refused_here(
 # The end of a job
 
 
+@pytest.mark.obligation("15")
 @pytest.mark.parametrize(
     ("refusal", "cls"),
     [
@@ -176,6 +183,7 @@ def test_an_account_that_cannot_go_on_ends_the_whole_job(
     assert np.isnan(partial[8:]).all()
 
 
+@pytest.mark.obligation("15", "38")
 def test_a_cache_carries_on_where_the_account_ended(
     face: Any, server: FaultyServer, encoder: Any, tmp_path: Any
 ) -> None:
@@ -191,6 +199,7 @@ def test_a_cache_carries_on_where_the_account_ended(
 # Images
 
 
+@pytest.mark.obligation("2")
 @pytest.mark.parametrize("resize_images", [True, False])
 def test_a_data_uri_travels_as_bare_base64(face: Any, server: FaultyServer, encoder: Any, resize_images: bool) -> None:
     data = file_of(noise(30, 20), "PNG")
@@ -202,6 +211,7 @@ def test_a_data_uri_travels_as_bare_base64(face: Any, server: FaultyServer, enco
     assert sent == data if not resize_images else PIL.Image.open(io.BytesIO(sent)).size == (30, 20)
 
 
+@pytest.mark.obligation("25")
 def test_a_photo_is_turned_upright_before_it_is_shrunk(face: Any, server: FaultyServer, encoder: Any) -> None:
     exif = PIL.Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise
@@ -215,6 +225,7 @@ def test_a_photo_is_turned_upright_before_it_is_shrunk(face: Any, server: Faulty
     assert columns[0] - columns[-1] > 200  # dark at the right
 
 
+@pytest.mark.obligation("25")
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "I;16", "1"])
 def test_images_of_every_mode_are_sent_in_rgb(face: Any, server: FaultyServer, encoder: Any, mode: str) -> None:
     image = noise(600, 300).convert("L" if mode == "I;16" else mode)

@@ -69,6 +69,7 @@ SHAPES = {
 }
 
 
+@pytest.mark.obligation("10", "11")
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("status", "code", "cls", "retried"), CODES)
 def test_code_and_status(shape: str, status: int, code: str | None, cls: type[errors.ApiError], retried: bool) -> None:
@@ -85,6 +86,7 @@ def test_code_and_status(shape: str, status: int, code: str | None, cls: type[er
         assert error.retry_after_s == 3.0
 
 
+@pytest.mark.obligation("10")
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -144,6 +146,7 @@ def test_items_and_settings_at_fault(where: Any, items: tuple[int, ...], names_s
     assert refusal.about_items is not names_setting
 
 
+@pytest.mark.obligation("31")
 @pytest.mark.parametrize(
     ("status", "body", "about"),
     [
@@ -178,6 +181,7 @@ def test_item_cap(message: str, cap: int | None) -> None:
     assert refusal_of(422, {"detail": message}).item_cap == cap
 
 
+@pytest.mark.obligation("28")
 @pytest.mark.parametrize(
     ("code", "message", "kind", "quota"),
     [
@@ -196,6 +200,7 @@ def test_the_limit_is_read_from_the_message(code: str | None, message: str, kind
     assert (refusal.kind, refusal.quota) == (kind, quota)
 
 
+@pytest.mark.obligation("11")
 def test_balance_without_a_code() -> None:
     assert refusal_of(403, {"detail": "Insufficient account balance"}).kind == "balance"
 
@@ -204,6 +209,7 @@ def test_redirects_are_named() -> None:
     assert "base_url" in refusal_of(307, b"").message
 
 
+@pytest.mark.obligation("10")
 def test_request_id_from_the_header() -> None:
     assert refusal_of(500, b"", headers={"x-request-id": "abc"}).request_id == "abc"
 
@@ -211,6 +217,7 @@ def test_request_id_from_the_header() -> None:
 TEXT = "The quick brown fox jumps over the lazy dog, every morning."
 
 
+@pytest.mark.obligation("10", "21")
 @pytest.mark.parametrize(
     "message",
     [
@@ -228,6 +235,7 @@ def test_nothing_that_was_sent_is_repeated(message: str) -> None:
     assert len(shown) <= 300
 
 
+@pytest.mark.obligation("21")
 def test_short_texts_are_hidden_whole() -> None:
     assert scrub("cannot embed 'secret'", ["secret", "an"]) == "cannot embed '[input]'"
 
@@ -237,6 +245,7 @@ def test_ordinary_words_stay() -> None:
     assert scrub(said, ["A" * 100_000, "the weather today"], [KEY]) == said
 
 
+@pytest.mark.obligation("10")
 @settings(max_examples=30, deadline=None)
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text() | st.integers(), lambda inner: (
     st.lists(inner) | st.dictionaries(
@@ -249,6 +258,7 @@ def test_no_body_raises(document: Any) -> None:
         refusal_of(status, document, sent=["abc"]).error("example.org")
 
 
+@pytest.mark.obligation("10")
 @settings(max_examples=30, deadline=None)
 @given(st.binary(max_size=300))
 def test_no_bytes_raise(body: bytes) -> None:

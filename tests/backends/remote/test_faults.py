@@ -43,6 +43,7 @@ pytestmark = pytest.mark.parametrize("face", FACES)
 # Faults
 
 
+@pytest.mark.obligation("5", "7", "24", "31", "36")
 @pytest.mark.parametrize("fault", [*ROW_FAULTS, *BODY_FAULTS, *HARMLESS, "close", "close after"])
 def test_one_fault_never_costs_a_row(face: str, server: FaultyServer, make: Any, fault: str) -> None:
     server.faults.extend([None, fault])
@@ -50,6 +51,7 @@ def test_one_fault_never_costs_a_row(face: str, server: FaultyServer, make: Any,
     np.testing.assert_array_equal(result.vectors, vectors_of(numbered(12).texts))
 
 
+@pytest.mark.obligation("34")
 def test_a_kept_connection_that_turns_out_closed_costs_no_attempt(face: str, server: FaultyServer, make: Any) -> None:
     server.faults.extend([None, "close"])
     result = embed(face, make(max_retries=0, batch_size=1, max_concurrency=1), texts("a", "b"))
@@ -59,6 +61,7 @@ def test_a_kept_connection_that_turns_out_closed_costs_no_attempt(face: str, ser
     assert type(error) is errors.ApiConnectionError
 
 
+@pytest.mark.obligation("5", "6")
 @pytest.mark.parametrize("fault", ROW_FAULTS)
 def test_a_fault_that_stays_is_an_error(face: str, server: FaultyServer, make: Any, fault: str) -> None:
     server.faults.extend([fault] * 9)
@@ -67,6 +70,7 @@ def test_a_fault_that_stays_is_an_error(face: str, server: FaultyServer, make: A
     assert len(server.received) == 3
 
 
+@pytest.mark.obligation("31")
 @pytest.mark.parametrize("says", ["field", "words"])
 @pytest.mark.parametrize("embedding_type", ["base64", "binary"])
 def test_a_server_that_knows_no_encoding_is_asked_for_floats(
@@ -81,6 +85,7 @@ def test_a_server_that_knows_no_encoding_is_asked_for_floats(
     assert ["embedding_type" in body for body in server.requests] == [True] + [False] * 10
 
 
+@pytest.mark.obligation("16")
 @pytest.mark.parametrize("fault", ["stall", "drip"])
 def test_timeout_covers_the_whole_attempt(face: str, server: FaultyServer, make: Any, fault: str) -> None:
     server.faults.append(fault)
@@ -91,6 +96,7 @@ def test_timeout_covers_the_whole_attempt(face: str, server: FaultyServer, make:
     assert time.monotonic() - began < 2.0
 
 
+@pytest.mark.obligation("16")
 def test_an_httpx_timeout_is_accepted(face: str, server: FaultyServer, make: Any) -> None:
     server.faults.append("stall")
     _, error = stream(face, make(timeout=httpx.Timeout(5.0, read=0.2), max_retries=0), numbered(3))
@@ -104,6 +110,7 @@ def test_nobody_listens(face: str, make: Any) -> None:
     assert isinstance(error.__cause__, ConnectionError)
 
 
+@pytest.mark.obligation("36")
 def test_an_answer_that_never_ends_is_not_read_to_its_end(face: str, server: FaultyServer, make: Any) -> None:
     _, error = stream(face, make(max_response_bytes=2000), numbered(3))
     assert type(error) is errors.InvalidResponseError
@@ -120,6 +127,7 @@ TRANSIENT = [
 ]  # fmt: skip
 
 
+@pytest.mark.obligation("13", "23")
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_any_faults_that_finally_clear_give_exactly_the_right_rows(face: str, data: st.DataObject) -> None:
@@ -163,6 +171,7 @@ def fake_backend(state: FaultyServer, faults: list[Any], **options: Any) -> ApiB
 SOCKET_FAULTS = ("stall", "reset", "close", "close after", "truncated", "broken json", "html", "empty", "error in 200")
 
 
+@pytest.mark.obligation("13")
 @settings(max_examples=8, deadline=None)
 @given(data=st.data())
 def test_any_faults_on_real_connections_that_finally_clear_give_exactly_the_right_rows(
@@ -189,6 +198,7 @@ def test_any_faults_on_real_connections_that_finally_clear_give_exactly_the_righ
 # Too much at a time
 
 
+@pytest.mark.obligation("29")
 @pytest.mark.parametrize("status", [413, 504])
 @pytest.mark.parametrize("most", [1, 3])
 def test_a_request_that_is_too_much_is_halved(
@@ -202,6 +212,7 @@ def test_a_request_that_is_too_much_is_halved(
     assert set(sizes) <= {16, 8, 4, 2, 1}
 
 
+@pytest.mark.obligation("29")
 @pytest.mark.parametrize("isolate", [False, True])
 def test_one_item_that_is_too_much_is_named(face: str, server: FaultyServer, make: Any, isolate: bool) -> None:
     server.overwhelmed = (413, 0)
@@ -218,6 +229,7 @@ def test_one_item_that_is_too_much_is_named(face: str, server: FaultyServer, mak
 # The end of a job
 
 
+@pytest.mark.obligation("15")
 def test_the_first_refusal_of_the_account_ends_the_job(face: str, server: FaultyServer, make: Any) -> None:
     server.balance = 40  # enough for two requests of four texts of five tokens
     backend = make(max_concurrency=1)
@@ -227,6 +239,7 @@ def test_the_first_refusal_of_the_account_ends_the_job(face: str, server: Faulty
     assert len(server.received) == 3
 
 
+@pytest.mark.obligation("15")
 def test_embed_keeps_what_was_finished(face: str, server: FaultyServer, make: Any) -> None:
     server.balance = 20
     with pytest.raises(errors.InsufficientBalanceError) as caught:
@@ -237,6 +250,7 @@ def test_embed_keeps_what_was_finished(face: str, server: FaultyServer, make: An
     assert np.isnan(partial[4:]).all()
 
 
+@pytest.mark.obligation("12")
 @pytest.mark.parametrize("key", ["jina_" + "x" * 60, "short"])
 def test_a_wrong_key_is_not_tried_twice(face: str, server: FaultyServer, make: Any, key: str) -> None:
     _, error = stream(face, make(api_key=key), numbered(40))
@@ -245,6 +259,7 @@ def test_a_wrong_key_is_not_tried_twice(face: str, server: FaultyServer, make: A
     assert len(server.received) <= 2  # what was on the wire already
 
 
+@pytest.mark.obligation("26")
 @pytest.mark.parametrize("counts", [1, 3])
 @pytest.mark.parametrize("max_concurrency", [1, 8])
 def test_the_budget_ends_the_job_before_it_is_overspent(
@@ -261,6 +276,7 @@ def test_the_budget_ends_the_job_before_it_is_overspent(
     np.testing.assert_array_equal(caught.value.partial[finished], vectors_of(numbered(100).texts)[finished])
 
 
+@pytest.mark.obligation("26")
 @pytest.mark.parametrize("max_concurrency", [1, 8])
 def test_the_first_requests_do_not_overspend_either(
     face: str, server: FaultyServer, make: Any, max_concurrency: int
@@ -273,6 +289,7 @@ def test_the_first_requests_do_not_overspend_either(
     assert 60 < server.tokens_counted == backend.tokens_spent <= 100
 
 
+@pytest.mark.obligation("26")
 def test_a_budget_that_is_too_small_for_the_first_request_sends_nothing(
     face: str, server: FaultyServer, make: Any
 ) -> None:
@@ -281,6 +298,7 @@ def test_a_budget_that_is_too_small_for_the_first_request_sends_nothing(
     assert server.received == []
 
 
+@pytest.mark.obligation("26")
 def test_a_budget_knows_the_price_of_images_that_the_service_fetches(
     face: str, server: FaultyServer, make: Any
 ) -> None:
@@ -292,6 +310,7 @@ def test_a_budget_knows_the_price_of_images_that_the_service_fetches(
     assert [body["input"] for body in server.requests] == [[{"image": image.url}] for image in linked[:2]]
 
 
+@pytest.mark.obligation("12")
 def test_at_most_n_items_is_learnt_for_the_rest_of_the_job(face: str, server: FaultyServer, make: Any) -> None:
     server.item_cap = 3
     backend = make(batch_size=10, max_concurrency=1)
@@ -300,6 +319,7 @@ def test_at_most_n_items_is_learnt_for_the_rest_of_the_job(face: str, server: Fa
     assert sum(len(body["input"]) > 3 for body in server.requests) == 1
 
 
+@pytest.mark.obligation("30")
 @pytest.mark.parametrize("shape", ["nested", "flat", "legacy"])
 def test_bad_items_are_isolated(face: str, server: FaultyServer, make: Any, shape: str) -> None:
     server.poison = lambda item: item.get("text") in ("text number 3", "text number 17")
@@ -321,6 +341,7 @@ def test_without_isolation_the_range_is_named(face: str, server: FaultyServer, m
     assert positions(results) == [0, 1, 2, 3]
 
 
+@pytest.mark.obligation("4")
 def test_an_unpaired_surrogate_is_refused_here(face: str, server: FaultyServer, make: Any) -> None:
     _, error = stream(face, make(), texts("fine", "\ud800"))
     assert type(error) is errors.InputError

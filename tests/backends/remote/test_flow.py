@@ -133,6 +133,7 @@ def test_a_good_answer() -> None:
     assert stage.waits == []
 
 
+@pytest.mark.obligation("13")
 @pytest.mark.parametrize("failure", [408, 409, 429, 500, 502, 503, 504, 520, 527, 529, lost(), TIMED_OUT])
 def test_what_passes_is_tried_again(failure: Any) -> None:
     stage = Stage()
@@ -144,6 +145,7 @@ def test_what_passes_is_tried_again(failure: Any) -> None:
     assert stage.waits[0] < stage.waits[1]
 
 
+@pytest.mark.obligation("12")
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 410, 413, 415, 418, 422, 501, 302])
 def test_what_does_not_pass_is_not_tried_again(status: int) -> None:
     stage = Stage()
@@ -153,6 +155,7 @@ def test_what_does_not_pass_is_not_tried_again(status: int) -> None:
     assert stage.waits == []
 
 
+@pytest.mark.obligation("13")
 @pytest.mark.parametrize(
     ("failure", "cls"),
     [
@@ -174,18 +177,21 @@ def test_attempts_are_bounded(failure: Any, cls: type[Exception], max_retries: i
     assert error.positions == (10,)
 
 
+@pytest.mark.obligation("13")
 def test_total_time_is_bounded() -> None:
     stage = Stage(max_retries=99, retry=RetryPolicy(longest_total_s=60))
     stage.fails(piece("a"), [503] * 99)
     assert stage.now - 100.0 <= 61
 
 
+@pytest.mark.obligation("14")
 def test_the_servers_wait_is_honoured() -> None:
     stage = Stage()
     stage.play(piece("a"), [refusal(503, retry_after="17"), "good"])
     assert stage.waits == [17.0]
 
 
+@pytest.mark.obligation("14")
 def test_a_huge_wait_fails_at_once() -> None:
     stage = Stage()
     error = stage.fails(piece("a"), [refusal(429, retry_after="86400")])
@@ -195,6 +201,7 @@ def test_a_huge_wait_fails_at_once() -> None:
     assert stage.waits == []
 
 
+@pytest.mark.obligation("28")
 def test_a_rate_limit_holds_everybody_else_too() -> None:
     stage = Stage()
     stage.play(piece("a"), [refusal(429, "RATE_TOKEN_LIMIT_EXCEEDED"), "good"])
@@ -205,6 +212,7 @@ def test_a_rate_limit_holds_everybody_else_too() -> None:
     assert stage.waits[-1] == 30.0
 
 
+@pytest.mark.obligation("28")
 def test_too_many_at_once_makes_the_gate_narrower() -> None:
     stage = Stage(max_concurrency=8)
     gate = stage.service.limits.gate
@@ -230,6 +238,7 @@ def test_other_ways_of_not_sending_are_final() -> None:
 # Answers that are no rows
 
 
+@pytest.mark.obligation("24")
 @pytest.mark.parametrize(
     "answer",
     [spoilt(2, index=1), spoilt(2, embedding=[0.0] * WIDTH), spoilt(3), Response(200, {}, b"<html>"), Response(204)],
@@ -242,6 +251,7 @@ def test_a_bad_answer_is_asked_for_again_like_any_failure(answer: Response) -> N
     assert len(stage.bodies) == 8
 
 
+@pytest.mark.obligation("6")
 def test_a_bad_row_names_its_item() -> None:
     error = Stage().fails(piece("a", "b"), [spoilt(2, embedding=[0.0] * WIDTH)] * 4)
     assert error.positions == (10,)
@@ -257,6 +267,7 @@ def test_a_bad_row_is_isolated_when_asked() -> None:
     assert isinstance(alone.result.errors[10], errors.InvalidResponseError)
 
 
+@pytest.mark.obligation("11", "24")
 def test_an_error_in_a_200_counts_by_its_code() -> None:
     stage = Stage()
     assert stage.play(piece("a"), [refusal(200, "INTERNAL_ERROR"), "good"]).result is not None
@@ -266,6 +277,7 @@ def test_an_error_in_a_200_counts_by_its_code() -> None:
 # Cutting
 
 
+@pytest.mark.obligation("29")
 def test_too_large_is_halved_down_to_one() -> None:
     stage = Stage()
     outcome = stage.play(piece("a", "b", "c"), [413])
@@ -277,11 +289,13 @@ def test_too_large_is_halved_down_to_one() -> None:
     assert isinstance(error.__cause__, errors.InvalidRequestError)
 
 
+@pytest.mark.obligation("29")
 def test_a_gateway_timeout_is_repeated_once_and_then_halved() -> None:
     outcome = Stage().play(piece("a", "b"), [504, refusal(504, "SERVICE_TIMEOUT")])
     assert [part.positions for part in outcome.pieces] == [(10,), (11,)]
 
 
+@pytest.mark.obligation("12")
 def test_at_most_n_items_is_learnt() -> None:
     stage = Stage()
     outcome = stage.play(piece(*"abcde"), [refusal(422, None, "List should have at most 2 items")])
@@ -333,6 +347,7 @@ def test_a_lone_item_that_is_called_too_long_is_named() -> None:
     assert error.index == 10
 
 
+@pytest.mark.obligation("30")
 def test_a_bad_item_is_found_by_halves() -> None:
     stage = Stage()
     queue, found, rows = [piece(*"abcdefg", isolate=True)], {}, set()
@@ -351,6 +366,7 @@ def test_a_bad_item_is_found_by_halves() -> None:
     assert len(stage.bodies) <= 7
 
 
+@pytest.mark.obligation("30")
 def test_a_named_bad_item_is_left_out_at_once() -> None:
     outcome = Stage().play(piece(*"abcd", isolate=True), [field_error("body -> m -> input -> 2")])
     assert outcome.result is not None
@@ -396,6 +412,7 @@ def test_a_budget_waits_for_what_is_under_way() -> None:
     assert [part.positions for part in split.value.value.pieces] == [(10,), (11,)]
 
 
+@pytest.mark.obligation("26")
 @pytest.mark.parametrize(
     ("reply", "spent"),
     [(503, 0), (lost(sent=False), 0), (lost(), 5), (TIMED_OUT, 5), (spoilt(2), 7), ("good", 3)],
@@ -407,6 +424,7 @@ def test_what_counts_against_the_budget(reply: Any, spent: int) -> None:
     assert stage.service.limits.tokens_spent == spent
 
 
+@pytest.mark.obligation("27")
 def test_pace_is_kept() -> None:
     stage = Stage(requests_per_minute=2)
     for _ in range(3):
@@ -414,6 +432,7 @@ def test_pace_is_kept() -> None:
     assert stage.waits == [pytest.approx(59.5)]
 
 
+@pytest.mark.obligation("28")
 def test_a_pace_that_the_service_names_is_kept() -> None:
     stage = Stage()
     slower = refusal(429, "RATE_REQUEST_LIMIT_EXCEEDED", "Request rate limit exceeded: 3/2 requests per minute")
@@ -423,6 +442,7 @@ def test_a_pace_that_the_service_names_is_kept() -> None:
     assert stage.waits == [2.0, pytest.approx(59.5)]
 
 
+@pytest.mark.obligation("27")
 def test_remaining_headers_are_heeded() -> None:
     stage = Stage()
     stage.play(piece("a"), [good({"input": [{"text": "a"}]}, **{REQUESTS_LEFT: "0"})])
@@ -430,6 +450,7 @@ def test_remaining_headers_are_heeded() -> None:
     assert stage.waits == [60.0]
 
 
+@pytest.mark.obligation("22")
 def test_turns_are_given_back_however_it_ends() -> None:
     stage = Stage(max_concurrency=1, max_retries=0)
     gate = stage.service.limits.gate
@@ -445,6 +466,7 @@ def test_turns_are_given_back_however_it_ends() -> None:
     assert gate.enter().done()
 
 
+@pytest.mark.obligation("26")
 def test_what_is_abandoned_on_the_wire_counts_against_the_budget() -> None:
     stage = Stage(token_budget=100)
     flow = request_flow(piece("a", "b"), stage.service)
@@ -453,6 +475,7 @@ def test_what_is_abandoned_on_the_wire_counts_against_the_budget() -> None:
     assert stage.service.limits.tokens_spent == 10
 
 
+@pytest.mark.obligation("21", "37")
 def test_records_hold_figures_only() -> None:
     stage = Stage()
     stage.play(piece("private"), [lost(), refusal(500), "good"])
@@ -465,6 +488,7 @@ def test_records_hold_figures_only() -> None:
     assert "private" not in repr(stage.records)
 
 
+@pytest.mark.obligation("37")
 def test_a_failing_hook_costs_nothing(caplog: pytest.LogCaptureFixture) -> None:
     stage = Stage()
 
@@ -476,6 +500,7 @@ def test_a_failing_hook_costs_nothing(caplog: pytest.LogCaptureFixture) -> None:
     assert "on_request failed" in caplog.text
 
 
+@pytest.mark.obligation("9")
 def test_unit_length_and_cut_are_made_here_if_the_server_did_not() -> None:
     row = np.arange(1, WIDTH + 1, dtype=np.float32)
     raw = Response(200, {}, json.dumps({"data": [{"index": 0, "embedding": row.tolist()}]}).encode())
@@ -487,12 +512,14 @@ def test_unit_length_and_cut_are_made_here_if_the_server_did_not() -> None:
     np.testing.assert_array_equal(left.vectors[0], row)
 
 
+@pytest.mark.obligation("9")
 def test_unit_vectors_stay_bit_identical() -> None:
     result = Stage().play(piece("a"), ["good"]).result
     assert result is not None
     np.testing.assert_array_equal(result.vectors[0], vector_of("a", width=WIDTH))
 
 
+@pytest.mark.obligation("11")
 def test_the_hosted_bodies_are_understood() -> None:
     answer = flat(403, "AUTHZ_INSUFFICIENT_BALANCE", "Insufficient account balance")
     error = Stage().fails(piece("a"), [Response(answer.status, {}, json.dumps(answer.body).encode())])

@@ -21,6 +21,7 @@ from jina_clip_integrations.backends.remote.limits import (
 from jina_clip_integrations.errors import BudgetExceededError
 
 
+@pytest.mark.obligation("18")
 def test_the_gate_starts_with_two_and_doubles_up_to_its_ceiling() -> None:
     gate = ConcurrencyLimiter(20)
     widths = [gate.width]
@@ -68,6 +69,7 @@ def test_growing_lets_a_waiting_turn_in() -> None:
     assert turns[2].done()
 
 
+@pytest.mark.obligation("18")
 def test_one_burst_of_refusals_shrinks_once() -> None:
     gate = ConcurrencyLimiter(8, first=8)
     turns = [gate.enter() for _ in range(8)]
@@ -128,6 +130,7 @@ def test_the_gate_under_threads_never_lets_too_many_in() -> None:
 amounts = st.lists(st.tuples(st.floats(0, 40), st.integers(1, 15)), min_size=1, max_size=40)
 
 
+@pytest.mark.obligation("27")
 @settings(max_examples=60, deadline=None)
 @given(amounts)
 def test_no_minute_ever_holds_more_than_its_limit(steps: list[tuple[float, int]]) -> None:
@@ -153,6 +156,7 @@ def limits(**how: int) -> Limits:
     return Limits(max_concurrency=4, **how)
 
 
+@pytest.mark.obligation("27")
 def test_requests_and_tokens_per_minute_are_both_kept() -> None:
     paced = limits(requests_per_minute=3, tokens_per_minute=100)
     starts = [paced.book(0.0, tokens).starts_at for tokens in (60, 60, 10, 10)]
@@ -189,6 +193,7 @@ def test_hold() -> None:
     assert held.book(1.0, 1).starts_at == 5.0
 
 
+@pytest.mark.obligation("27")
 def test_headers_that_say_nothing_is_left_stop_until_the_minute_is_over() -> None:
     told = limits()
     told.learn(0.0, {REQUESTS_LEFT: "9"})
@@ -219,6 +224,7 @@ def test_headers_that_do_not_parse_are_ignored(value: str) -> None:
     assert told.book(0.0, 10).starts_at == 0.0
 
 
+@pytest.mark.obligation("27")
 def test_a_header_that_lies_costs_one_minute_and_no_more() -> None:
     told = limits()
     now, waits = 0.0, []
@@ -238,6 +244,7 @@ def test_item_cap_only_shrinks() -> None:
     assert capped.item_cap == 512
 
 
+@pytest.mark.obligation("26")
 def test_budget_counts_what_is_under_way() -> None:
     bound = limits(token_budget=100)
     first = booked(bound, 60)

@@ -46,12 +46,14 @@ def behind_the_proxy(**options: Any) -> ApiBackend:
     return ApiBackend("jina-clip-v2", **({"base_url": "http://embedder.internal/v1", "retry": FAST} | options))
 
 
+@pytest.mark.obligation("34")
 def test_a_proxy_of_the_environment_is_used(face: str, proxy: FaultyServer) -> None:
     with behind_the_proxy() as backend:
         np.testing.assert_array_equal(embed(face, backend, texts("a", "b")).vectors, vectors_of("ab"))
     assert proxy.received[0]["host"] == "embedder.internal"
 
 
+@pytest.mark.obligation("24")
 @pytest.mark.parametrize(
     ("status", "cls", "attempts"),
     [
@@ -108,6 +110,7 @@ def test_an_authority_that_nobody_knows(face: str, tls_server: FaultyServer) -> 
     assert tls_server.received == []
 
 
+@pytest.mark.obligation("34")
 def test_an_authority_that_the_environment_names(
     face: str, tls_server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +123,7 @@ def test_an_authority_that_the_environment_names(
         transport._certificates.cache_clear()
 
 
+@pytest.mark.obligation("34")
 def test_an_authority_that_a_supplied_client_knows(face: str, tls_server: FaultyServer) -> None:
     def ask(**clients: Any) -> Any:
         return over_tls(tls_server, **clients)
@@ -159,6 +163,7 @@ def test_tls_with_a_server_that_speaks_none(face: str, server: FaultyServer, mak
     assert type(error) is errors.ApiConnectionError
 
 
+@pytest.mark.obligation("19")
 def test_no_credential_goes_to_another_host(face: str, server: FaultyServer, make: Any) -> None:
     with FaultyServer() as elsewhere:
         server.faults.append(Refuse(308, b"", {"Location": elsewhere.url + "/embeddings"}))
@@ -182,6 +187,7 @@ def test_compressed_answers_are_read(face: str, server: FaultyServer, make: Any)
     np.testing.assert_array_equal(embed(face, make(), texts("a", "b")).vectors, vectors_of("ab"))
 
 
+@pytest.mark.obligation("36")
 def test_what_a_small_answer_unpacks_to_is_limited_too(face: str, server: FaultyServer, make: Any) -> None:
     server.faults.append(Refuse(200, gzip.compress(b" " * 5_000_000), {"Content-Encoding": "gzip"}))
     _, error = stream(face, make(max_response_bytes=1_000_000), texts("a"))
@@ -199,6 +205,7 @@ LIES: list[dict[str, str]] = [
 ]
 
 
+@pytest.mark.obligation("14")
 @pytest.mark.parametrize("headers", LIES, ids=str)
 def test_headers_that_lie(face: str, server: FaultyServer, make: Any, headers: dict[str, str]) -> None:
     """On good answers and on refusals: no row is lost and nothing waits for nonsense."""

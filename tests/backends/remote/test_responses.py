@@ -25,6 +25,7 @@ def answer_with(embeddings: Any, *, indices: Any = None, **more: Any) -> Respons
     return Response(200, {}, json.dumps({"object": "list", "data": data, **more}).encode())
 
 
+@pytest.mark.obligation("7")
 @pytest.mark.parametrize("kind", ["base64", "float"])
 @pytest.mark.parametrize("asked", ["base64", "float"])
 def test_floats_are_read_whatever_encoding_was_asked_for(kind: str, asked: str) -> None:
@@ -35,6 +36,7 @@ def test_floats_are_read_whatever_encoding_was_asked_for(kind: str, asked: str) 
     np.testing.assert_array_equal(rows.vectors, VECTORS)
 
 
+@pytest.mark.obligation("5")
 def test_rows_are_placed_by_index_even_as_floats() -> None:
     shuffled = answer_with([encode(VECTORS[at], "base64") for at in (2, 0, 1)], indices=[2.0, 0.0, 1.0])
     np.testing.assert_array_equal(read_rows(shuffled, EXPECTED).vectors, VECTORS)
@@ -46,6 +48,7 @@ def test_integers_among_the_floats_are_fine() -> None:
     assert row.tolist() == [[0, 1, 0, 0]]
 
 
+@pytest.mark.obligation("8")
 @pytest.mark.parametrize("kind", ["binary", "ubinary"])
 @pytest.mark.parametrize("as_float", [False, True])
 def test_packed_bits_are_the_same_for_either_name(kind: str, as_float: bool) -> None:
@@ -55,6 +58,7 @@ def test_packed_bits_are_the_same_for_either_name(kind: str, as_float: bool) -> 
     np.testing.assert_array_equal(rows.vectors, pack_bits(VECTORS))
 
 
+@pytest.mark.obligation("8")
 def test_binary_is_offset_and_no_twos_complement() -> None:
     expected = Expected(items=1, full=32, embedding_type="binary")
     assert read_rows(answer_with([[-78, 65, 0, 127]]), expected).vectors.tolist() == [[50, 193, 128, 255]]
@@ -72,6 +76,7 @@ def test_bits_are_cut_within_a_byte() -> None:
     assert bits_of(np.array([[0b11111111, 0b10101010]], np.uint8), 11).tolist() == [[0b11111111, 0b10100000]]
 
 
+@pytest.mark.obligation("6")
 @pytest.mark.parametrize(
     ("width", "expected", "fine"),
     [
@@ -98,6 +103,7 @@ def test_widths(width: int, expected: Expected, fine: bool) -> None:
 GOOD = encode(VECTORS[0], "base64")
 
 
+@pytest.mark.obligation("5", "6", "7")
 @pytest.mark.parametrize(
     ("embeddings", "indices", "message", "places"),
     [
@@ -133,12 +139,14 @@ def test_refused(embeddings: Any, indices: Any, message: str, places: tuple[int,
     assert caught.value.positions == places
 
 
+@pytest.mark.obligation("8")
 @pytest.mark.parametrize("numbers", [[128] * 8, [-129] * 8, [0.5] * 8])
 def test_bits_that_are_none(numbers: list[float]) -> None:
     with pytest.raises(InvalidResponseError, match="packed bits"):
         read_rows(answer_with([numbers]), Expected(items=1, full=64, embedding_type="binary"))
 
 
+@pytest.mark.obligation("24")
 @pytest.mark.parametrize("body", [b"", b"{", b"null", b"[]", b'{"data": 3}', b"\xff", b"[" * 100_000, b'{"data": [3]}'])
 def test_anything_else_is_an_invalid_response(body: bytes) -> None:
     with pytest.raises(InvalidResponseError):
@@ -169,6 +177,7 @@ def test_tokens(document: Any, tokens: int) -> None:
     assert read_tokens(Response(200, {}, json.dumps(document).encode())) == tokens
 
 
+@pytest.mark.obligation("36")
 def test_model_and_unknown_keys() -> None:
     answer = answer_with([GOOD], model="jina-clip-v2", usage={"total_tokens": 5}, x={"y": 1})
     rows = read_rows(answer, Expected(items=1))

@@ -66,6 +66,7 @@ def backend_of(stub: Stubber, model: str = "jina-clip-v2", **options: Any) -> Sa
     return SageMakerBackend("clip", model=model, client=stub.client, **({"retry": FAST} | options))
 
 
+@pytest.mark.obligation("9")
 @pytest.mark.parametrize("face", FACES)
 def test_the_documented_request_and_answer(face: str, stub: Stubber) -> None:
     raw = vectors_of(["a", "b"]) * np.float32(13)
@@ -107,6 +108,7 @@ def test_an_answer_in_the_hosted_shape(stub: Stubber) -> None:
     np.testing.assert_array_equal(backend_of(stub).embed(texts("a", "b")).vectors, vectors_of("ab"))
 
 
+@pytest.mark.obligation("17")
 def test_calls_are_cut_below_the_body_limit(stub: Stubber) -> None:
     sizes: list[int] = []
     stub.client.meta.events.register(
@@ -120,6 +122,7 @@ def test_calls_are_cut_below_the_body_limit(stub: Stubber) -> None:
     assert max(sizes) <= 1000
 
 
+@pytest.mark.obligation("40")
 def test_more_arguments_of_the_call(stub: Stubber) -> None:
     stub.add_response("invoke_endpoint", answer(vectors_of(["a"])), call(TargetVariant="blue"))
     backend_of(stub, call_parameters={"TargetVariant": "blue"}).embed(texts("a"))
@@ -128,6 +131,7 @@ def test_more_arguments_of_the_call(stub: Stubber) -> None:
 # AWS errors
 
 
+@pytest.mark.obligation("39")
 @pytest.mark.parametrize(
     ("code", "cls", "calls"),
     [
@@ -157,6 +161,7 @@ def test_aws_errors(face: str, stub: Stubber, code: str, cls: type[errors.ApiErr
         assert "sagemaker:InvokeEndpoint" in str(error)
 
 
+@pytest.mark.obligation("39")
 def test_throttling_that_passes(stub: Stubber) -> None:
     stub.add_client_error("invoke_endpoint", "ThrottlingException", http_status_code=400)
     stub.add_response("invoke_endpoint", answer(vectors_of(["a"])), call())
@@ -164,6 +169,7 @@ def test_throttling_that_passes(stub: Stubber) -> None:
     assert result.usage.requests == 2
 
 
+@pytest.mark.obligation("39")
 @pytest.mark.parametrize(
     ("status", "message", "cls"),
     [
@@ -200,6 +206,7 @@ class Broken:
         raise self.error
 
 
+@pytest.mark.obligation("39")
 @pytest.mark.parametrize(
     ("error", "cls", "calls"),
     [

@@ -34,6 +34,7 @@ class Secret:
 # Where keys come from
 
 
+@pytest.mark.obligation("32")
 @pytest.mark.parametrize(
     "given",
     [
@@ -47,6 +48,7 @@ def test_ways_to_give_a_key(given: Any, face: str, make: Any, server: FaultyServ
     assert server.received[0]["authorization"] == f"Bearer {KEY}"
 
 
+@pytest.mark.obligation("32")
 @pytest.mark.parametrize("missing", [None, "", "  ", "Bearer", "Bearer ", "*", "**********", " *** ", Secret("")])
 @pytest.mark.parametrize("name", KEY_VARIABLES)
 def test_the_environment_is_asked_in_order(missing: Any, name: str) -> None:
@@ -57,6 +59,7 @@ def test_the_environment_is_asked_in_order(missing: Any, name: str) -> None:
     assert find_key(missing, environment=False, environ=environ).reveal() is None
 
 
+@pytest.mark.obligation("32")
 @pytest.mark.parametrize("face", FACES)
 def test_a_key_of_the_environment_is_sent(
     face: str, make: Any, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
@@ -71,6 +74,7 @@ def test_a_given_key_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch
     assert find_key("given", environment=True).reveal() == "given"
 
 
+@pytest.mark.obligation("4")
 @pytest.mark.parametrize("name", KEY_VARIABLES)
 def test_a_missing_key_is_an_error_that_names_the_variables(name: str) -> None:
     with pytest.raises(errors.ConfigurationError, match=name):
@@ -83,6 +87,7 @@ def test_a_server_of_ones_own_needs_none(make: Any, server: FaultyServer) -> Non
     assert "authorization" not in server.received[0]
 
 
+@pytest.mark.obligation("40")
 def test_a_callable_is_asked_before_every_request(make: Any, server: FaultyServer) -> None:
     server.key = None
     tokens = iter(["first", "second", "third"])
@@ -98,6 +103,7 @@ def test_a_callable_that_returns_no_key(returned: Any, face: str, make: Any, ser
     assert server.received == []
 
 
+@pytest.mark.obligation("32")
 @pytest.mark.parametrize("face", FACES)
 def test_a_callable_that_fails(face: str, make: Any, server: FaultyServer) -> None:
     def locked() -> str:
@@ -110,6 +116,7 @@ def test_a_callable_that_fails(face: str, make: Any, server: FaultyServer) -> No
     assert server.received == []
 
 
+@pytest.mark.obligation("32")
 @pytest.mark.parametrize("bad", ["clé", "a b", "a\x7fb", "a\x00b", "a\r\nX-Evil: 1"])
 def test_keys_that_no_header_could_carry(bad: str) -> None:
     with pytest.raises(errors.ConfigurationError) as caught:
@@ -138,11 +145,13 @@ def sends_to(base_url: str, monkeypatch: pytest.MonkeyPatch, **options: Any) -> 
     return seen[0]
 
 
+@pytest.mark.obligation("35")
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.8.8", "[::1]", "box.localhost"])
 def test_plain_http_to_this_machine_is_fine(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sends_to(f"http://{host}:8080/v1", monkeypatch, api_key=KEY) == f"Bearer {KEY}"
 
 
+@pytest.mark.obligation("35")
 @pytest.mark.parametrize("host", ["example.org", "api.jina.ai", "192.168.1.7", "0.0.0.0", "localhost.example.org"])
 def test_plain_http_to_another_machine_is_refused(host: str) -> None:
     with pytest.raises(errors.ConfigurationError, match="https") as caught:
@@ -150,6 +159,7 @@ def test_plain_http_to_another_machine_is_refused(host: str) -> None:
     assert KEY not in str(caught.value)
 
 
+@pytest.mark.obligation("19", "35")
 def test_a_key_of_the_environment_stays_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JINA_API_KEY", KEY)
     assert sends_to("http://embedder:7997/v1", monkeypatch) is None
@@ -202,6 +212,7 @@ ECHOES = [
 ]
 
 
+@pytest.mark.obligation("19", "21")
 @pytest.mark.parametrize("face", FACES)
 @pytest.mark.parametrize("fault", [*ECHOES, *ROW_FAULTS, *BODY_FAULTS, "stall", None])
 @pytest.mark.parametrize("isolate", [False, True])
@@ -223,6 +234,7 @@ def test_neither_logs_nor_errors_show_anything(
             assert PRIVATE[at : at + 14] not in text
 
 
+@pytest.mark.obligation("21")
 @pytest.mark.parametrize("face", FACES)
 def test_images_do_not_show_either(
     face: str, make: Any, server: FaultyServer, caplog: pytest.LogCaptureFixture
@@ -241,6 +253,7 @@ def test_images_do_not_show_either(
         assert data[300:330] not in text
 
 
+@pytest.mark.obligation("19")
 def test_reprs_and_pickles_hold_no_secret() -> None:
     backend = ApiBackend(
         "jina-clip-v2",
@@ -260,6 +273,7 @@ def test_reprs_and_pickles_hold_no_secret() -> None:
     assert "proxy.example.org" in repr(backend)
 
 
+@pytest.mark.obligation("19")
 def test_a_key_refuses_to_be_pickled() -> None:
     key = Key(KEY, source="api_key")
     assert KEY not in repr(key)

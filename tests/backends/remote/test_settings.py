@@ -32,6 +32,7 @@ both = pytest.mark.parametrize("face", FACES)
 # Settings
 
 
+@pytest.mark.obligation("40")
 def test_the_signature_and_the_settings_agree() -> None:
     parameters = dict(inspect.signature(ApiBackend).parameters)
     parameters.pop("model")
@@ -41,6 +42,7 @@ def test_the_signature_and_the_settings_agree() -> None:
         assert parameter.kind is inspect.Parameter.KEYWORD_ONLY
 
 
+@pytest.mark.obligation("3")
 @pytest.mark.parametrize(
     "options",
     [
@@ -63,17 +65,20 @@ def test_impossible_settings(options: dict[str, Any]) -> None:
     assert KEY not in str(caught.value)
 
 
+@pytest.mark.obligation("4")
 @pytest.mark.parametrize("name", ["demo", "jina-clip-v9", "", None])
 def test_models_that_the_service_does_not_have(name: Any) -> None:
     with pytest.raises(errors.ConfigurationError, match='backend="local"' if name == "demo" else "model"):
         ApiBackend(name, api_key=KEY)
 
 
+@pytest.mark.obligation("4")
 def test_a_checkpoint_folder(tmp_path: Any) -> None:
     with pytest.raises(errors.ConfigurationError, match='backend="local"'):
         ApiBackend(str(tmp_path), api_key=KEY)
 
 
+@pytest.mark.obligation("3", "4")
 @both
 @pytest.mark.parametrize(
     ("model", "how"),
@@ -99,6 +104,7 @@ def test_none_means_the_default() -> None:
     assert backend.batch_size == ApiSettings.batch_size
 
 
+@pytest.mark.obligation("16")
 @both
 @pytest.mark.parametrize("options", [{}, {"timeout": 7.0}, {"timeout": 200}, {"timeout": httpx.Timeout(30.0)}])
 def test_times_are_finite_and_allow_a_cold_start(face: str, options: dict[str, Any]) -> None:
@@ -132,6 +138,7 @@ def mocked(handle: Any, **options: Any) -> ApiBackend:
     return ApiBackend("jina-clip-v2", **({"api_key": KEY} | clients | options))
 
 
+@pytest.mark.obligation("40")
 @both
 @pytest.mark.parametrize(
     ("base_url", "url"),
@@ -169,6 +176,7 @@ def test_redirects_are_not_followed(face: str, server: FaultyServer, make: Any) 
         client.close()
 
 
+@pytest.mark.obligation("40")
 @both
 def test_own_headers_are_sent_and_win(face: str, server: FaultyServer, make: Any) -> None:
     server.key = None
@@ -177,6 +185,7 @@ def test_own_headers_are_sent_and_win(face: str, server: FaultyServer, make: Any
     assert server.received[0]["x-team"] == "search"
 
 
+@pytest.mark.obligation("34")
 @both
 def test_supplied_clients_are_used_and_left_open(face: str, server: FaultyServer, make: Any) -> None:
     def mark(request: httpx.Request) -> None:
@@ -210,6 +219,7 @@ def test_a_closed_client_is_named(face: str, make: Any) -> None:
     assert "http_client is closed" in str(error)
 
 
+@pytest.mark.obligation("40")
 @both
 def test_unknown_models_at_a_server_of_ones_own(face: str, server: FaultyServer, make: Any) -> None:
     from tests.faulty_server import FIELDS, WIDTHS
@@ -227,6 +237,7 @@ def test_unknown_models_at_a_server_of_ones_own(face: str, server: FaultyServer,
         del WIDTHS["mine"], FIELDS["mine"]
 
 
+@pytest.mark.obligation("33")
 @both
 def test_another_model_in_the_answer_is_reported_once(face: str, make: Any) -> None:
     def handle(request: httpx.Request) -> httpx.Response:
@@ -251,6 +262,7 @@ def test_texts_that_are_cut_are_counted_in_one_warning(face: str, server: Faulty
     assert all(body["truncate"] for body in server.requests)
 
 
+@pytest.mark.obligation("37")
 @both
 def test_records_for_metrics(face: str, server: FaultyServer, make: Any) -> None:
     records: list[Any] = []
