@@ -2,87 +2,136 @@
 
 from __future__ import annotations
 
+import ast
 import runpy
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests import contract, obligations
-from tests.contract import Entry
+TESTS = Path(__file__).parent
+TOOL = SimpleNamespace(**runpy.run_path(str(TESTS.parent / "tools" / "contract.py")))
+ASKED = TOOL.read_requirements((TESTS / "requirements.toml").read_text(encoding="utf-8"))
+FRAMEWORKS = TOOL.CONTRACTS["frameworks"]
+STORES = FRAMEWORKS._replace(subjects=("stores",))
 
-TOOL = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent.parent / "tools" / "contract.py")))
-HERE = "tests/test_contract.py"
-BOTH = {"frameworks": contract, "service": obligations}
 
-
-@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("name", TOOL.CONTRACTS)
 def test_every_name_leads_somewhere(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     code = TOOL.main([name])
-    shown = capsys.readouterr()
-    assert (shown.err, code) == ("", 0)
-    assert len(shown.out.splitlines()) == len(BOTH[name].ENTRIES) + 2
+    printed = capsys.readouterr()
+    assert (printed.err, code) == ("", 0)
+    assert len(printed.out.splitlines()) == len(ASKED[name]) + 2
 
 
 def test_without_a_name_all_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert TOOL.main([]) == 0
-    assert capsys.readouterr().out.count("| level |") == len(BOTH)
+    assert capsys.readouterr().out.count("| level |") == len(TOOL.CONTRACTS)
 
 
-@pytest.mark.parametrize("framework", contract.SUBJECTS)
-@pytest.mark.parametrize("level", contract.LEVELS)
+@pytest.mark.parametrize("framework", FRAMEWORKS.subjects)
+@pytest.mark.parametrize("level", FRAMEWORKS.levels)
 def test_every_framework_and_level_is_there(framework: str, level: str) -> None:
-    assert [entry for entry in contract.ENTRIES if (entry.subject, entry.level) == (framework, level)]
+    assert [asked for asked in ASKED["frameworks"] if (asked.subject, asked.level) == (framework, level)]
 
 
 def test_every_obligation_is_there_once_and_in_order() -> None:
-    assert [entry.subject for entry in obligations.ENTRIES] == [str(number) for number in range(1, 41)]
-    assert [entry.level for entry in obligations.ENTRIES] == ["MUST"] * 24 + ["SHOULD"] * 16
-    assert not [entry for entry in obligations.ENTRIES if entry.why_not]
+    assert [asked.name for asked in ASKED["service"]] == [str(number) for number in range(1, 41)]
+    assert [asked.level for asked in ASKED["service"]] == ["MUST"] * 24 + ["SHOULD"] * 16
 
 
-@pytest.mark.parametrize("one", BOTH.values(), ids=BOTH)
-def test_no_statement_stands_twice(one: Any) -> None:
-    assert len({(entry.subject, entry.says) for entry in one.ENTRIES}) == len(one.ENTRIES)
+def test_every_obligation_has_a_test() -> None:
+    tests = TOOL.read_marks(TESTS).tests["obligation"]
+    assert [asked.name for asked in ASKED["service"] if asked.name not in tests or asked.reason] == []
 
 
-def faults_of(*entries: Entry, subjects: tuple[str, ...] = ("stores",)) -> list[str]:
-    return TOOL.faults(SimpleNamespace(ENTRIES=entries, SUBJECT="framework", SUBJECTS=subjects, LEVELS=contract.LEVELS))
+@pytest.mark.parametrize("name", TOOL.CONTRACTS)
+def test_no_statement_stands_twice(name: str) -> None:
+    assert len({(asked.subject, asked.text) for asked in ASKED[name]}) == len(ASKED[name])
+
+
+def store(level: str = "MUST", text: str = "a", *, name: str = "stores/one", **more: Any) -> Any:
+    """A requirement of the stores."""
+    return TOOL.Requirement(name, level, text, **more)
+
+
+def faults_of(*asked: Any, tests: Mapping[str, Sequence[str]] | None = None) -> list[str]:
+    """What is wrong with requirements of the stores."""
+    found: list[str] = TOOL.find_faults(STORES, asked, tests or {})
+    return found
 
 
 @pytest.mark.parametrize(
-    ("entry", "said"),
+    ("asked", "said"),
     [
-        (Entry("stores", "MUST", "a"), "gives no reason"),
-        (Entry("stores", "MUST", "a", (f"{HERE}::test_that_nobody_wrote",)), "does not exist"),
-        (Entry("stores", "MUST", "a", (f"{HERE}::TestNobody::test_x",)), "does not exist"),
-        (Entry("stores", "MUST", "a", ("tests/test_nowhere.py::test_x",)), "does not exist"),
-        (Entry("stores", "MUST", "a", (HERE,)), "does not exist"),
-        (Entry("stores", "TRAP", "a", ("docs/stores.md#no-such-heading",)), "does not exist"),
-        (Entry("stores", "TRAP", "a", ("docs/stores.md",)), "does not exist"),
-        (Entry("stores", "COULD", "a", why_not="b"), "unknown framework or level"),
+        (store(), "gives no reason"),
+        (store("TRAP", docs=("docs/stores.md#no-such-heading",)), "does not exist"),
+        (store("TRAP", docs=("docs/stores.md",)), "does not exist"),
+        (store("TRAP", docs=("docs/nowhere.md#chroma",)), "does not exist"),
+        (store("COULD", reason="b"), "unknown framework or level"),
+        (store(text="", reason="b"), "no text"),
     ],
 )
-def test_what_is_wrong_is_said(entry: Entry, said: str) -> None:
-    [fault] = faults_of(entry)
+def test_what_is_wrong_is_said(asked: Any, said: str) -> None:
+    [fault] = faults_of(asked)
     assert said in fault
 
 
-def test_subjects_without_an_entry_and_entries_without_a_subject() -> None:
-    [unknown, missing] = faults_of(Entry("haystack", "MUST", "a", why_not="b"))
+def test_subjects_without_a_requirement_and_requirements_without_a_subject() -> None:
+    [unknown, missing] = faults_of(store(name="haystack/one", reason="b"))
     assert "unknown framework or level" in unknown
-    assert missing == "stores: has no entry"
+    assert missing == "stores: has no requirement"
+
+
+def test_a_mark_that_nobody_asked_for_is_said() -> None:
+    [fault] = faults_of(store(reason="b"), tests={"stores/two": ["tests/test_a.py::test_b"]})
+    assert fault == "tests/test_a.py::test_b: 'stores/two' is not asked"
 
 
 def test_what_is_right_is_not_said() -> None:
-    names = (
-        f"{HERE}::test_what_is_right_is_not_said",
-        "tests/test_cache.py::TestKeys",
-        "tests/test_cache.py::TestKeys::test_do_not_show_content",
-        "docs/stores.md#text-and-image-in-one-record",
-    )
-    assert faults_of(Entry("stores", "MUST", "a", names), Entry("stores", "TRAP", "b", why_not="c")) == []
+    tests = {"stores/one": ["tests/test_a.py::test_b"]}
+    page = ("docs/stores.md#text-and-image-in-one-record",)
+    others = (store("TRAP", "b", name="stores/two", reason="c"), store("TRAP", "c", name="stores/three", docs=page))
+    assert faults_of(store(), *others, tests=tests) == []
+
+
+def marks_of(source: str) -> Any:
+    """Marks and faults of a test file."""
+    marks = TOOL.Marks()
+    TOOL.collect_marks(ast.parse(source), "a.py::", marks)
+    return marks
+
+
+@pytest.mark.parametrize(
+    ("source", "test"),
+    [
+        ('@pytest.mark.obligation("1")\ndef test_a(): ...', "a.py::test_a"),
+        ('@other\n@pytest.mark.obligation("1")\nasync def test_a(): ...', "a.py::test_a"),
+        ('@pytest.mark.obligation("1", "2")\nclass TestA: ...', "a.py::TestA"),
+        ('class TestA:\n  @pytest.mark.obligation("1")\n  def test_b(self): ...', "a.py::TestA::test_b"),
+    ],
+)
+def test_marks_are_found(source: str, test: str) -> None:
+    marks = marks_of(source)
+    assert (marks.tests["obligation"]["1"], marks.faults) == ([test], [])
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("@pytest.mark.obligation\ndef test_a(): ...", "written out"),
+        ("@pytest.mark.obligation()\ndef test_a(): ...", "written out"),
+        ("@pytest.mark.obligation(1)\ndef test_a(): ...", "written out"),
+        ("@pytest.mark.obligation(NUMBER)\ndef test_a(): ...", "written out"),
+        ('@pytest.mark.framework("a")\ndef helper(): ...', "no test"),
+        ('@pytest.mark.framework("a")\nclass Helper: ...', "no test"),
+    ],
+)
+def test_a_mark_that_cannot_count_is_said(source: str, said: str) -> None:
+    [fault] = marks_of(source).faults
+    assert said in fault
 
 
 def test_a_comment_in_a_code_block_is_no_heading() -> None:

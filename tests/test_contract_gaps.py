@@ -1,4 +1,4 @@
-"""What the frameworks ask and no other test looks at; `tests/contract.py` has the whole list."""
+"""What the frameworks ask and no other test looks at; `tests/requirements.toml` has the whole list."""
 
 from __future__ import annotations
 
