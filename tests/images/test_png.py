@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from jina_clip_integrations.images.png import to_png
 
@@ -44,3 +44,14 @@ def test_checked_by_its_checksums() -> None:
     data[-20] ^= 1
     with pytest.raises((OSError, SyntaxError)):
         read(bytes(data))
+
+
+def test_a_drawing_is_about_as_small_as_pillow_makes_it() -> None:
+    page = Image.new("RGB", (256, 256), "white")
+    for line in range(20):
+        ImageDraw.Draw(page).text((5, 12 * line), f"{line} the quick brown fox jumps over the lazy dog", "black")
+    buffer = io.BytesIO()
+    page.save(buffer, "PNG", compress_level=1)
+    data = to_png(np.asarray(page))
+    assert len(data) < 1.2 * len(buffer.getvalue())
+    np.testing.assert_array_equal(np.asarray(read(data)), np.asarray(page))
