@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test lint types notebooks proof bench clean
+.PHONY: help demo test test-full coverage lint types contract notebooks proof bench clean
 
 help:
 	@echo "make demo       set up, then search an image gallery by text in many languages, offline"
 	@echo "make test       set up, then run the test suite"
-	@echo "make lint       ruff: style, imports, formatting"
-	@echo "make types      mypy --strict over the package"
+	@echo "make test-full  the tests at the models' published sizes (2 GB on disk, 5 GB of memory)"
+	@echo "make coverage   the test suite with branch coverage; fails below the gate in pyproject.toml"
+	@echo "make lint       ruff: style, imports, formatting; import-linter: which package may import which"
+	@echo "make types      mypy: strict over the package, checked over tests and tools"
+	@echo "make contract   what frameworks and services ask, and the tests that answer"
 	@echo "make notebooks  execute every notebook and check that it runs"
 	@echo "make proof      measure the models against the golden vectors, tensor lists and recall figures"
 	@echo "make bench      measure this machine: texts, images, profile, kernels, ONNX, pipeline, overhead, memory, remote (an hour)"
@@ -21,12 +24,22 @@ demo:
 test: .setup-test
 	$(BIN)/python -m pytest
 
+test-full: .setup-test
+	$(BIN)/python -m pytest -m full_size
+
+coverage: .setup-test
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
 lint: .setup-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: .setup-test
 	$(BIN)/mypy
+
+contract: .setup-test
+	$(BIN)/python tools/contract.py
 
 notebooks: .setup-test
 	$(BIN)/python tools/run_notebooks.py notebooks
@@ -46,4 +59,4 @@ bench:
 	@for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py $(BENCH_OPTIONS) || exit 1; done
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .coverage .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

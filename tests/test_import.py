@@ -12,6 +12,8 @@ import pytest
 
 import jina_clip_integrations
 
+PACKAGE = Path(jina_clip_integrations.__file__).parent
+
 HEAVY = {
     "torch",
     "transformers",
@@ -104,6 +106,47 @@ def test_using_an_encoder_of_ones_own_needs_neither_network_nor_pillow() -> None
     assert loaded_by(program) & (HEAVY - {"numpy"}) == set()
 
 
+def leads_to_the_package_itself(node: ast.stmt, top: int) -> bool:
+    """Whether an import asks `jina_clip_integrations` for one of its names; `top` dots lead up to it."""
+    if isinstance(node, ast.Import):
+        return any(alias.name == PACKAGE.name for alias in node.names)
+    modules = {path.stem for path in PACKAGE.iterdir()}
+    return (
+        isinstance(node, ast.ImportFrom)
+        and (node.module, node.level) in ((None, top), (PACKAGE.name, 0))
+        and any(alias.name not in modules for alias in node.names)
+    )
+
+
+def test_nothing_inside_imports_the_package_itself() -> None:
+    # Its names lead to every module, so that such an import is a circle which import-linter does not see.
+    found = []
+    for path in PACKAGE.rglob("*.py"):
+        top = len(path.relative_to(PACKAGE).parts)
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        lines = [node for node in nodes if isinstance(node, ast.stmt)]
+        found += [f"{path}:{node.lineno}" for node in lines if leads_to_the_package_itself(node, top)]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("line", "leads_up"),
+    [
+        ("import jina_clip_integrations", True),
+        ("from jina_clip_integrations import Usage", True),
+        ("from .. import Usage", True),
+        ("from .. import settings, __version__", True),
+        ("from .. import settings", False),
+        ("from ..settings import Settings", False),
+        ("from . import Usage", False),
+        ("import numpy", False),
+    ],
+)
+def test_which_imports_lead_to_the_package_itself(line: str, leads_up: bool) -> None:
+    [node] = ast.parse(line).body
+    assert leads_to_the_package_itself(node, top=2) is leads_up
+
+
 def test_exported_names() -> None:
     assert sorted(jina_clip_integrations.__all__) == sorted(PUBLIC)
     assert set(dir(jina_clip_integrations)) >= PUBLIC
@@ -121,8 +164,8 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 @pytest.mark.framework("langchain/typed")
 def test_type_checkers_see_the_same_names() -> None:
-    tree = ast.parse(Path(jina_clip_integrations.__file__).read_text(encoding="utf-8"))
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
     block = next(node for node in tree.body if isinstance(node, ast.If))
     seen = {alias.asname for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert seen == PUBLIC - {"__version__"}
-    assert (Path(jina_clip_integrations.__file__).parent / "py.typed").is_file()
+    assert (PACKAGE / "py.typed").is_file()

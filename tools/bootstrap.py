@@ -3,7 +3,9 @@
 Needs only Python and pip. Torch comes first and separately, because a plain install takes a CUDA build of several
 gigabytes on Linux: on a machine without an NVIDIA driver a CPU build is asked for, and the plain one is the fallback.
 Point pip at an index that has CPU builds in the usual ways (PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS) if yours has none.
-Running it again does nothing unless pyproject.toml has changed.
+Everything else is installed by uv, which resolves in seconds what takes pip minutes; where uv cannot be had, or knows
+less about this machine's indexes than pip does, pip installs it. Running it again does nothing unless pyproject.toml
+has changed.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TORCH = "2.13.0"
 """The torch release that the project is tested with."""
+UV = "uv>=0.5"
+"""The installer of everything else: one wheel, without dependencies."""
 
 
 def main() -> int:
@@ -35,8 +39,7 @@ def main() -> int:
         say(f"{arguments.venv.name} is up to date for [{','.join(arguments.extras)}]")
         return 0
     install_torch(python)
-    say(f"installing this package with [{','.join(arguments.extras)}]")
-    pip(python, "install", "--quiet", "--editable", f"{ROOT}[{','.join(arguments.extras)}]")
+    install_package(python, arguments.extras)
     stamp.write_text(wanted)
     return 0
 
@@ -61,6 +64,21 @@ def install_torch(python: Path) -> None:
         say("no CPU build in the configured indexes; taking the plain build, which may be large")
     say(f"installing torch {TORCH}")
     pip(python, "install", "--quiet", f"torch=={TORCH}")
+
+
+def install_package(python: Path, extras: list[str]) -> None:
+    """Install this package and some of its extras: by uv if that works, or else by pip."""
+    wanted = ("--editable", f"{ROOT}[{','.join(extras)}]")
+    say(f"installing this package with [{','.join(extras)}]")
+    if pip(python, "install", "--quiet", UV, check=False) and uv(python, "install", "--quiet", *wanted):
+        return
+    say("uv did not succeed; pip takes a few minutes")
+    pip(python, "install", "--quiet", *wanted)
+
+
+def uv(python: Path, *arguments: str) -> bool:
+    """Run uv's pip for the environment; True if it succeeded. Torch that is there already stays as it is."""
+    return subprocess.run([python, "-m", "uv", "pip", *arguments, "--python", python]).returncode == 0
 
 
 def pip(python: Path, *arguments: str, check: bool = True) -> bool:
