@@ -26,7 +26,7 @@ def image_of(given: Any, parser: InputParser) -> InputImage:
     if not item:
         raise InputError(f"this {type(_node(given)).__name__} carries no image: neither data nor path nor URL")
     image = parser.item(item)
-    assert isinstance(image, InputImage)  # an item without text is never a str
+    assert isinstance(image, InputImage)  # noqa: S101  # an item without text is never a str
     return image
 
 
@@ -36,7 +36,7 @@ def images_of(given: Iterable[Any], parser: InputParser) -> list[InputImage]:
     for index, image in enumerate(parse(given, partial(image_of, parser=parser))):
         if isinstance(image, InputError):
             raise image.at(index)
-        assert isinstance(image, InputImage)  # `image_of` gives nothing else
+        assert isinstance(image, InputImage)  # noqa: S101  # `image_of` gives nothing else
         images.append(image)
     return images
 
