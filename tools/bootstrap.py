@@ -3,14 +3,15 @@
 Needs only Python and pip. Torch comes first and separately, because a plain install takes a CUDA build of several
 gigabytes on Linux: on a machine without an NVIDIA driver a CPU build is asked for, and the plain one is the fallback.
 Point pip at an index that has CPU builds in the usual ways (PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS) if yours has none.
-Everything else is installed by uv, which resolves in seconds what takes pip minutes; where uv cannot be had, or knows
-less about this machine's indexes than pip does, pip installs it. Running it again does nothing unless pyproject.toml
-has changed.
+Everything else is installed by uv, which resolves in seconds what takes pip minutes, from the indexes that pip is
+configured with; where uv cannot be had or does not succeed, pip installs it. Running it again does nothing unless
+pyproject.toml has changed.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import hashlib
 import os
 import shutil
@@ -24,6 +25,14 @@ TORCH = "2.13.0"
 """The torch release that the project is tested with."""
 UV = "uv>=0.5"
 """The installer of everything else: one wheel, without dependencies."""
+UV_VARIABLES = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+    "constraint": "UV_CONSTRAINT",
+    "cert": "SSL_CERT_FILE",
+}
+"""What uv calls the settings of pip that say where packages come from; it reads none of pip's own."""
 
 
 def main() -> int:
@@ -78,7 +87,21 @@ def install_package(python: Path, extras: list[str]) -> None:
 
 def uv(python: Path, *arguments: str) -> bool:
     """Run uv's pip for the environment; True if it succeeded. Torch that is there already stays as it is."""
-    return subprocess.run([python, "-m", "uv", "pip", *arguments, "--python", python]).returncode == 0
+    command = [python, "-m", "uv", "pip", *arguments, "--python", python]
+    return subprocess.run(command, env={**pip_settings(python), **os.environ}).returncode == 0
+
+
+def pip_settings(python: Path) -> dict[str, str]:
+    """Where pip is told to find packages, in files or variables, as variables for uv."""
+    listed = subprocess.run([python, "-m", "pip", "config", "list"], capture_output=True, text=True).stdout
+    found = {}
+    for line in listed.splitlines():
+        name, _, value = line.partition("=")
+        variable = UV_VARIABLES.get(name.rpartition(".")[2])
+        if variable:
+            separator = "," if variable == "UV_FIND_LINKS" else " "
+            found[variable] = separator.join(ast.literal_eval(value).split())
+    return found
 
 
 def pip(python: Path, *arguments: str, check: bool = True) -> bool:
