@@ -94,7 +94,7 @@ def uv(python: Path, *arguments: str) -> bool:
 def pip_settings(python: Path) -> dict[str, str]:
     """Where pip is told to find packages, in files or variables, as variables for uv."""
     listed = subprocess.run([python, "-m", "pip", "config", "list"], capture_output=True, text=True).stdout
-    found = {}
+    found = {"UV_INDEX_STRATEGY": "unsafe-best-match"}  # as pip does: the newest of all indexes
     for line in listed.splitlines():
         name, _, value = line.partition("=")
         variable = UV_VARIABLES.get(name.rpartition(".")[2])
