@@ -157,7 +157,7 @@ def _embed(ours: Engine, rows: Sequence[list[int]]) -> np.ndarray:
     vectors = np.empty((len(rows), ours.embed_dim), np.float32)
     lengths = [len(row) for row in rows]
     budget = TOKENS_PER_BATCH[ours.device.type]
-    for group in by_token_budget(lengths, budget=budget, most=TEXTS_PER_BATCH, pads=ours.pads):
+    for group in by_token_budget(lengths, budget=budget, max_texts=TEXTS_PER_BATCH, pads=ours.pads):
         vectors[group] = ours.embed_ids([rows[place] for place in group])
     return vectors
 

@@ -28,7 +28,7 @@ from reporting import Option, heading, run, table
 from timing import best_of, in_turns
 
 from jina_clip_integrations import JinaClipEncoder
-from jina_clip_integrations.backends.local.preprocess import SPARE, Preprocessor
+from jina_clip_integrations.backends.local.preprocess import REDUCING_GAP, Preprocessor
 from jina_clip_integrations.demo import demo_model_path
 from jina_clip_integrations.images.geometry import resize_and_crop
 from jina_clip_integrations.inputs import InputParser
@@ -65,7 +65,7 @@ def stages(path: Path) -> str:
     rows = []
     for model, size in SIZES.items():
         for name, fast in MODES.items():
-            min_side = SPARE * size if fast else None
+            min_side = REDUCING_GAP * size if fast else None
             source = InputParser().image(data)
             decoded = source.open(min_side=min_side)
             decoding = best_of(partial(source.open, min_side=min_side))
@@ -83,16 +83,18 @@ def ready_rates(folder: Path, paths: Sequence[Path]) -> str:
     counts = [count for count in (1, 2, 4, 8, 16, 32) if count < processors] + [processors]
     rates = {}
     for name, fast in MODES.items():
-        preparation = Preprocessor(folder, max_length=512, fast_decode=fast)
-        rates[name] = [len(paths) / best_of(partial(_ready, preparation, paths, count), runs=2) for count in counts]
+        preprocessor = Preprocessor(folder, max_length=512, fast_decode=fast)
+        rates[name] = [
+            len(paths) / best_of(partial(_preprocess, preprocessor, paths, count), runs=2) for count in counts
+        ]
     columns = ("threads", *(f">{name}" for name in rates))
     return table(columns, [(count, *(f"{rates[name][n]:.3g}" for name in rates)) for n, count in enumerate(counts)])
 
 
-def _ready(preparation: Preprocessor, paths: Sequence[Path], threads: int) -> list[Any]:
+def _preprocess(preprocessor: Preprocessor, paths: Sequence[Path], threads: int) -> list[Any]:
     images = [InputParser().image(path) for path in paths]
     with ThreadPoolExecutor(threads) as pool:
-        return [done.pixels for done in pool.map(preparation.prepare, range(len(images)), images)]
+        return [done.pixels for done in pool.map(preprocessor.preprocess, range(len(images)), images)]
 
 
 def jobs(models: dict[str, tuple[Path, Sequence[Path], int]], device: str) -> str:
@@ -119,11 +121,11 @@ def jobs(models: dict[str, tuple[Path, Sequence[Path], int]], device: str) -> st
 @contextmanager
 def _halves(folder: Path, paths: Sequence[Path], device: str, fast: bool) -> Iterator[dict[str, Callable[[], object]]]:
     threads = len(os.sched_getaffinity(0))
-    preparation = Preprocessor(folder, max_length=512, fast_decode=fast)
+    preprocessor = Preprocessor(folder, max_length=512, fast_decode=fast)
     with JinaClipEncoder(folder, backend="local", device=device, fast_decode=fast) as encoder:
-        ready = _ready(preparation, paths, threads)  # of the model's size, so that nothing is left to do to them
+        ready = _preprocess(preprocessor, paths, threads)  # of the model's size, so that nothing is left to do to them
         yield {
-            "decoding": partial(_ready, preparation, paths, threads),
+            "decoding": partial(_preprocess, preprocessor, paths, threads),
             "model": partial(encoder.encode_image, ready),
             "job": partial(encoder.encode_image, paths),
         }

@@ -7,26 +7,27 @@ import os
 import warnings
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...catalog import ModelSpec
 from ...concurrency.locks import ForkSafeLock
-from ...errors import ConfigurationError, require_extra
-from ...settings import Device, LocalSettings
+from ...errors import require_extra
+from ...retrieval.fingerprint import checkpoint_digest
+from ...settings import DEFAULT_MODEL, LocalSettings, constructor, settings
 from ..base import Batch, BatchResult, collect
 from .batching import by_token_budget
-from .checkpoint_files import check_is_model_name, find_checkpoint, fingerprint, local_spec, read_spec
+from .checkpoint_files import check_is_model_name, find_checkpoint, local_spec, read_spec
 from .devices import DeviceChoice, choose_devices
 
 if TYPE_CHECKING:
     from .engine import Engine
     from .preprocess import PreprocessedImage
-    from .workers import Work, Workers
+    from .workers import ForwardPass, Workers
 
 TOKENS_PER_BATCH = {"cpu": 2048, "mps": 8192, "cuda": 32768}
 """Padded tokens per forward pass of the text tower, by kind of device."""
@@ -35,17 +36,24 @@ PATCHES_PER_BATCH = {"cpu": 2600, "mps": 20_000, "cuda": 80_000}
 """Patches per forward pass of the vision tower where `batch_size="auto"`; an image of v2 has 1,297 with CLS.
 
 On a CPU two images of v2 fill the matrix kernels, and their float32 arrays stay below the 32 MiB from which the C
-library gives memory back to the system and is charged for every page when it asks again (mallopt(3), M_MMAP_THRESHOLD).
+library returns memory to the system and pays for every page when it asks for it again (mallopt(3), M_MMAP_THRESHOLD).
 """
 
 TEXTS_PER_BATCH = 1024
-"""Most texts per forward pass where `batch_size="auto"`."""
+"""Upper bound of texts per forward pass where `batch_size="auto"`."""
 
 BATCHES_DECODED_AHEAD = 2
-"""Batches of decoded images that wait while one is computed."""
+"""Batches of decoded images that wait while one is computed, so that memory is bounded however many there are."""
 
-MAX_LENGTH_LIMIT = 8192
-"""Tokens that both models take at most."""
+DIGEST_DIGITS = 16
+"""Hexadecimal digits of the checkpoint's digest in `cache_identity`: 64 bits tell apart whatever meets in one cache."""
+
+
+@settings
+class LocalArguments(LocalSettings):
+    """Arguments of `LocalBackend`: the model, then every setting by its name."""
+
+    model: str | os.PathLike[str] = field(default=DEFAULT_MODEL, kw_only=False)
 
 
 class LocalBackend:
@@ -53,21 +61,7 @@ class LocalBackend:
 
     Args:
         model: `jina-clip-v1`, `jina-clip-v2`, `demo`, a checkpoint folder, or a Hub id.
-        device: `auto` (cuda, mps, cpu), a torch device name, or a list of them (one worker each, order kept); what
-            transformers calls `device_map`. Workers on one device share its weights, CPU workers its processors.
-        dtype: `auto` (bfloat16 where every device has it natively, else float32), `bfloat16`, `float16`, `float32`;
-            the same on all devices.
-        batch_size: Images per forward pass, and most texts per forward pass; `auto` fits the device.
-        max_length: Longest text in tokens, special tokens included (at most 8192); longer texts are cut with a warning.
-        num_workers: Threads that decode and resize images while the model computes; `auto` = the processors there.
-        fast_decode: Decode JPEGs at a half, quarter or eighth of their size where that leaves twice the model's. Large
-            photos then take a fraction of the time, and their vectors differ slightly from the published ones.
-        attn_implementation: `sdpa` (fused kernels) or `eager`.
-        compile: Compile the towers with `torch.compile`; the first batches then take minutes.
-        revision: Branch, tag or commit of a Hub id.
-        cache_dir: Where Hub files are kept.
-        local_files_only: Never fetch weights.
-        token: Hub token; never shown, never pickled.
+        **options: The fields of `LocalSettings` under their own names. None means the default.
 
     Raises:
         ImportError: the extra `local` is not installed.
@@ -75,46 +69,18 @@ class LocalBackend:
         CheckpointError: a folder that is not a Jina CLIP checkpoint; on first use also damaged weights.
     """
 
-    def __init__(
-        self,
-        model: str | os.PathLike[str] = "jina-clip-v2",
-        *,
-        device: Device = "auto",
-        dtype: str = "auto",
-        batch_size: int | Literal["auto"] = "auto",
-        max_length: int = LocalSettings.max_length,
-        num_workers: int | Literal["auto"] = "auto",
-        fast_decode: bool = False,
-        attn_implementation: str = "sdpa",
-        compile: bool = False,
-        revision: str | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        local_files_only: bool = False,
-        token: str | None = None,
-    ) -> None:
+    @constructor(LocalArguments)
+    def __init__(self, model: str | os.PathLike[str] = DEFAULT_MODEL, **options: Any) -> None:
         for package in ("torch", "transformers"):
             require_extra(package, extra="local", purpose='backend="local"')
         self.model = check_is_model_name(model)
-        self.settings = LocalSettings(
-            device=device,
-            dtype=dtype,
-            batch_size=_count_or_auto(batch_size, "batch_size"),
-            max_length=_check_max_length(max_length),
-            num_workers=_count_or_auto(num_workers, "num_workers"),
-            fast_decode=fast_decode,
-            attn_implementation=attn_implementation,
-            compile=compile,
-            revision=revision,
-            cache_dir=None if cache_dir is None else os.fspath(cache_dir),
-            local_files_only=local_files_only,
-            token=token,
-        )
+        self.settings = LocalSettings(**{name: value for name, value in options.items() if value is not None})
         self._known_spec = local_spec(self.model)
         self._lock = ForkSafeLock()
         self._workers: Workers | None = None
         self._pid = os.getpid()
 
-    # What it is
+    # Identity
 
     @cached_property
     def folder(self) -> Path:
@@ -138,10 +104,11 @@ class LocalBackend:
 
     @cached_property
     def cache_identity(self) -> str:
-        """All that changes a vector: the weights' fingerprint, precision, text length and how images are decoded."""
+        """All that changes a vector: the checkpoint's digest, precision, text length and how images are decoded."""
         dtypes = "+".join(sorted({choice.dtype for choice in self.choices}))
         decoding = "/fast_decode" if self.settings.fast_decode else ""
-        return f"local/{fingerprint(self.folder)}/{dtypes}/max_length={self.settings.max_length}{decoding}"
+        digest = checkpoint_digest(self.folder)[:DIGEST_DIGITS]
+        return f"local/{digest}/{dtypes}/max_length={self.settings.max_length}{decoding}"
 
     def __repr__(self) -> str:
         return f"LocalBackend({self.model!r}, {self.settings!r})"
@@ -151,7 +118,7 @@ class LocalBackend:
         return partial(LocalBackend, self.model, **options), ()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LocalBackend:
-        return self  # the settings are frozen, and a second copy of the weights would help nobody
+        return self  # the settings are frozen, and a second copy of the weights would only take memory
 
     # Embedding
 
@@ -175,13 +142,13 @@ class LocalBackend:
         self.spec.check_task(batch.task)
         if not len(batch):
             return
-        workers = self._ready()
-        works = self._text_works(workers, batch) if batch.modality == "text" else self._image_works(workers, batch)
-        with closing(works), closing(workers.run(works)) as results:
+        workers = self._load_workers()
+        plan = self._plan_texts if batch.modality == "text" else self._plan_images
+        with closing(plan(workers, batch)) as passes, closing(workers.run(passes)) as results:
             yield from results
 
     async def astream(self, batch: Batch) -> AsyncIterator[BatchResult]:
-        """`stream` in threads; the event loop stays free. Cancelling ends it after the batch in hand."""
+        """`stream` in threads; the event loop stays free. Cancelling ends it after the forward pass under way."""
         results = self.stream(batch)
         step: asyncio.Future[BatchResult | None] | None = None
         try:
@@ -194,85 +161,88 @@ class LocalBackend:
         finally:
             if step is None or step.done():
                 results.close()
-            else:  # cancelled while a thread is inside the generator: close it when the thread has left
+            else:  # cancelled while a thread runs the generator, which cannot be closed before the thread has left it
                 step.add_done_callback(partial(_close_after, results))
 
-    def _text_works(self, workers: Workers, batch: Batch) -> Generator[Work, None, None]:
-        from .workers import Work
+    def _plan_texts(self, workers: Workers, batch: Batch) -> Generator[ForwardPass, None, None]:
+        """Texts of like length together, the longest first."""
+        from .workers import ForwardPass
 
-        instruction = workers.preparation.instruction(batch.task)
-        tokens = workers.preparation.tokenize([instruction + text for text in batch.texts])
+        instruction = workers.preprocessor.instruction(batch.task)
+        tokens = workers.preprocessor.tokenize([instruction + text for text in batch.texts])
         if tokens.errors:
             if not batch.isolate_errors:
                 raise next(iter(tokens.errors.values()))
-            yield Work([], None, errors=tokens.errors)
-        if tokens.cut:
-            self._warn_of_cut(tokens.cut, of=len(batch))
-        good = [position for position in range(len(batch)) if position not in tokens.errors]
-        lengths = [len(tokens.ids[position]) for position in good]
-        most = TEXTS_PER_BATCH if self.settings.batch_size == "auto" else self.settings.batch_size
-        for group in by_token_budget(lengths, budget=TOKENS_PER_BATCH[workers.kind], most=most, pads=workers.pads):
-            positions = [good[member] for member in group]
+            yield ForwardPass([], None, errors=tokens.errors)
+        if tokens.truncated:
+            self._warn_truncated(tokens.truncated, of=len(batch))
+        valid = [position for position in range(len(batch)) if position not in tokens.errors]
+        lengths = [len(tokens.ids[position]) for position in valid]
+        limit = TEXTS_PER_BATCH if self.settings.batch_size == "auto" else self.settings.batch_size
+        budget = TOKENS_PER_BATCH[workers.kind]
+        for group in by_token_budget(lengths, budget=budget, max_texts=limit, pads=workers.pads):
+            positions = [valid[member] for member in group]
             rows = [tokens.ids[position] for position in positions]
-            yield Work(positions, partial(_embed_ids, rows), tokens=sum(map(len, rows)))
+            yield ForwardPass(positions, partial(_embed_ids, rows), tokens=sum(map(len, rows)))
 
-    def _warn_of_cut(self, cut: int, *, of: int) -> None:
+    def _warn_truncated(self, count: int, *, of: int) -> None:
         warnings.warn(
-            f"{cut} of {of} texts were longer than max_length={self.settings.max_length} tokens and were cut",
+            f"{count} of {of} texts were longer than max_length={self.settings.max_length} tokens and were cut",
             UserWarning,
             stacklevel=2,
         )
 
-    def _image_works(self, workers: Workers, batch: Batch) -> Generator[Work, None, None]:
-        asked = self.settings.batch_size
-        fitting = max(1, PATCHES_PER_BATCH[workers.kind] // workers.patches)
-        size = fitting if asked == "auto" else asked
-        with closing(workers.prepare_images(batch.images, ahead=size * BATCHES_DECODED_AHEAD)) as prepared:
+    def _plan_images(self, workers: Workers, batch: Batch) -> Generator[ForwardPass, None, None]:
+        """Images in the caller's order, so that those before a broken one are still computed before it is raised."""
+        wanted = self.settings.batch_size
+        size = max(1, PATCHES_PER_BATCH[workers.kind] // workers.patches) if wanted == "auto" else wanted
+        with closing(workers.preprocess_images(batch.images, ahead=size * BATCHES_DECODED_AHEAD)) as images:
             group: list[PreprocessedImage] = []
-            for item in prepared:
-                if item.error is not None and not batch.isolate_errors:
-                    yield from self._image_work(workers, group)
-                    raise item.error
-                group.append(item)
+            for image in images:
+                if image.error is not None and not batch.isolate_errors:
+                    yield from self._plan_group(workers, group)
+                    raise image.error
+                group.append(image)
                 if len(group) == size:
-                    yield from self._image_work(workers, group)
+                    yield from self._plan_group(workers, group)
                     group = []
-            yield from self._image_work(workers, group)
+            yield from self._plan_group(workers, group)
 
-    def _image_work(self, workers: Workers, group: list[PreprocessedImage]) -> Iterator[Work]:
-        from .workers import Work
+    def _plan_group(self, workers: Workers, group: list[PreprocessedImage]) -> Iterator[ForwardPass]:
+        from .workers import ForwardPass
 
-        ready = [(item.position, item.pixels) for item in group if item.pixels is not None]
-        errors = {item.position: item.error for item in group if item.error is not None}
-        if not ready and not errors:
+        decoded = [(image.position, image.pixels) for image in group if image.pixels is not None]
+        errors = {image.position: image.error for image in group if image.error is not None}
+        if not decoded and not errors:
             return
-        preparation = workers.preparation
-        pixels = np.stack([pixels for _, pixels in ready]) if ready else None
-        compute = None if pixels is None else partial(_embed_pixels, pixels, preparation.mean, preparation.std)
-        yield Work([position for position, _ in ready], compute, errors=errors)
+        compute = None
+        if decoded:
+            pixels = np.stack([pixels for _, pixels in decoded])
+            compute = partial(_embed_pixels, pixels, workers.preprocessor.mean, workers.preprocessor.std)
+        yield ForwardPass([position for position, _ in decoded], compute, errors=errors)
 
     @property
     def max_length(self) -> int:
-        """Longest text in tokens; what is longer is cut."""
+        """Longest text in tokens; longer ones are truncated."""
         return self.settings.max_length
 
     def count_tokens(self, texts: Sequence[str], *, task: str | None = None) -> list[int]:
-        """Tokens of each text, special tokens and the task's instruction included, before any cut.
+        """Tokens of each text, special tokens and the task's instruction included, before truncation.
 
         Raises what `stream` raises on first use, and `ConfigurationError` for an unknown task.
         """
         self.spec.check_task(task)
-        preparation = self._ready().preparation
-        instruction = preparation.instruction(task)
-        return preparation.count([instruction + text for text in texts])
+        preprocessor = self._load_workers().preprocessor
+        instruction = preprocessor.instruction(task)
+        return preprocessor.count([instruction + text for text in texts])
 
     # Workers
 
     def load(self) -> None:
         """Read the weights now instead of on first use. Raises what `stream` raises."""
-        self._ready()
+        self._load_workers()
 
-    def _ready(self) -> Workers:
+    def _load_workers(self) -> Workers:
         from .workers import Workers
 
         with self._lock:
@@ -315,7 +285,7 @@ class LocalBackend:
 
 def _close_after(results: Generator[Any, None, None], step: asyncio.Future[Any]) -> None:
     if not step.cancelled():
-        step.exception()  # looked at, so that asyncio does not report it as lost
+        step.exception()  # retrieved, or asyncio logs it as never retrieved
     results.close()
 
 
@@ -325,15 +295,3 @@ def _embed_ids(rows: list[list[int]], engine: Engine) -> Any:
 
 def _embed_pixels(pixels: Any, mean: Any, std: Any, engine: Engine) -> Any:
     return engine.embed_pixels(pixels, mean=mean, std=std)
-
-
-def _count_or_auto(value: int | Literal["auto"], name: str) -> int | Literal["auto"]:
-    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
-        return value
-    raise ConfigurationError(f'{name}={value!r}: give a whole number from 1 up, or "auto"')
-
-
-def _check_max_length(value: int) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and 3 <= value <= MAX_LENGTH_LIMIT:
-        return value
-    raise ConfigurationError(f"max_length={value!r}: give a number of tokens from 3 to {MAX_LENGTH_LIMIT}")

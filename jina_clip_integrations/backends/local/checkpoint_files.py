@@ -1,11 +1,9 @@
-"""Where the files of a checkpoint are, what they describe, and a fingerprint of the weights."""
+"""Where the files of a checkpoint are, and what they describe."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,9 +24,6 @@ NEEDED_FILES = (
     "vocab.txt",
 )
 """All that is ever read of a checkpoint. No Python file and no pickle is downloaded."""
-
-SAMPLED_BLOCKS, BLOCK_BYTES = 64, 4096
-"""How much of a weight file its fingerprint reads besides the header."""
 
 
 def find_checkpoint(model: str, settings: LocalSettings) -> Path:
@@ -62,7 +57,7 @@ def _download(hub_id: str, settings: LocalSettings) -> Path:
             snapshot_download(
                 hub_id,
                 revision=settings.revision,
-                cache_dir=settings.cache_dir,
+                cache_dir=None if settings.cache_dir is None else str(settings.cache_dir),
                 local_files_only=settings.local_files_only,
                 token=settings.token,
                 allow_patterns=list(NEEDED_FILES),
@@ -136,28 +131,3 @@ def check_is_model_name(model: str | os.PathLike[str]) -> str:
     if not isinstance(model, (str, os.PathLike)) or not (name := os.fspath(model)) or not isinstance(name, str):
         raise ConfigurationError(f"model must be a name, a folder or a Hub id, not {model!r}")
     return name
-
-
-def fingerprint(folder: Path) -> str:
-    """Sixteen hex digits of the checkpoint's content: configurations, tokenizer, and header and samples of the weights.
-
-    Weights of another training run differ everywhere, so a sample of blocks tells them apart without reading gigabytes.
-    """
-    digest = hashlib.sha256()
-    for name in ("config.json", "preprocessor_config.json", "tokenizer.json"):
-        path = folder / name
-        digest.update(path.read_bytes() if path.is_file() else b"")
-    for path in sorted(folder.glob("*.safetensors")):
-        digest.update(_sample(path))
-    return digest.hexdigest()[:16]
-
-
-def _sample(path: Path) -> bytes:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        header_bytes = struct.unpack("<Q", file.read(8))[0] if size >= 8 else 0
-        parts = [str(size).encode(), file.read(min(header_bytes, size))]
-        for block in range(SAMPLED_BLOCKS):
-            file.seek(int((size - BLOCK_BYTES) * block / (SAMPLED_BLOCKS - 1)) if size > BLOCK_BYTES else 0)
-            parts.append(file.read(BLOCK_BYTES))
-    return hashlib.sha256(b"".join(parts)).digest()

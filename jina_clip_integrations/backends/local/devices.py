@@ -119,21 +119,22 @@ def _bfloat16_on(device: torch.device) -> tuple[bool, str]:
         if cpu_has_native_bfloat16():
             return True, "the processor multiplies bfloat16 natively"
         return False, "the processor has no native bfloat16 arithmetic"
-    if device.type == "cuda" and not _cuda_has_bfloat16():
+    if device.type == "cuda" and not cuda_has_bfloat16():
         return False, "this GPU has no bfloat16 arithmetic"
-    if device.type == "mps" and not _mps_has_bfloat16():
+    if device.type == "mps" and not mps_has_bfloat16():
         return False, "this macOS has no bfloat16 on its GPU"
     return True, "GPUs multiply bfloat16 natively"
 
 
-def _cuda_has_bfloat16() -> bool:
+def cuda_has_bfloat16() -> bool:
+    """Whether the current CUDA device computes in bfloat16 by itself, without emulation."""
     import torch
 
     return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 @functools.cache
-def _mps_has_bfloat16() -> bool:
+def mps_has_bfloat16() -> bool:
     """Whether Apple's GPU takes a bfloat16 product: from macOS 14 on. Not tried on such a machine yet."""
     import torch
 

@@ -25,36 +25,38 @@ from .devices import DeviceChoice
 
 
 class Engine:
-    """A loaded model in evaluation mode. One thread at a time computes on it."""
+    """A loaded model in evaluation mode. Not thread-safe: one thread at a time computes with it."""
 
     def __init__(self, folder: Path, choice: DeviceChoice, *, attn_implementation: str, compile: bool) -> None:
         dtype: torch.dtype = getattr(torch, choice.dtype)
         with _no_progress_bar():
             model = JinaClipModel.from_pretrained(folder, dtype=dtype, attn_implementation=attn_implementation)
-        self._take(model, choice, compile=compile)
+        self._set_up(model, choice, compile=compile)
 
     @classmethod
-    def around(cls, model: JinaClipModel, choice: DeviceChoice, *, compile: bool = False) -> Engine:
+    def from_model(cls, model: JinaClipModel, choice: DeviceChoice, *, compile: bool = False) -> Engine:
         """An engine that computes with a model in hand, which it takes over: moves, converts and packs it."""
         engine = cls.__new__(cls)
-        engine._take(model, choice, compile=compile)
+        engine._set_up(model, choice, compile=compile)
         return engine
 
     def replica(self) -> Engine:
         """A second engine with the same weights on the same device, for another thread.
 
-        The weights are only ever read, so they are shared. What an engine changes while it computes must not be.
+        The weights are only ever read, so they are shared. State that changes while an engine computes must not be
+        added to it, since a shallow copy would share that as well.
         """
         return copy.copy(self)
 
-    def _take(self, model: JinaClipModel, choice: DeviceChoice, *, compile: bool) -> None:
+    def _set_up(self, model: JinaClipModel, choice: DeviceChoice, *, compile: bool) -> None:
         self.device = torch.device(choice.device)
         self.dtype: torch.dtype = getattr(torch, choice.dtype)
         self.model = model.to(self.device, self.dtype).eval()
         text = model.config.text_config.settings
         self.embed_dim, self._pad_id = text.hidden_size, text.pad_token_id
         self.patches = model.config.vision_config.grid_size**2 + 1  # of one image, with CLS
-        self.pads = compile or not self._can_do_without_padding(text.is_alibi)
+        # Only the padded forward pass is compiled: packed rows loop over lengths, each set of which is another graph.
+        self.pads = compile or not self._attends_without_padding(text.is_alibi)
         self._embed_padded: Callable[..., BaseModelOutputWithPooling] = model.text_model
         self._embed_images: Callable[[Tensor], Tensor] = model.vision_model.embed
         if compile:
@@ -65,7 +67,8 @@ class Engine:
         else:
             pack(model)
 
-    def _can_do_without_padding(self, is_alibi: bool) -> bool:
+    def _attends_without_padding(self, is_alibi: bool) -> bool:
+        """Whether attention keeps packed texts apart: text by text on a CPU, elsewhere by a kernel for packed rows."""
         if self.device.type == "cpu":
             return True
         like, slopes = torch.empty(0, dtype=self.dtype, device=self.device), torch.empty(0) if is_alibi else None
@@ -75,31 +78,32 @@ class Engine:
     def embed_ids(self, rows: list[list[int]]) -> Vectors:
         """Token ids of several texts (special tokens included) to raw vectors `(n, embed_dim)` float32."""
         if self.pads or any(self._pad_id in row for row in rows):  # a text may spell the padding token
-            return self._embed_grid(rows)
+            return self._embed_padded_rows(rows)
         ids = np.fromiter(chain.from_iterable(rows), dtype=np.int64)
         with torch.inference_mode():
-            vectors = self.model.text_model.embed_packed(self._moved(ids), [len(row) for row in rows])
+            vectors = self.model.text_model.embed_packed(self._to_device(ids), [len(row) for row in rows])
             return _to_rows(vectors)
 
-    def _embed_grid(self, rows: list[list[int]]) -> Vectors:
+    def _embed_padded_rows(self, rows: list[list[int]]) -> Vectors:
         ids = np.full((len(rows), max(map(len, rows))), self._pad_id, dtype=np.int64)
         for row, tokens in zip(ids, rows, strict=True):
             row[: len(tokens)] = tokens
         with torch.inference_mode():
-            return _to_rows(self._embed_padded(self._moved(ids)).pooler_output)
+            return _to_rows(self._embed_padded(self._to_device(ids)).pooler_output)
 
     def embed_pixels(self, pixels: NDArray[np.uint8], *, mean: Vectors, std: Vectors) -> Vectors:
-        """Prepared images `(n, S, S, 3)` uint8 to raw vectors `(n, embed_dim)` float32."""
+        """Preprocessed images `(n, S, S, 3)` uint8 to raw vectors `(n, embed_dim)` float32."""
         with torch.inference_mode():
-            image = self._moved(pixels).permute(0, 3, 1, 2).float()  # (n, 3, S, S)
+            # Bytes are moved, a quarter of the floats, and normalised on the device.
+            image = self._to_device(pixels).permute(0, 3, 1, 2).float()  # (n, 3, S, S)
             shift, scale = (torch.from_numpy(side).to(self.device).view(1, 3, 1, 1) for side in (mean, std))
             pixel_values = image.div_(255.0).sub_(shift).div_(scale).to(self.dtype)
             return _to_rows(self._embed_images(pixel_values))
 
-    def _moved(self, array: NDArray[Any]) -> Tensor:
-        """The array on the engine's device, copied beside the computation where that is possible."""
+    def _to_device(self, array: NDArray[Any]) -> Tensor:
+        """The array as a tensor on the engine's device."""
         tensor = torch.from_numpy(array)
-        if self.device.type == "cuda":
+        if self.device.type == "cuda":  # from pinned memory the copy runs beside the computation
             return tensor.pin_memory().to(self.device, non_blocking=True)
         return tensor.to(self.device)
 
@@ -110,7 +114,7 @@ class Engine:
 
 @contextmanager
 def _no_progress_bar() -> Iterator[None]:
-    """Keep the framework's own bar for weights off the screen: a second one beside ours only confuses."""
+    """Keep transformers' own bar for weights off the screen, where it would stand beside ours."""
     was_on = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

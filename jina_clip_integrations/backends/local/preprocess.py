@@ -10,21 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ImageError, InputError, JinaClipError
+from ...inputs import check_unicode
 from ...modeling import JinaClipProcessor
 from ...types import Vectors
 from ..base import ImageSource
 
-SPARE = 2
-"""How many times the model's size a side of a JPEG has at least after fast decoding, so that the filter that follows
-decides what is seen; what Pillow's `thumbnail` leaves by default (`reducing_gap`)."""
+REDUCING_GAP = 2
+"""How many times the model's size a side of a JPEG keeps at least in fast decoding, so that the filter that follows
+decides what is seen; the default of the parameter of that name of Pillow's `Image.thumbnail`."""
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token ids of texts, special tokens included, none for a text that failed."""
+    """Token ids of texts, special tokens included; those of an empty text for one that failed."""
 
     ids: list[list[int]]
-    cut: int = 0
+    truncated: int = 0
     """How many texts were longer than the limit."""
     errors: Mapping[int, JinaClipError] = field(default_factory=dict)
     """Position to what is wrong with the text."""
@@ -32,7 +33,7 @@ class Tokens:
 
 @dataclass(frozen=True)
 class PreprocessedImage:
-    """An image as the model wants it, `(S, S, 3)` uint8, or the reason why not."""
+    """An image as the model takes it, `(S, S, 3)` uint8, or the reason why there is none."""
 
     position: int
     pixels: NDArray[np.uint8] | None = None
@@ -40,27 +41,30 @@ class PreprocessedImage:
 
 
 class Preprocessor:
-    """Tokenizer and image geometry of one checkpoint. Nothing changes after loading, so threads may share it."""
+    """Tokenizer and image geometry of one checkpoint. Thread-safe: nothing changes after loading."""
 
     def __init__(self, folder: Path, *, max_length: int, fast_decode: bool = False) -> None:
         self._processor = JinaClipProcessor.from_pretrained(folder)
         self._tokenizer = self._processor.tokenizer.backend_tokenizer
         self._tokenizer.enable_truncation(max_length)
         self._tokenizer.no_padding()
-        self._open: dict[str, int] = {"min_side": SPARE * self._processor.image_processor.size} if fast_decode else {}
+        # Passed on only when asked for: an image source of the user's own need not know the option.
+        size = self._processor.image_processor.size
+        self._open_options: dict[str, int] = {"min_side": REDUCING_GAP * size} if fast_decode else {}
         self.mean: Vectors = np.asarray(self._processor.image_processor.image_mean, dtype=np.float32)
         self.std: Vectors = np.asarray(self._processor.image_processor.image_std, dtype=np.float32)
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
-        """Ids of every text; the Rust tokenizer works on all processors."""
-        errors = {position: error for position, text in enumerate(texts) if (error := _not_unicode(position, text))}
-        good = ["" if position in errors else text for position, text in enumerate(texts)]
-        encodings = self._tokenizer.encode_batch_fast(good)
-        cut = sum(1 for encoding in encodings if encoding.overflowing)
-        return Tokens(ids=[encoding.ids for encoding in encodings], cut=cut, errors=errors)
+        """Ids of every text; the Rust tokenizer uses all processors."""
+        errors = _unicode_errors(texts)
+        # One surrogate makes the tokenizer refuse the whole batch, so an empty text stands in for it.
+        valid = ["" if position in errors else text for position, text in enumerate(texts)] if errors else texts
+        encodings = self._tokenizer.encode_batch_fast(list(valid))
+        truncated = sum(1 for encoding in encodings if encoding.overflowing)
+        return Tokens(ids=[encoding.ids for encoding in encodings], truncated=truncated, errors=errors)
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of every text, special tokens included, before any cut."""
+        """Tokens of every text, special tokens included, before truncation."""
         special = self._tokenizer.num_special_tokens_to_add(False)
         return [
             len(encoding.ids) + sum(len(rest.ids) - special for rest in encoding.overflowing)
@@ -71,21 +75,21 @@ class Preprocessor:
         """What `task` puts in front of a text, empty for no task."""
         return self._processor.instruction(task)
 
-    def prepare(self, position: int, image: ImageSource) -> PreprocessedImage:
+    def preprocess(self, position: int, image: ImageSource) -> PreprocessedImage:
         """Decode one image and bring it to the model's size; one that cannot be used comes back as its error."""
         try:
-            return PreprocessedImage(position, pixels=self._processor.image_processor.fit(image.open(**self._open)))
+            decoded = image.open(**self._open_options)
+            return PreprocessedImage(position, pixels=self._processor.image_processor.fit(decoded))
         except ImageError as error:
             return PreprocessedImage(position, error=error.at(position))
 
 
-def _not_unicode(position: int, text: str) -> InputError | None:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        return InputError(
-            f"the text has a lone surrogate at character {error.start}, which no tokenizer can read; "
-            'clean it with text.encode("utf-8", "replace").decode()',
-            index=position,
-        )
-    return None
+def _unicode_errors(texts: Sequence[str]) -> dict[int, JinaClipError]:
+    """Position to error of the texts that are not valid Unicode."""
+    errors: dict[int, JinaClipError] = {}
+    for position, text in enumerate(texts):
+        try:
+            check_unicode(text)
+        except InputError as error:  # noqa: PERF203
+            errors[position] = error.at(position)
+    return errors

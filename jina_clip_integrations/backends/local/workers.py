@@ -24,104 +24,111 @@ from .processors import compute_with, processors, shares, threads_are_given
 
 T = TypeVar("T")
 Claims: TypeAlias = "queue.SimpleQueue[tuple[Engine, int | None]]"
+"""Engines that wait for a thread, each with the number of threads that it computes with."""
 
 KINDS = ("cpu", "mps", "cuda")
-"""Kinds of device in the order of what they take at a time; any other kind is taken for the middle one."""
+"""Kinds of device, ordered by how much they take at a time; any other kind is treated as the middle one."""
 
 BATCHES_AHEAD = 2
-"""Batches that wait for each device, so that it never idles and memory stays bounded."""
+"""Forward passes that wait for each device, so that it never idles and memory stays bounded."""
 
-MOST_DECODERS = 16
-"""Threads that decode images where `num_workers="auto"`, at most."""
+MAX_DECODERS = 16
+"""Upper bound of threads that decode images where `num_workers="auto"`."""
 
 CLOSED = "the backend was closed while it was computing; keep it open until the call has returned"
 
 
 @dataclass(frozen=True)
-class Work:
-    """One forward pass: rows for these positions of the batch, and what it costs."""
+class ForwardPass:
+    """What one device computes in one go: rows for these positions of the batch, and what they cost."""
 
     positions: list[int]
     compute: Callable[[Engine], Vectors] | None
+    """None where every input failed before it reached the model."""
     tokens: int = 0
     errors: Mapping[int, JinaClipError] = field(default_factory=dict)
+    """Position to error of the inputs that failed."""
 
 
 class Workers:
-    """Loaded engines and their threads. Several callers may run work at the same time."""
+    """Loaded engines and their threads. Thread-safe: several callers may compute at the same time."""
 
     def __init__(self, folder: Path, choices: list[DeviceChoice], settings: LocalSettings) -> None:
-        self.preparation = Preprocessor(folder, max_length=settings.max_length, fast_decode=settings.fast_decode)
+        self.preprocessor = Preprocessor(folder, max_length=settings.max_length, fast_decode=settings.fast_decode)
         engines = load_engines(folder, choices, settings)
-        # One size of batch for all devices: what the smallest takes.
+        # Any device may get any forward pass, so all are of a size that the smallest device takes.
         self.kind = min((kind_of(engine.device) for engine in engines), key=KINDS.index)
         self.patches = engines[0].patches
         self.pads = any(engine.pads for engine in engines)
         self._ahead = BATCHES_AHEAD * len(engines)
         self._own = threading.local()
-        # No method of this object: a running thread must not keep alive what would end it when it is dropped.
+        # `adopt` is no method: a running thread that refers to this object would keep it from ever being collected,
+        # and with it the executors, whose collection ends the threads.
         self._computing = ThreadPoolExecutor(
             len(engines), "jina-clip-device", initializer=adopt, initargs=(self._own, claims(engines))
         )
-        self._decoding = ThreadPoolExecutor(_decoders(settings.num_workers), thread_name_prefix="jina-clip-decode")
+        self._decoding = ThreadPoolExecutor(decoder_count(settings.num_workers), thread_name_prefix="jina-clip-decode")
 
-    def run(self, works: Iterator[Work]) -> Generator[BatchResult, None, None]:
-        """Compute every piece of work and yield its rows, in the order of the work.
+    def run(self, passes: Iterator[ForwardPass]) -> Generator[BatchResult, None, None]:
+        """Compute every forward pass and yield its rows, in the order of `passes`.
 
-        When `works` itself fails, what was already handed out is still computed and yielded before the error goes on.
+        When `passes` itself fails, what was already submitted is still computed and yielded before the error is raised.
         """
         pending: deque[Future[BatchResult]] = deque()
         failure: JinaClipError | None = None
         try:
             while failure is None:
                 try:
-                    work = next(works, None)
+                    forward_pass = next(passes, None)
                 except JinaClipError as error:
                     failure = error
                     break
-                if work is None:
+                if forward_pass is None:
                     break
-                pending.append(_submit(self._computing, self._compute, work))
+                pending.append(_submit(self._computing, self._compute, forward_pass))
                 while len(pending) > self._ahead:
-                    yield _outcome(pending.popleft())
+                    yield _wait_for(pending.popleft())
             while pending:
-                yield _outcome(pending.popleft())
+                yield _wait_for(pending.popleft())
         finally:
             for future in pending:
                 future.cancel()
         if failure is not None:
             raise failure
 
-    def _compute(self, work: Work) -> BatchResult:
+    def _compute(self, forward_pass: ForwardPass) -> BatchResult:
         engine: Engine = self._own.engine
         try:
-            vectors = engine.no_rows() if work.compute is None else work.compute(engine)
+            vectors = engine.no_rows() if forward_pass.compute is None else forward_pass.compute(engine)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             raise BackendError(
-                f"{engine.device} has not enough memory for {len(work.positions)} inputs at a time; "
+                f"{engine.device} has not enough memory for {len(forward_pass.positions)} inputs at a time; "
                 "set a smaller batch_size, or a smaller max_length for texts"
             ) from error
-        usage = Usage(total_tokens=work.tokens, requests=int(work.compute is not None), items=len(work.positions))
-        return BatchResult(vectors, positions=work.positions, errors=work.errors, usage=usage)
+        requests = int(forward_pass.compute is not None)
+        usage = Usage(total_tokens=forward_pass.tokens, requests=requests, items=len(forward_pass.positions))
+        return BatchResult(vectors, positions=forward_pass.positions, errors=forward_pass.errors, usage=usage)
 
-    def prepare_images(self, images: Sequence[ImageSource], *, ahead: int) -> Generator[PreprocessedImage, None, None]:
+    def preprocess_images(
+        self, images: Sequence[ImageSource], *, ahead: int
+    ) -> Generator[PreprocessedImage, None, None]:
         """Images decoded and resized in threads, in order, at most `ahead` of them waiting."""
         pending: deque[Future[PreprocessedImage]] = deque()
         try:
             for position, image in enumerate(images):
-                pending.append(_submit(self._decoding, self.preparation.prepare, position, image))
+                pending.append(_submit(self._decoding, self.preprocessor.preprocess, position, image))
                 if len(pending) >= ahead:
-                    yield _outcome(pending.popleft())
+                    yield _wait_for(pending.popleft())
             while pending:
-                yield _outcome(pending.popleft())
+                yield _wait_for(pending.popleft())
         finally:
             for future in pending:
                 future.cancel()
 
     def close(self) -> None:
-        """End the threads after the work in hand."""
+        """End the threads after what they are computing; what only waits is cancelled."""
         self._decoding.shutdown(cancel_futures=True)
         self._computing.shutdown(cancel_futures=True)
 
@@ -169,7 +176,7 @@ def claims(engines: Sequence[Engine]) -> Claims:
 
 
 def adopt(own: threading.local, unclaimed: Claims) -> None:
-    """Begin a computing thread: it takes an engine for good, as `own.engine`, and its share of the processors."""
+    """Start a computing thread: it takes an engine for good, as `own.engine`, and its share of the processors."""
     own.engine, threads = unclaimed.get_nowait()
     if threads is not None:
         compute_with(threads)
@@ -178,16 +185,17 @@ def adopt(own: threading.local, unclaimed: Claims) -> None:
 def _submit(pool: ThreadPoolExecutor, call: Callable[..., T], *arguments: object) -> Future[T]:
     try:
         return pool.submit(call, *arguments)
-    except RuntimeError as error:
+    except RuntimeError as error:  # the pool was shut down by another thread's `close()`
         raise BackendError(CLOSED) from error
 
 
-def _outcome(future: Future[T]) -> T:
+def _wait_for(future: Future[T]) -> T:
     try:
         return future.result()
     except CancelledError as error:
         raise BackendError(CLOSED) from error
 
 
-def _decoders(num_workers: int | str) -> int:
-    return num_workers if isinstance(num_workers, int) else min(processors(), MOST_DECODERS)
+def decoder_count(num_workers: int | str) -> int:
+    """Threads that decode images for the setting `num_workers`."""
+    return num_workers if isinstance(num_workers, int) else min(processors(), MAX_DECODERS)

@@ -36,10 +36,10 @@ class BenchmarkModel:
     def image_tokens(self) -> float:
         """How many tokens of text cost as much arithmetic as one image."""
         text, vision = self.config.text_config.settings, self.config.vision_config
-        per_token = text.num_hidden_layers * _products(
+        per_token = text.num_hidden_layers * _multiplications(
             text.hidden_size, text.intermediate_size, 3 if text.is_alibi else 2
         )
-        per_patch = vision.layers * _products(vision.width, vision.intermediate_size, 3)
+        per_patch = vision.layers * _multiplications(vision.width, vision.intermediate_size, 3)
         return float((vision.grid_size**2 + 1) * per_patch / per_token)
 
     def engine(self, choice: DeviceChoice) -> Engine:
@@ -48,7 +48,7 @@ class BenchmarkModel:
 
         if self.folder is not None:
             return Engine(self.folder, choice, attn_implementation=LocalSettings.attn_implementation, compile=False)
-        return Engine.around(random_model(self.config, choice), choice)
+        return Engine.from_model(random_model(self.config, choice), choice)
 
     def image_processor(self) -> JinaClipImageProcessor:
         """The checkpoint's image geometry, or the published one."""
@@ -92,7 +92,7 @@ def random_model(config: JinaClipConfig, choice: DeviceChoice) -> JinaClipModel:
     from ...modeling import JinaClipModel
 
     dtype: torch.dtype = getattr(torch, choice.dtype)
-    with torch.device("meta"):
+    with torch.device("meta"):  # no memory is taken for the initial weights, which are thrown away
         model: JinaClipModel = JinaClipModel._from_config(
             config, dtype=dtype, attn_implementation=LocalSettings.attn_implementation
         )
@@ -106,6 +106,6 @@ def random_model(config: JinaClipConfig, choice: DeviceChoice) -> JinaClipModel:
     return model
 
 
-def _products(width: int, inner: int, mlp_matrices: int) -> int:
+def _multiplications(width: int, inner: int, mlp_matrices: int) -> int:
     """Multiplications of one token in one block: four projections of attention, and the MLP."""
     return 4 * width**2 + mlp_matrices * width * inner

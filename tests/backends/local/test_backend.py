@@ -27,9 +27,9 @@ from jina_clip_integrations.backends.base import Batch, BatchResult, ImageSource
 from jina_clip_integrations.backends.local import LocalBackend, describe_device
 from jina_clip_integrations.backends.local.backend import BATCHES_DECODED_AHEAD
 from jina_clip_integrations.backends.local.batching import by_token_budget
-from jina_clip_integrations.backends.local.checkpoint_files import fingerprint
 from jina_clip_integrations.cache import MemoryCache
 from jina_clip_integrations.errors import CheckpointError, ConfigurationError, ImageError, InputError
+from jina_clip_integrations.retrieval.fingerprint import checkpoint_digest
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class TestVectors:
 class TestBatching:
     def test_groups_fit_the_budget_and_cover_every_position_once(self) -> None:
         lengths = [int(n) for n in np.random.default_rng(0).lognormal(3.4, 0.8, 500).clip(2, 512)]
-        groups = list(by_token_budget(lengths, budget=1024, most=100))
+        groups = list(by_token_budget(lengths, budget=1024, max_texts=100))
         assert sorted(p for group in groups for p in group) == list(range(500))
         assert all(max(lengths[p] for p in group) * len(group) <= 1024 for group in groups)
         assert max(map(len, groups)) <= 100
@@ -243,7 +243,7 @@ class TestCopies:
         assert b"hf_secret" not in pickle.dumps(backend)
 
     def test_a_deep_copy_shares_the_weights(self, golden: Golden) -> None:
-        assert copy.deepcopy(golden.backend)._ready() is golden.backend._ready()
+        assert copy.deepcopy(golden.backend) is golden.backend
 
     @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
     def test_a_forked_child_can_embed(self, golden: Golden) -> None:
@@ -319,13 +319,13 @@ class TestCheckpoints:
         with pytest.raises(CheckpointError, match="in the local cache"):
             LocalBackend("jinaai/jina-clip-v2", local_files_only=True, cache_dir="/nonexistent").load()
 
-    def test_the_fingerprint_sees_one_changed_weight_file(self, golden: Golden, tmp_path: Path) -> None:
+    def test_the_digest_sees_one_changed_weight_file(self, golden: Golden, tmp_path: Path) -> None:
         copied = Path(shutil.copytree(golden.folder, tmp_path / "copy"))
-        assert fingerprint(copied) == fingerprint(golden.folder)
+        assert checkpoint_digest(copied) == checkpoint_digest(golden.folder)
         weights = bytearray((copied / "model.safetensors").read_bytes())
         weights[-4:] = b"\x00\x01\x02\x03"
         (copied / "model.safetensors").write_bytes(weights)
-        assert fingerprint(copied) != fingerprint(golden.folder)
+        assert checkpoint_digest(copied) != checkpoint_digest(golden.folder)
 
     def test_the_cache_identity_changes_with_what_changes_a_vector(self, golden: Golden) -> None:
         base = LocalBackend(golden.folder, device="cpu", dtype="float32")

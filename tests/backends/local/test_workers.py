@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import os
 import queue
 import threading
 import time
@@ -23,7 +24,7 @@ from jina_clip_integrations.backends.local import LocalBackend, devices
 from jina_clip_integrations.backends.local import workers as module
 from jina_clip_integrations.backends.local.devices import choose_devices, describe_device, is_out_of_memory
 from jina_clip_integrations.backends.local.engine import Engine
-from jina_clip_integrations.backends.local.workers import Work, Workers
+from jina_clip_integrations.backends.local.workers import ForwardPass, Workers, load_engines
 from jina_clip_integrations.errors import BackendError, ConfigurationError, ImageError
 from jina_clip_integrations.settings import LocalSettings
 
@@ -80,7 +81,7 @@ def together(workers: Workers, look: Callable[[Engine], Any], count: int) -> lis
         seen.put(look(engine))
         return row(0, engine)
 
-    for _ in workers.run(Work([n], compute) for n in range(count)):
+    for _ in workers.run(ForwardPass([n], compute) for n in range(count)):
         pass
     return [seen.get() for _ in range(count)]
 
@@ -99,11 +100,11 @@ class TestOrder:
             others.release()
             return row(number, engine)
 
-        def works() -> Iterator[Work]:
+        def passes() -> Iterator[ForwardPass]:
             for number in range(20):
-                yield Work([number], lambda engine, number=number: compute(number, engine))
+                yield ForwardPass([number], lambda engine, number=number: compute(number, engine))
 
-        results = list(two.run(works()))
+        results = list(two.run(passes()))
         assert finished[:5] == [1, 2, 3, 4, 0]
         assert [list(result.positions or []) for result in results] == [[n] for n in range(20)]
         assert [float(result.vectors[0, 0]) for result in results] == list(range(20))
@@ -151,15 +152,15 @@ class TestErrors:
         def fail(engine: Engine) -> np.ndarray:
             raise ZeroDivisionError("here")
 
-        def works() -> Iterator[Work]:
+        def passes() -> Iterator[ForwardPass]:
             for n in range(50):
-                yield Work([n], fail if n == 3 else lambda engine, n=n: row(n, engine))
+                yield ForwardPass([n], fail if n == 3 else lambda engine, n=n: row(n, engine))
 
         finished: list[BatchResult] = []
         with pytest.raises(ZeroDivisionError, match="here"):
-            finished.extend(two.run(works()))
+            finished.extend(two.run(passes()))
         assert [float(result.vectors[0, 0]) for result in finished] == [0, 1, 2]
-        again = list(two.run(Work([n], lambda engine, n=n: row(n, engine)) for n in range(9)))
+        again = list(two.run(ForwardPass([n], lambda engine, n=n: row(n, engine)) for n in range(9)))
         assert [float(result.vectors[0, 0]) for result in again] == list(range(9))
 
     def test_full_memory_says_what_to_change(self, two: Workers) -> None:
@@ -168,7 +169,7 @@ class TestErrors:
             raise AssertionError("such a machine does not exist")
 
         with pytest.raises(BackendError, match="cpu has not enough memory for 3 inputs at a time; set a smaller batch"):
-            list(two.run(iter([Work([0, 1, 2], too_much)])))
+            list(two.run(iter([ForwardPass([0, 1, 2], too_much)])))
 
     @pytest.mark.parametrize(
         ("error", "full"),
@@ -208,11 +209,21 @@ class TestClosing:
             stream.close()
             assert len(backend.embed(Batch(modality="text", texts=["a"] * 9)).vectors) == 9
 
-    def test_a_backend_that_is_dropped_frees_weights_and_threads(self, golden_folder: Path) -> None:
+    def test_a_backend_that_is_dropped_frees_weights_and_threads(
+        self, golden_folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        engines: list[weakref.ref[Engine]] = []
+
+        def load(*arguments: Any) -> list[Engine]:
+            loaded = load_engines(*arguments)
+            engines.extend(map(weakref.ref, loaded))
+            return loaded
+
+        monkeypatch.setattr(module, "load_engines", load)
         backend = LocalBackend(golden_folder, dtype="float32", device=["cpu", "cpu"], batch_size=1)
-        engines = together(backend._ready(), weakref.ref, 2)
+        backend.embed(Batch(modality="text", texts=["a"] * 9))
         mine = [t for t in threading.enumerate() if t.name.startswith("jina-clip-device")]
-        assert all(engine() is not None for engine in engines)
+        assert [engine() is not None for engine in engines] == [True, True]
         assert mine
         del backend
         gc.collect()
@@ -274,10 +285,10 @@ class TestThreads:
         assert module.threads_of([cuda, cpu]) == [None, min(torch.get_num_threads(), module.processors())]
 
     def test_decoders_follow_the_processors(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for available, expected in ((1, 1), (7, 7), (64, module.MOST_DECODERS)):
+        for available, expected in ((1, 1), (7, 7), (64, module.MAX_DECODERS)):
             monkeypatch.setattr(module, "processors", lambda available=available: available)
-            assert module._decoders("auto") == expected
-        assert module._decoders(3) == 3
+            assert module.decoder_count("auto") == expected
+        assert module.decoder_count(3) == 3
 
 
 class TestWeights:
@@ -297,18 +308,24 @@ class TestWeights:
 
 class TestForks:
     @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-    def test_a_fork_while_another_thread_holds_the_lock(self, golden_folder: Path) -> None:
+    def test_a_fork_while_another_thread_holds_the_lock(
+        self, golden_folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The other thread loads the weights, which takes until the child has answered."""
         batch = Batch(modality="image", images=[Painted(n) for n in range(5)])
+        with LocalBackend(golden_folder, dtype="float32", device=["cpu", "cpu"], batch_size=1) as another:
+            expected = another.embed(batch).vectors
         backend = LocalBackend(golden_folder, dtype="float32", device=["cpu", "cpu"], batch_size=1)
-        expected = backend.embed(batch).vectors
-        held, done = threading.Event(), threading.Event()
+        held, done, parent = threading.Event(), threading.Event(), os.getpid()
 
-        def hold() -> None:
-            with backend._lock:
+        def load(*arguments: Any) -> Workers:
+            if os.getpid() == parent:
                 held.set()
-                done.wait(WAIT_S)
+                assert done.wait(WAIT_S)
+            return Workers(*arguments)
 
-        thread = threading.Thread(target=hold)
+        monkeypatch.setattr(module, "Workers", load)
+        thread = threading.Thread(target=backend.load)
         thread.start()
         assert held.wait(WAIT_S)
         context = multiprocessing.get_context("fork")
@@ -338,8 +355,8 @@ class TestOnePrecision:
             monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
             monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
             monkeypatch.setattr(devices, "cpu_has_native_bfloat16", lambda: native.get("cpu", True))
-            monkeypatch.setattr(devices, "_cuda_has_bfloat16", lambda: native.get("cuda", True))
-            monkeypatch.setattr(devices, "_mps_has_bfloat16", lambda: native.get("mps", True))
+            monkeypatch.setattr(devices, "cuda_has_bfloat16", lambda: native.get("cuda", True))
+            monkeypatch.setattr(devices, "mps_has_bfloat16", lambda: native.get("mps", True))
 
         return pretend
 
@@ -371,9 +388,9 @@ class TestOnePrecision:
 
     @pytest.mark.skipif(torch.backends.mps.is_available(), reason="this machine has what the test needs absent")
     def test_a_gpu_that_takes_no_bfloat16_is_noticed_by_trying(self) -> None:
-        devices._mps_has_bfloat16.cache_clear()
-        assert devices._mps_has_bfloat16() is False
-        devices._mps_has_bfloat16.cache_clear()
+        devices.mps_has_bfloat16.cache_clear()
+        assert devices.mps_has_bfloat16() is False
+        devices.mps_has_bfloat16.cache_clear()
 
     @pytest.mark.parametrize("name", ["meta", "xpu", "hpu:3"])
     def test_a_device_that_cannot_compute_here_is_refused(self, name: str) -> None:
