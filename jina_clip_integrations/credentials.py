@@ -35,6 +35,11 @@ class Key:
     def __reduce__(self) -> Any:
         raise TypeError("a key is not pickled; the environment of the other process has to hold it")
 
+    @property
+    def is_renewed(self) -> bool:
+        """Whether every request has to ask for it, because a callable gives fresh ones."""
+        return callable(self._given)
+
     def reveal(self) -> str | None:
         """The key itself, fresh from the callable if there is one. Raises `ConfigurationError` for an unusable one."""
         if callable(self._given):

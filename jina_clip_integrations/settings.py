@@ -1,23 +1,42 @@
-"""Every default in one place: frozen, keyword-only settings behind the constructors' plain keywords.
+"""Every option of every backend, declared once: frozen, keyword-only settings behind the constructors' keywords.
 
-The list of options that a backend knows, and the error for an unknown one, come from these fields.
+A constructor's signature, the fields of the two adapters, the error for an unknown option and the tables of
+`docs/backends.md` all come from these fields: name, type, default, the docstring below each, and what `option` says.
 """
 
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from dataclasses import dataclass, field, fields
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, cast
 
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
     import httpx
+    from typing_extensions import dataclass_transform
+else:
 
-DEFAULT_MAX_LENGTH = 8192
+    def dataclass_transform(**_):
+        return lambda function: function
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+DEFAULT_MODEL = "jina-clip-v2"
+"""What is taken where no model is named."""
+
+MAX_LENGTH = 8192
 """Tokens, special tokens included: what both models take. The published `encode_text` stops at 512 by default."""
+
+MIN_LENGTH = 3
+"""Tokens: the two special ones and a token of the text."""
 
 HOSTED_BASE_URL = "https://api.jina.ai/v1"
 """The hosted service."""
@@ -34,19 +53,23 @@ DEFAULT_TIMEOUT_S = 90.0
 DEFAULT_MAX_RETRIES = 5
 """Attempts after the first."""
 
+SAGEMAKER_BATCH_SIZE = 32
+"""Items per call of a SageMaker endpoint, which has one instance's memory."""
+
+SAGEMAKER_MAX_BODY_BYTES = 6 * 1024 * 1024
+"""Most that a synchronous call may carry (AWS documentation); 4 MB for serverless endpoints."""
+
+SAGEMAKER_TIMEOUT_S = 65.0
+"""AWS ends a synchronous call after 60 s."""
+
 EMBEDDING_TYPES = ("base64", "float", "binary", "ubinary")
 """How vectors may travel; the last two are packed bits."""
 
 RESIZE_MODES = (True, False, "squash", "crop", "pad")
 """What may happen to an image before it is sent."""
 
-SECRET_OPTIONS = frozenset({"api_key", "headers", "token"})
-"""Options that may hold a credential: never shown, never serialised."""
 
-LIVE_OPTIONS = frozenset({"http_client", "async_http_client", "on_request"})
-"""Options that hold a live object of this process: never serialised."""
-
-Device: TypeAlias = "str | list[str]"
+Device: TypeAlias = str | list[str]
 """`auto`, a torch device name such as `cuda:1`, or a list of them (one worker each)."""
 
 
@@ -73,43 +96,43 @@ def require_choice(name: str, value: object, choices: tuple[bool | str, ...]) ->
         raise ConfigurationError(f"{name} is {shown}; choose one of {', '.join(map(repr, choices))}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class LocalSettings:
-    """How a model runs on this machine."""
+@dataclass_transform(kw_only_default=True, field_specifiers=(field,))
+def settings(cls: type[T]) -> type[T]:
+    """A frozen, keyword-only dataclass, which compares by value.
 
-    device: Device = "auto"
-    """`auto` takes cuda, then mps, then cpu; a list runs one worker per device."""
-    dtype: str = "auto"
-    """`auto`: bfloat16 if every device multiplies it natively, else float32 on all. Never float16 on a CPU."""
-    batch_size: int | Literal["auto"] = "auto"
-    """Images per forward pass; texts are batched by tokens, with at most this many where it is a number."""
-    max_length: int = DEFAULT_MAX_LENGTH
-    """Longest text in tokens, special tokens included; longer texts are cut with a warning."""
-    num_workers: int | Literal["auto"] = "auto"
-    """Threads that decode and resize images while the model computes."""
-    fast_decode: bool = False
-    """Whether JPEGs may be decoded at a fraction of their size, at least twice the model's; vectors differ slightly."""
-    attn_implementation: str = "sdpa"
-    """Attention of the model: `sdpa` (fused kernels) or `eager` (for comparison)."""
-    compile: bool = False
-    """Whether to compile the towers with `torch.compile` (slow to start)."""
-    revision: str | None = None
-    """Branch, tag or commit of a Hub id."""
-    cache_dir: str | None = None
-    """Where Hub files are kept; None = the Hub client's default."""
-    local_files_only: bool = False
-    """Never go to the network for weights."""
-    token: str | None = None
-    """Hub token, for gated or private checkpoints; None = the Hub client's own login."""
+    Type checkers are told of no freezing, so that the adapters' models, which may be changed, can take over the fields.
+    """
+    return dataclass(frozen=True, kw_only=True, repr=False)(cls)
+
+
+def option(default: Any, *, secret: bool = False, live: bool = False, changes_vectors: bool = False) -> Any:
+    """A field of a settings class that needs more said of it than its default.
+
+    Args:
+        default: The default, if it can be shared.
+        secret: It may hold a credential: never shown, never serialised.
+        live: It holds an object of this process, such as a client: never serialised, shared by copies.
+        changes_vectors: Other values may give other vectors, so caches of vectors must know it.
+    """
+    metadata = {"secret": secret, "live": live, "changes_vectors": changes_vectors}
+    return field(default=default, metadata=metadata)
+
+
+class _Settings:
+    """What all settings classes share: a `repr` of what differs from the defaults, without credentials."""
 
     def __repr__(self) -> str:
-        shown = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "token"}
-        changed = (f"{name}={value!r}" for name, value in shown.items() if value != _default(type(self), name))
+        hidden = SECRET_OPTIONS | LIVE_OPTIONS
+        public = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in hidden}  # type: ignore[arg-type]
+        if isinstance(public.get("base_url"), str):
+            public["base_url"] = public["base_url"].partition("?")[0]  # what follows may be a credential
+        defaults = {f.name: f.default for f in fields(self)}  # type: ignore[arg-type]
+        changed = (f"{name}={value!r}" for name, value in public.items() if value != defaults[name])
         return f"{type(self).__name__}({', '.join(changed)})"
 
 
-@dataclass(frozen=True, kw_only=True)
-class RetryPolicy:
+@settings
+class RetryPolicy(_Settings):
     """How long a refused or lost request waits for its next attempt. All times in seconds."""
 
     first_wait_s: float = 0.5
@@ -130,40 +153,81 @@ class RetryPolicy:
             require_number(item.name, getattr(self, item.name), minimum=0.0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ApiSettings:
-    """How a remote service is spoken to. The hosted Jina API unless `base_url` says otherwise."""
+@settings
+class LocalSettings(_Settings):
+    """How a model runs on this machine."""
 
-    api_key: Any = None
-    """A string, an object with `get_secret_value()`, or a callable returning a fresh token; None = the environment."""
-    base_url: str = HOSTED_BASE_URL
-    """Address in front of the dialect's path; a prefix in it is kept."""
+    device: Device = option("auto", changes_vectors=True)
+    """`auto` takes cuda, then mps, then cpu; a list runs one worker per device, rows keep their order. Workers on one
+    device share its weights, CPU workers its processors. What transformers calls `device_map`."""
+    dtype: str = option("auto", changes_vectors=True)
+    """`auto` (bfloat16 if every device multiplies it natively, else float32 on all), `bfloat16`, `float16` (never on a
+    CPU) or `float32`."""
+    batch_size: int | Literal["auto"] = "auto"
+    """Images per forward pass, and most texts per forward pass; `auto` fits the device."""
+    max_length: int = option(MAX_LENGTH, changes_vectors=True)
+    """Longest text in tokens, special tokens included (3 to 8192); longer texts are cut with a warning."""
+    num_workers: int | Literal["auto"] = "auto"
+    """Threads that decode and resize images while the model computes; `auto` = the processors there."""
+    fast_decode: bool = option(False, changes_vectors=True)
+    """Decode JPEGs at a half, quarter or eighth of their size where that leaves twice the model's. Large photos take a
+    fraction of the time; their vectors differ slightly from the published ones."""
+    attn_implementation: str = "sdpa"
+    """Attention of the model: `sdpa` (fused kernels) or `eager` (for comparison)."""
+    compile: bool = False
+    """Compile the towers with `torch.compile`; the first batches then take minutes."""
+    revision: str | None = option(None, changes_vectors=True)
+    """Branch, tag or commit of a Hub id."""
+    cache_dir: str | os.PathLike[str] | None = None
+    """Where files of the Hub are kept; None = the Hub client's default."""
+    local_files_only: bool = False
+    """Never go to the network for weights."""
+    token: str | None = option(None, secret=True)
+    """Hub token, for gated or private checkpoints; None = the Hub client's own login."""
+
+    def __post_init__(self) -> None:
+        if self.cache_dir is not None:
+            object.__setattr__(self, "cache_dir", os.fspath(self.cache_dir))
+        for name in ("batch_size", "num_workers"):
+            value = getattr(self, name)
+            if value != "auto" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise ConfigurationError(f'{name}={value!r}: give a whole number from 1 up, or "auto"')
+        length = self.max_length
+        if isinstance(length, bool) or not isinstance(length, int) or not MIN_LENGTH <= length <= MAX_LENGTH:
+            raise ConfigurationError(
+                f"max_length={length!r}: give a number of tokens from {MIN_LENGTH} to {MAX_LENGTH}"
+            )
+
+
+@settings
+class RemoteSettings(_Settings):
+    """How a service somewhere else is spoken to, whatever carries the requests."""
+
     batch_size: int = DEFAULT_API_BATCH_SIZE
-    """Most items per request; vendor pages speak of 512, 2,048 and no limit, so stay far below."""
+    """Most items per request; bytes and tokens per request are bounded too. Vendor pages speak of 512, 2,048 and no
+    limit, so the default stays far below."""
     max_concurrency: int = DEFAULT_MAX_CONCURRENCY
-    """Most requests in flight. It starts with 2, as free keys allow, and doubles while the service is content."""
+    """Most requests in flight. It starts with 2, as free keys allow, and adapts to what the service accepts."""
     timeout: Any = DEFAULT_TIMEOUT_S
-    """Seconds for one attempt from connecting to the last byte, or an `httpx.Timeout`. Allows for a cold start."""
+    """Seconds for one attempt from connecting to the last byte, or (API only) an `httpx.Timeout`."""
     max_retries: int = DEFAULT_MAX_RETRIES
-    """Attempts after the first."""
-    dialect: Any = "jina"
-    """The server's way of speaking: a name of `DIALECTS` or a `Dialect`. Never guessed."""
+    """Attempts after the first, for failures that pass."""
+    dialect: Any = option("jina", changes_vectors=True)
+    """The server's way of speaking: `jina`, `jina-onprem`, `infinity`, `xinference`, `openai`, `invocations`, or a
+    `Dialect` of your own. Never guessed."""
     embedding_type: str = "base64"
-    """`base64` and `float` are ways of travelling; `binary` and `ubinary` ask for packed bits."""
-    resize_images: bool | str = True
-    """True = one tile in the model's own geometry; `squash`, `crop`, `pad` = other recipes; False = as it is."""
+    """`base64` and `float` are ways of travelling and give float32 rows; `binary` and `ubinary` ask for packed bits,
+    `ceil(d / 8)` uint8."""
+    resize_images: bool | str = option(True, changes_vectors=True)
+    """True sends one tile in the model's own geometry; `squash`, `crop`, `pad` are other recipes; False sends images as
+    they are, and URLs unfetched."""
     requests_per_minute: int | None = None
-    """Pace in requests per 60 s; None = only what the service's headers and refusals say."""
+    """Requests that may start within 60 s; None = only what the service's headers and refusals say."""
     tokens_per_minute: int | None = None
-    """Pace in tokens per 60 s, estimated beforehand and corrected by what the service counts."""
+    """Tokens that may be sent within 60 s, estimated beforehand and corrected by what the service counts."""
     token_budget: int | None = None
-    """Tokens that this object may spend in this process; what could overspend is not sent, texts at their most."""
-    headers: Mapping[str, str] | None = None
-    """Headers of your own for every request, such as a gateway's credentials."""
-    http_client: httpx.Client | None = None
-    """A client with proxies, certificates or transports of your own; stays yours to close."""
-    async_http_client: httpx.AsyncClient | None = None
-    """The same for the async methods; belongs to the event loop you use it in."""
+    """Tokens that this object may spend in this process. A request is sent only if the most that it and those under way
+    may cost fits; images that the service fetches are fetched here too, for their size."""
     max_request_bytes: int = 4 * 1024 * 1024
     """Largest encoded body; a single larger item still travels alone."""
     max_request_tokens: int = 50_000
@@ -171,11 +235,12 @@ class ApiSettings:
     max_image_bytes: int = 8 * 1024 * 1024
     """Largest image as base64 text; a larger one is refused here. The API's documented figure."""
     max_response_bytes: int = 64 * 1024 * 1024
-    """Largest decoded answer that is read."""
+    """Largest decoded response that is read."""
     retry: RetryPolicy = RetryPolicy()  # frozen, so it may be shared
     """Waits between attempts."""
-    on_request: Callable[[Any], None] | None = None
-    """Called after every attempt with a `CallRecord` (figures for metrics, no payloads)."""
+    on_request: Callable[[Any], None] | None = option(None, live=True)
+    """Called after every attempt with a `CallRecord` (figures for metrics, no payloads); must be quick and
+    thread-safe."""
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "max_concurrency", "max_request_bytes", "max_request_tokens", "max_image_bytes"):
@@ -192,15 +257,95 @@ class ApiSettings:
         elif not hasattr(self.timeout, "as_dict"):
             raise ConfigurationError(f"timeout must be seconds or an httpx.Timeout, not {type(self.timeout).__name__}")
 
-    def __repr__(self) -> str:
-        shown = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in SECRET_OPTIONS | LIVE_OPTIONS}
-        shown["base_url"] = self.base_url.partition("?")[0]  # what follows may be a credential
-        changed = (f"{name}={value!r}" for name, value in shown.items() if value != _default(type(self), name))
-        return f"{type(self).__name__}({', '.join(changed)})"
+
+@settings
+class ApiSettings(RemoteSettings):
+    """The hosted Jina API, or another HTTP server, as `base_url` and `dialect` say."""
+
+    api_key: Any = option(None, secret=True)
+    """A string, an object with `get_secret_value()`, or a callable that returns a fresh token before every request.
+    None: `JINA_API_KEY`, `JINAAI_API_KEY` or `JINA_AUTH_TOKEN`, for servers of the `jina` dialect."""
+    base_url: str = option(HOSTED_BASE_URL, changes_vectors=True)
+    """Address in front of the dialect's path. A key is needed for the hosted service only, and is never sent over plain
+    http to another machine."""
+    headers: Mapping[str, str] | None = option(None, secret=True)
+    """Headers of your own for every request, such as a gateway's credentials."""
+    http_client: httpx.Client | None = option(None, live=True)
+    """A client with proxies, certificates or transports of your own; never closed here."""
+    async_http_client: httpx.AsyncClient | None = option(None, live=True)
+    """The same for the async methods; belongs to the event loop you use it in."""
 
 
-def _default(settings: type, name: str) -> Any:
-    return next(f.default for f in fields(settings) if f.name == name)
+@settings
+class SageMakerSettings(RemoteSettings):
+    """An Amazon SageMaker endpoint."""
+
+    endpoint_name: str | None = option(None, changes_vectors=True)
+    """Name of the endpoint; it has to be given."""
+    client: Any = option(None, live=True)
+    """A boto3 client of `sagemaker-runtime`; its own timeouts and retries then apply too. None: one with the usual AWS
+    credentials."""
+    region_name: str | None = option(None, changes_vectors=True)
+    """AWS region of the client that is made here; None = the one that AWS's own settings name."""
+    call_parameters: Mapping[str, Any] | None = option(None, changes_vectors=True)
+    """More arguments of `invoke_endpoint`, such as `TargetVariant`."""
+    dialect: Any = option("invocations", changes_vectors=True)
+    """How the container is spoken to, should yours differ."""
+    batch_size: int = SAGEMAKER_BATCH_SIZE
+    timeout: Any = SAGEMAKER_TIMEOUT_S
+    embedding_type: str = "float"
+    max_request_bytes: int = SAGEMAKER_MAX_BODY_BYTES
+    max_image_bytes: int = SAGEMAKER_MAX_BODY_BYTES - 1024
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.endpoint_name, str) or not self.endpoint_name:
+            raise ConfigurationError("endpoint_name must be the name of a SageMaker endpoint")
+        if not isinstance(self.timeout, (int, float)):
+            raise ConfigurationError("timeout must be a number of seconds for a SageMaker endpoint")
+
+
+ALL_SETTINGS: tuple[type, ...] = (ApiSettings, LocalSettings, SageMakerSettings)
+"""The settings of every backend that has a name."""
+
+
+def _options_that(marked: str) -> tuple[str, ...]:
+    names = (f.name for cls in ALL_SETTINGS for f in fields(cls) if f.metadata.get(marked))
+    return tuple(dict.fromkeys(names))
+
+
+SECRET_OPTIONS = frozenset(_options_that("secret"))
+"""Options that may hold a credential: never shown, never serialised."""
+
+LIVE_OPTIONS = frozenset(_options_that("live"))
+"""Options that hold a live object of this process: never serialised."""
+
+
+def vector_option_names() -> tuple[str, ...]:
+    """Names of the backends' options on which vectors depend."""
+    return _options_that("changes_vectors")
+
+
+def constructor(
+    arguments: Callable[P, Any],
+) -> Callable[[Callable[..., None]], Callable[Concatenate[Any, P], None]]:
+    """Give an `__init__(self, **arguments)` the parameters of a settings class, for type checkers and at run time.
+
+    So a backend's constructor need not repeat its options: it has the names, types and defaults of `arguments`, and
+    raises `TypeError` for anything else.
+    """
+    signature = inspect.signature(arguments)
+
+    def decorate(init: Callable[..., None]) -> Callable[Concatenate[Any, P], None]:
+        @wraps(init)
+        def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807  # it is one
+            init(self, **signature.bind(*args, **kwargs).arguments)
+
+        parameters = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY), *signature.parameters.values()]
+        __init__.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        return cast("Callable[Concatenate[Any, P], None]", __init__)
+
+    return decorate
 
 
 def option_names(settings: type) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -26,11 +28,16 @@ def normalize(vectors: Vectors) -> Vectors:
 
 
 def truncate_and_normalize(vectors: Vectors, *, dimensions: int | None, normalized: bool) -> Vectors:
-    """Keep the first `dimensions` values of every row (None = all), then normalise if `normalized`; `(n, d)` float32."""
+    """The first `dimensions` values of every row (None = all), of unit length if `normalized`: `(n, d)` float32."""
     rows = np.asarray(vectors, dtype=np.float32)
     if dimensions is not None and dimensions < rows.shape[1]:
         rows = rows[:, :dimensions]
     return np.ascontiguousarray(normalize(rows) if normalized else rows)
+
+
+def finite_rows(vectors: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which rows of `(n, d)` hold nothing but finite numbers: `(n,)`."""
+    return np.asarray(np.isfinite(vectors).all(axis=1))
 
 
 def similarity(left: ArrayLike, right: ArrayLike) -> NDArray[np.float32]:

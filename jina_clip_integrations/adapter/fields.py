@@ -1,16 +1,18 @@
-"""The options of the two backends as pydantic fields. None always means that backend's own default."""
+"""The options of all backends as pydantic fields, made from their settings classes. None always means the default."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Literal, Optional, Union, get_type_hints
 
-from pydantic import BaseModel, Field, SecretStr, field_serializer
+from pydantic import BaseModel, Field, SecretStr, create_model, field_serializer
 
+from ..backends.registry import BACKENDS
 from ..credentials import clean_key, find_key, is_sensitive
-from ..settings import RetryPolicy
+from ..settings import ApiSettings, LocalSettings, SageMakerSettings
 
 
-def secret(given: object, *, source: str) -> SecretStr | None:
+def seal(given: object, *, source: str) -> SecretStr | None:
     """A key or token as a secret; None for an empty one, or the asterisks that a masked dump leaves behind.
 
     Raises `ConfigurationError`, without the value, for what cannot be a key.
@@ -20,88 +22,67 @@ def secret(given: object, *, source: str) -> SecretStr | None:
 
 
 def key_from_environment() -> SecretStr | None:
-    """The first usable key among the environment's variables (see `backends.keys`)."""
-    return secret(find_key(None, environment=True).reveal(), source="the environment")
+    """The first usable key among the environment's variables (see `credentials`)."""
+    return seal(find_key(None, environment=True).reveal(), source="the environment")
 
 
-def harmless(headers: dict[str, str] | None) -> dict[str, str] | None:
+def drop_sensitive(headers: dict[str, str] | None) -> dict[str, str] | None:
     """The headers that may leave this process."""
     return {name: value for name, value in headers.items() if not is_sensitive(name)} if headers else None
 
 
-class ApiOptions(BaseModel):
-    """Options of `ApiBackend`."""
+def _pydantic_fields() -> dict[str, tuple[Any, Any]]:
+    """Option to type and field: what any backend allows, or None. Objects of the user's own are not looked into."""
+    kinds: dict[str, Any] = {}
+    hidden: set[str] = set()
+    for entry in BACKENDS.values():
+        annotations = get_type_hints(entry.settings, localns={"httpx": _Unloaded})
+        for declared in fields(entry.settings):
+            name, kind = declared.name, annotations[declared.name]
+            kinds[name] = kind if name not in kinds else Union[kinds[name], kind]  # noqa: UP007  # not of two types only
+            if declared.metadata.get("live") or declared.metadata.get("secret"):
+                kinds[name] = Any
+                hidden.add(name)
+    return {
+        name: (Optional[kind], Field(default=None, exclude=name in hidden, repr=name not in hidden))  # noqa: UP045
+        for name, kind in kinds.items()
+    }
+
+
+class _Unloaded:
+    """Stands for httpx where annotations are evaluated: its clients are not looked into, so it need not be imported."""
+
+    Client = AsyncClient = Any
+
+
+if TYPE_CHECKING:  # the same for type checkers, which see the fields of the settings classes
+
+    class BackendFields(BaseModel, ApiSettings, LocalSettings, SageMakerSettings):
+        """Every option of every backend."""
+
+        batch_size: int | Literal["auto"] | None = None  # type: ignore[assignment]  # each backend allows less
+        num_workers: Any = None  # LlamaIndex has an option of its own of this name
+
+else:
+    BackendFields = create_model(
+        "BackendFields",
+        __base__=BaseModel,
+        __doc__="Every option of every backend that has a name.",
+        __module__=__name__,
+        **_pydantic_fields(),
+    )
+
+
+class BackendOptions(BackendFields):
+    """The options of the backends, with what credentials need besides: where a key comes from, and what is dumped."""
 
     api_key: Any = Field(default_factory=key_from_environment, exclude=True, repr=False)
     """`SecretStr`, or a callable that gives a fresh token; by default read from the environment."""
-    base_url: str | None = None
-    """Address of the service, or of a server of your own."""
-    batch_size: int | Literal["auto"] | None = None
-    """Inputs per request."""
-    max_concurrency: int | None = None
-    """Requests in flight at a time."""
-    timeout: Any = None
-    """Seconds for one attempt, or an `httpx.Timeout`."""
-    max_retries: int | None = None
-    """Attempts after the first."""
-    dialect: Any = None
-    """The server's way of speaking: a name or a `Dialect`."""
-    embedding_type: str | None = None
-    """How vectors travel: `base64` or `float`."""
-    resize_images: bool | str | None = None
-    """Downsize images before upload: True, False, `squash`, `crop` or `pad`."""
-    requests_per_minute: int | None = None
-    """Requests that may start within a minute."""
-    tokens_per_minute: int | None = None
-    """Tokens that may be sent within a minute."""
-    token_budget: int | None = None
-    """Tokens after which nothing more is sent."""
     headers: dict[str, str] | None = Field(default=None, repr=False)
     """Headers of your own. Those whose names suggest a credential are in no dump and no pickle."""
-    http_client: Any = Field(default=None, exclude=True, repr=False)
-    """An `httpx.Client` of your own."""
-    async_http_client: Any = Field(default=None, exclude=True, repr=False)
-    """An `httpx.AsyncClient` of your own."""
-    max_request_bytes: int | None = None
-    """Largest encoded request."""
-    max_request_tokens: int | None = None
-    """Most estimated tokens per request."""
-    max_image_bytes: int | None = None
-    """Largest image as base64 text."""
-    max_response_bytes: int | None = None
-    """Largest decoded answer that is read."""
-    retry: RetryPolicy | None = None
-    """Waits between attempts."""
-    on_request: Any = Field(default=None, exclude=True, repr=False)
-    """Called after every attempt with a `CallRecord`."""
+    token: SecretStr | None = Field(default=None, exclude=True, repr=False)  # type: ignore[assignment]  # sealed here
+    """Hub token."""
 
     @field_serializer("headers")
-    def _harmless_headers(self, headers: dict[str, str] | None) -> dict[str, str] | None:
-        return harmless(headers)
-
-
-class LocalOptions(BaseModel):
-    """Options of `LocalBackend`, but for `num_workers`, which is LlamaIndex's own word."""
-
-    batch_size: int | Literal["auto"] | None = None
-    """Images per forward pass, and most texts per forward pass."""
-    device: str | list[str] | None = None
-    """`auto`, a torch device, or a list of them with one worker each."""
-    dtype: str | None = None
-    """`auto`, `bfloat16`, `float16` or `float32`."""
-    max_length: int | None = None
-    """Longest text in tokens."""
-    fast_decode: bool | None = None
-    """Decode JPEGs at a fraction of their size; vectors differ slightly."""
-    attn_implementation: str | None = None
-    """`sdpa` or `eager`."""
-    compile: bool | None = None
-    """Compile the towers with `torch.compile`."""
-    revision: str | None = None
-    """Branch, tag or commit of a Hub id."""
-    cache_dir: str | None = None
-    """Where files of the Hub are kept."""
-    local_files_only: bool | None = None
-    """Never fetch weights."""
-    token: SecretStr | None = Field(default=None, exclude=True, repr=False)
-    """Hub token."""
+    def _serialize_headers(self, headers: dict[str, str] | None) -> dict[str, str] | None:
+        return drop_sensitive(headers)

@@ -1,4 +1,4 @@
-"""Where an adapter keeps its encoder: built on first use, built anew when an option has changed."""
+"""The encoder of an adapter: built on first use, built anew when an option has changed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from ..backends import create_backend
 from ..backends.base import EmbeddingBackend, Usage
+from ..backends.registry import create_backend
 from ..concurrency.locks import ForkSafeLock
 from ..encoder import JinaClipEncoder
 
@@ -17,12 +17,16 @@ ENCODER_ARGUMENTS = ("dimensions", "normalize", "exif_orientation", "sources", "
 
 
 class LazyEncoder:
-    """Holds one encoder and its backend. Equal to any other slot and pickled empty: it has no settings of its own.
+    """Holds one encoder and its backend. Equal to any other and pickled empty: it has no settings of its own.
 
     When only an option of the encoder changes, the backend stays, and with it the loaded model and the connections.
     """
 
     def __init__(self) -> None:
+        self.current: JinaClipEncoder | None = None
+        """The encoder, as long as no option was assigned since it was asked for."""
+        self.version = 0
+        """Grows with every assignment of an option."""
         self._lock = ForkSafeLock()
         self._encoder: JinaClipEncoder | None = None
         self._made_from: dict[str, Any] = {}
@@ -30,25 +34,27 @@ class LazyEncoder:
         self._backend_made_from: dict[str, Any] = {}
         self._earlier = Usage()
 
-    def encoder(self, arguments: Mapping[str, Any], *, check: Callable[[], None]) -> JinaClipEncoder:
-        """The encoder for these arguments. `check` may refuse them before one is built."""
-        with self._lock:
-            if self._encoder is not None and self._made_from == arguments:
-                return self._encoder
-            check()
-            encoder = self._build(arguments)
-            self._earlier, self._encoder, self._made_from = self.usage, encoder, _snapshot(arguments)
-            return encoder
+    def expire(self) -> None:
+        """An option was assigned: compare all of them before the encoder is used again."""
+        self.version += 1
+        self.current = None
 
-    def is_ready(self, arguments: Mapping[str, Any]) -> bool:
-        """Whether `encoder` would answer without building anything."""
-        return self._encoder is not None and self._made_from == arguments
+    def encoder(self, arguments: Mapping[str, Any], *, version: int, check: Callable[[], None]) -> JinaClipEncoder:
+        """The encoder for these arguments, those of `version`. `check` may refuse them before one is built."""
+        with self._lock:
+            encoder = self._encoder
+            if encoder is None or self._made_from != arguments:
+                check()
+                encoder = self._build(arguments)
+                self._earlier, self._encoder, self._made_from = self.usage, encoder, _snapshot(arguments)
+            self.current = encoder if version == self.version else None
+            return encoder
 
     def _build(self, arguments: Mapping[str, Any]) -> JinaClipEncoder:
         own = {name: value for name, value in arguments.items() if name in ENCODER_ARGUMENTS}
         rest = {name: value for name, value in arguments.items() if name not in ENCODER_ARGUMENTS}
         if self._backend is None or self._backend_made_from != rest:
-            self._backend, self._backend_made_from = _backend(**rest), _snapshot(rest)
+            self._backend, self._backend_made_from = _open_backend(**rest), _snapshot(rest)
         return JinaClipEncoder(arguments["model"], backend=self._backend, **own)
 
     @property
@@ -62,7 +68,7 @@ class LazyEncoder:
         return {} if self._encoder is None else dict(self._encoder.last_errors)
 
     def fork(self) -> LazyEncoder:
-        """A slot for a copy: counters of its own, the same model and connections."""
+        """One for a copy: counters of its own, the same model and connections."""
         copied = LazyEncoder()
         with self._lock:
             copied._backend, copied._backend_made_from = self._backend, self._backend_made_from
@@ -82,7 +88,7 @@ class LazyEncoder:
         with self._lock:
             made_here = isinstance(self._backend_made_from.get("backend"), str)
             opened = [self._encoder, self._backend if made_here else None]
-            self._earlier, self._encoder, self._backend = self.usage, None, None
+            self._earlier, self._encoder, self._backend, self.current = self.usage, None, None, None
         return [thing for thing in opened if thing is not None]
 
     def __eq__(self, other: object) -> bool:
@@ -97,13 +103,13 @@ class LazyEncoder:
         return LazyEncoder, ()
 
 
-def _backend(model: str, backend: str | EmbeddingBackend, **options: Any) -> EmbeddingBackend:
+def _open_backend(model: str, backend: str | EmbeddingBackend, **options: Any) -> EmbeddingBackend:
     if not isinstance(backend, str):
         return backend
-    return create_backend(backend, model, {name: _unsealed(value) for name, value in options.items()})
+    return create_backend(backend, model, {name: _unseal(value) for name, value in options.items()})
 
 
-def _unsealed(value: Any) -> Any:
+def _unseal(value: Any) -> Any:
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 

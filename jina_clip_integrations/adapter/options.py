@@ -10,14 +10,14 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import ConfigDict, PrivateAttr, SecretStr, model_validator
 
-from ..backends import is_local_model
 from ..backends.base import Usage
-from ..catalog import RETRIEVAL_QUERY, find_model
+from ..backends.registry import BACKENDS, check_serves, find_backend, owners_of
+from ..catalog import find_model
 from ..encoder import JinaClipEncoder
 from ..errors import ConfigurationError
 from ..images.sources import SourcePolicy
-from ..settings import LIVE_OPTIONS, SECRET_OPTIONS, ApiSettings, LocalSettings, option_names, reject_unknown
-from .fields import ApiOptions, LocalOptions, harmless, secret
+from ..settings import LIVE_OPTIONS, SECRET_OPTIONS, reject_unknown
+from .fields import BackendOptions, drop_sensitive, seal
 from .lazy_encoder import ENCODER_ARGUMENTS, LazyEncoder
 
 if TYPE_CHECKING:
@@ -40,12 +40,9 @@ SYNONYMS: Mapping[str, str] = {
 LEFT_BEHIND = SECRET_OPTIONS | LIVE_OPTIONS
 """Fields that no pickle carries, but for harmless headers."""
 
-SETTINGS = {"api": ApiSettings, "local": LocalSettings}
-"""What checks the options of each backend that can be chosen by name."""
 
-
-class EncoderOptions(LocalOptions, ApiOptions):
-    """Every option of `JinaClipEncoder` and of its two backends; the base of both adapters.
+class EncoderOptions(BackendOptions):
+    """Every option of `JinaClipEncoder` and of the backends that have a name; the base of both adapters.
 
     Construction checks the options and opens nothing. The encoder is built on first use, and built anew when a field
     has been assigned since.
@@ -56,11 +53,11 @@ class EncoderOptions(LocalOptions, ApiOptions):
     )
 
     backend: Any = "api"
-    """`api`, `local` or an `EmbeddingBackend` object."""
+    """A name of `backends.registry.BACKENDS`, or an `EmbeddingBackend` object."""
     dimensions: int | None = None
     """Width of the vectors; None = the model's own."""
     normalize: bool = True
-    """Unit length, after cutting."""
+    """Unit length, after truncation."""
     exif_orientation: bool = True
     """Turn photos upright when they are loaded."""
     sources: SourcePolicy | None = None
@@ -75,7 +72,7 @@ class EncoderOptions(LocalOptions, ApiOptions):
     synonyms: ClassVar[Mapping[str, str]] = SYNONYMS
     """Names of other packages for options of ours."""
     backend_options: ClassVar[Mapping[str, frozenset[str]]] = {
-        name: frozenset(option_names(settings)) for name, settings in SETTINGS.items()
+        name: frozenset(entry.options) for name, entry in BACKENDS.items()
     }
     """Options that each backend can honour."""
     shared_by_copies: ClassVar[tuple[str, ...]] = ("backend", "cache", *sorted(LIVE_OPTIONS))
@@ -88,7 +85,7 @@ class EncoderOptions(LocalOptions, ApiOptions):
     if not TYPE_CHECKING:  # type checkers take the constructor's arguments from the fields
 
         def __init__(self, **options: Any) -> None:
-            super().__init__(**_sealed(self._own_names(options)))
+            super().__init__(**_seal_secrets(self._own_names(options)))
 
     @classmethod
     def _own_names(cls, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,21 +119,18 @@ class EncoderOptions(LocalOptions, ApiOptions):
 
     def check_options(self) -> None:
         """Raise `ConfigurationError` for options that cannot work together. Nothing is opened or loaded."""
-        if isinstance(self.backend, str) and self.backend not in SETTINGS:
-            raise ConfigurationError(
-                f'unknown backend {self.backend!r}; use "api", "local" or an EmbeddingBackend object'
-            )
+        entry = find_backend(self.backend) if isinstance(self.backend, str) else None
         self._refuse_options_of_other_backends()
-        if isinstance(self.backend, str):
-            SETTINGS[self.backend](**self._given_options())
+        if entry is not None:
+            entry.settings(**self._given_options())
         travelling = self.embedding_type or getattr(self.backend, "embedding_type", None)
         if travelling in PACKED_TYPES:
             raise ConfigurationError(
                 f"embedding_type={travelling!r} gives packed bits, and this class promises floats; "
                 'use "base64" or "float" here, or JinaClipEncoder for bits'
             )
-        if self.backend == "api" and self.base_url is None and is_local_model(self._model):
-            raise ConfigurationError(f'{self.model_field}={self._model!r} lives on this machine; use backend="local"')
+        if entry is not None:
+            check_serves(self.backend, self._model, self._given_options())
         spec = find_model(self._model)
         if spec is not None:
             spec.check_dimensions(self.dimensions)
@@ -144,13 +138,12 @@ class EncoderOptions(LocalOptions, ApiOptions):
 
     def _refuse_options_of_other_backends(self) -> None:
         mine = self.backend_options[self.backend] if isinstance(self.backend, str) else frozenset()
-        for backend, names in self.backend_options.items():
+        for names in self.backend_options.values():
             for name in sorted(names - mine):
                 if self._is_given(name):
                     asked = f'backend="{self.backend}"' if isinstance(self.backend, str) else "a backend object"
-                    raise ConfigurationError(
-                        f'{name!r} has no effect with {asked}; leave it out, or use backend="{backend}"'
-                    )
+                    others = " or ".join(f'backend="{owner}"' for owner in owners_of(name))
+                    raise ConfigurationError(f"{name!r} has no effect with {asked}; leave it out, or use {others}")
 
     def _is_given(self, name: str) -> bool:
         if name == "api_key" and name not in self.model_fields_set:
@@ -161,31 +154,37 @@ class EncoderOptions(LocalOptions, ApiOptions):
         """Options for the backend, secrets still sealed; what is None is left to it."""
         names = sorted(frozenset().union(*self.backend_options.values()))
         given = {name: getattr(self, name) for name in names if self._is_given(name)}
-        hosted = self.backend == "api" and self.base_url is None and self.dialect is None
+        hosted = self.backend == "api" and not self._is_given("base_url") and not self._is_given("dialect")
         if hosted and self.api_key is not None:
             given["api_key"] = self.api_key  # other servers: the backend decides about a key from the environment
         return given
 
     # The encoder
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in type(self).model_fields:
+            self._lazy.expire()
+
     def _arguments(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in ENCODER_ARGUMENTS}
         return {"model": self._model, "backend": self.backend, **own, **self._given_options()}
 
     def _encoder(self) -> JinaClipEncoder:
-        return self._lazy.encoder(self._arguments(), check=self.check_options)
+        """The encoder for the options as they are; they are compared only if one was assigned since the last call."""
+        current = self._lazy.current
+        if current is not None:
+            return current
+        version = self._lazy.version  # read before the options, so that an assignment in between is noticed
+        return self._lazy.encoder(self._arguments(), version=version, check=self.check_options)
 
     async def _aencoder(self) -> JinaClipEncoder:
         """The encoder; if it has to be built, then in a thread, since that may import torch."""
-        arguments = self._arguments()
-        if self._lazy.is_ready(arguments):
-            return self._lazy.encoder(arguments, check=self.check_options)
-        return await asyncio.to_thread(self._lazy.encoder, arguments, check=self.check_options)
+        current = self._lazy.current
+        return await asyncio.to_thread(self._encoder) if current is None else current
 
     def _task_of_queries(self, encoder: JinaClipEncoder) -> str | None:
-        if self.query_task != "auto":
-            return self.query_task
-        return RETRIEVAL_QUERY if RETRIEVAL_QUERY in encoder.spec.tasks else None
+        return encoder.query_task if self.query_task == "auto" else self.query_task
 
     @property
     def usage(self) -> Usage:
@@ -219,7 +218,7 @@ class EncoderOptions(LocalOptions, ApiOptions):
 
     def __getstate__(self) -> dict[Any, Any]:
         state = {name: getattr(self, name) for name in self.model_fields_set - LEFT_BEHIND}
-        return state | ({"headers": kept} if (kept := harmless(self.headers)) else {})
+        return state | ({"headers": kept} if (kept := drop_sensitive(self.headers)) else {})
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]  # reads the key from this process's environment
@@ -232,11 +231,11 @@ class EncoderOptions(LocalOptions, ApiOptions):
                 yield name, _shown(name, value)
 
 
-def _sealed(options: dict[str, Any]) -> dict[str, Any]:
+def _seal_secrets(options: dict[str, Any]) -> dict[str, Any]:
     """The options with the secrets out of sight, before anything can quote them; paths as text."""
     for name in ("api_key", "token"):
         if isinstance(options.get(name), str | SecretStr):
-            options[name] = secret(options[name], source=name)
+            options[name] = seal(options[name], source=name)
     if options.get("api_key") is None:
         options.pop("api_key", None)  # the environment is asked instead
     for name in ("model", "model_name", "cache", "cache_dir"):

@@ -5,23 +5,28 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine
-from typing import Any, TypeVar, cast
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from .locks import ForkSafeLock
+
+if TYPE_CHECKING:
+    from anyio.from_thread import BlockingPortal
 
 T = TypeVar("T")
 
 _lock = ForkSafeLock()
-_loops: dict[int, asyncio.AbstractEventLoop] = {}  # by process id: a forked child has no thread behind its copy
+_portals: dict[int, BlockingPortal] = {}  # by process id: a forked child has no thread behind its copy
 
 
-def run_in_helper_loop(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run `coroutine` on the helper loop and wait for it; interrupting the wait cancels it.
+def run_in_background_loop(call: Callable[[], Awaitable[T]]) -> T:
+    """Await `call()` on the background loop and wait for it in this thread; interrupting the wait cancels it.
 
-    The loop stays the same from call to call, so a backend may keep clients that belong to it.
+    The loop stays the same from call to call, so a backend may keep clients that belong to it. Works where an event
+    loop is running already, as in a notebook.
     """
-    future = asyncio.run_coroutine_threadsafe(_caught(coroutine), _helper_loop())
+    future = _portal().start_task_soon(_catch, call)
     try:
         result, error = future.result()
     except BaseException:
@@ -32,20 +37,39 @@ def run_in_helper_loop(coroutine: Coroutine[Any, Any, T]) -> T:
     return cast(T, result)
 
 
-async def _caught(coroutine: Coroutine[Any, Any, T]) -> tuple[T | None, BaseException | None]:
-    """Errors as values: a `KeyboardInterrupt` or `SystemExit` that went through the loop would end its thread."""
+async def _catch(call: Callable[[], Awaitable[T]]) -> tuple[T | None, BaseException | None]:
+    """Errors as values: a `KeyboardInterrupt` or `SystemExit` that went through the loop would end it for everyone."""
     try:
-        return await coroutine, None
+        return await call(), None
     except asyncio.CancelledError:
         raise
     except BaseException as error:
         return None, error
 
 
-def _helper_loop() -> asyncio.AbstractEventLoop:
+def _portal() -> BlockingPortal:
     with _lock:
-        loop = _loops.get(os.getpid())
-        if loop is None:
-            loop = _loops[os.getpid()] = asyncio.new_event_loop()
-            threading.Thread(target=loop.run_forever, name="jina-clip-loop", daemon=True).start()
-        return loop
+        process = os.getpid()
+        if process not in _portals:
+            _portals[process] = _start_portal()
+        return _portals[process]
+
+
+def _start_portal() -> BlockingPortal:
+    """A portal that is open for as long as the process lives.
+
+    Not `start_blocking_portal`: its context manager would wait, when a forked child ends, for a thread that the child
+    does not have. A daemon thread just ends with its process.
+    """
+    import anyio
+    from anyio.from_thread import BlockingPortal
+
+    opened: Future[BlockingPortal] = Future()
+
+    async def serve() -> None:
+        async with BlockingPortal() as portal:
+            opened.set_result(portal)
+            await portal.sleep_until_stopped()
+
+    threading.Thread(target=anyio.run, args=(serve,), name="jina-clip-loop", daemon=True).start()
+    return opened.result()

@@ -1,4 +1,4 @@
-"""The backend that was chosen, opened when it is first needed, and what is known of its model."""
+"""The backend of an encoder, opened when it is first needed, and what is known of its model."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..backends import create_backend, is_local_model
 from ..backends.base import EmbeddingBackend
+from ..backends.registry import BACKENDS, create_backend, is_local_model
 from ..cache import EmbeddingCache
 from ..catalog import JINA_CLIP_V2, SMALLEST_VOUCHED_DIMENSIONS, ModelSpec, find_model
 from ..concurrency.locks import ForkSafeLock
 from ..errors import ConfigurationError
+from ..settings import DEFAULT_MODEL
 from .items import Setup
-from .settings import DEFAULT_MODEL, EncoderSettings
+from .settings import EncoderSettings
 
 BACKEND_METHODS = ("embed", "aembed", "stream", "astream")
 """A backend has at least one of them."""
@@ -33,6 +34,8 @@ class BackendLoader:
         self._lock = ForkSafeLock()
         self._backend: EmbeddingBackend | None = None
         self._setup: Setup | None = None
+        self.known: Setup | None = None
+        """What `setup` gives, once it needs nothing more to be known."""
 
     def get(self) -> EmbeddingBackend:
         """The backend. Raises `ConfigurationError` for options that cannot work, `ImportError` for a missing extra."""
@@ -49,7 +52,7 @@ class BackendLoader:
         """Let go of the backend, and hand it over if it was made here and so is ours to close."""
         with self._lock:
             ours = self._backend if self._settings.names_backend else None
-            self._backend = self._setup = None
+            self._backend = self._setup = self.known = None
             return ours
 
     @property
@@ -90,7 +93,7 @@ class BackendLoader:
             )
 
     def check_dimensions(self) -> None:
-        """Raise `ConfigurationError` unless the model's vectors may be cut as asked."""
+        """Raise `ConfigurationError` unless the model's vectors may be truncated as asked."""
         asked, spec, width = self._settings.dimensions, self.spec(), self.width()
         if spec is not None:
             spec.check_dimensions(asked)
@@ -109,10 +112,11 @@ class BackendLoader:
         return self._setup is not None
 
     def setup(self, cache: EmbeddingCache | None) -> Setup:
-        """What every job needs to know. The first call may read a checkpoint's configuration."""
+        """What every call needs to know. The first call may read a checkpoint's configuration."""
         if self._setup is None or self._setup.width is None:
             self.check_dimensions()
             self._setup = self._look(self.get(), cache)
+            self.known = self._setup if self._setup.width is not None else None
         return self._setup
 
     def _look(self, backend: Any, cache: EmbeddingCache | None) -> Setup:
@@ -120,6 +124,7 @@ class BackendLoader:
             cache = None
         return Setup(
             backend=backend,
+            spec=self.spec(),
             cache=cache,
             identity="" if cache is None else _identity(backend),
             width=self.width(),
@@ -135,7 +140,8 @@ class BackendLoader:
             return create_backend(chosen, settings.model, self._options)
         if isinstance(chosen, type) or not any(callable(getattr(chosen, name, None)) for name in BACKEND_METHODS):
             raise ConfigurationError(
-                f"backend must be 'api', 'local' or an object with one of the methods {', '.join(BACKEND_METHODS)}"
+                f"backend must be {', '.join(map(repr, BACKENDS))} or an object with one of the methods "
+                f"{', '.join(BACKEND_METHODS)}"
             )
         if not isinstance(getattr(chosen, "model", None), str):
             raise ConfigurationError(f"backend {type(chosen).__name__} has no `model`, the name of what it computes")

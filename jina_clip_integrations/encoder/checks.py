@@ -1,4 +1,4 @@
-"""What a backend answered, checked before a row of it is believed: backends may be users' code."""
+"""What a backend returned, checked before a row of it is believed: backends may be users' code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BackendError, InputError
-from .items import Setup, Unit
+from .items import Setup, UniqueItem
 
 _FLOAT32 = np.dtype(np.float32)
 
@@ -22,7 +22,7 @@ def check_vectors(vectors: Any, count: int, setup: Setup) -> NDArray[Any]:
     rows = np.asarray(vectors)
     if rows.ndim != 2 or len(rows) != count:
         raise BackendError(f"the backend gave an array of shape {rows.shape} for {count} inputs")
-    wanted = setup.asked or setup.width
+    wanted = setup.requested or setup.width
     if rows.dtype == np.uint8:
         widths = {wanted and -(-wanted // 8)}
     else:
@@ -33,25 +33,20 @@ def check_vectors(vectors: Any, count: int, setup: Setup) -> NDArray[Any]:
     return rows
 
 
-def finite_rows(vectors: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which rows hold nothing but finite numbers, `(n,)`."""
-    return np.asarray(np.isfinite(vectors).all(axis=1))
-
-
-def pick(units: Sequence[Unit], positions: Sequence[int]) -> list[Unit]:
-    """The units that a result is about: each at most once, none that is done."""
-    picked = {int(position): units[position] for position in positions if 0 <= position < len(units)}
-    if len(picked) != len(positions) or any(unit.done for unit in picked.values()):
-        raise BackendError(f"the backend answered a position twice, or one that is not among the {len(units)} inputs")
+def pick(items: Sequence[UniqueItem], positions: Sequence[int]) -> list[UniqueItem]:
+    """The items that a result is about: each at most once, none that is done."""
+    picked = {int(position): items[position] for position in positions if 0 <= position < len(items)}
+    if len(picked) != len(positions) or any(item.done for item in picked.values()):
+        raise BackendError(f"the backend answered a position twice, or one that is not among the {len(items)} inputs")
     return list(picked.values())
 
 
-def position_of(error: InputError, units: Sequence[Unit]) -> int | None:
-    """Which unit a backend's input error is about: the one it names, or the image that met it."""
+def position_of(error: InputError, items: Sequence[UniqueItem]) -> int | None:
+    """Which item a backend's input error is about: the one it names, or the image that met it."""
     if error.index is not None:
-        return error.index if 0 <= error.index < len(units) else None
+        return error.index if 0 <= error.index < len(items) else None
     chain = {id(error), id(error.__cause__), id(error.__context__)}
-    failures = (getattr(unit.value, "failure", None) for unit in units)
+    failures = (getattr(item.value, "failure", None) for item in items)
     return next((n for n, failure in enumerate(failures) if failure is not None and id(failure) in chain), None)
 
 

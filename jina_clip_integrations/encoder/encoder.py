@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from itertools import islice
@@ -11,23 +12,30 @@ from typing import TYPE_CHECKING, Any
 
 from ..backends.base import EmbeddingBackend, Usage
 from ..cache import EmbeddingCache, open_cache
-from ..catalog import ModelSpec
+from ..catalog import RETRIEVAL_QUERY, ModelSpec
+from ..concurrency.flow import adrive, drive
 from ..concurrency.locks import ForkSafeLock
 from ..credentials import is_sensitive
 from ..errors import BackendError, JinaClipError
 from ..images.sources import SourcePolicy
 from ..inputs import InputParser, Parsed, many_items, one_or_many_images, one_or_many_texts, parse, parse_texts
-from ..settings import LIVE_OPTIONS, SECRET_OPTIONS, require_choice, require_integer
+from ..settings import DEFAULT_MODEL, LIVE_OPTIONS, SECRET_OPTIONS, require_choice, require_integer
 from ..types import ImageInput, Item, OnError, Vectors
 from .backend import BackendLoader
+from .items import Setup
 from .job import Job
-from .last_errors import LastErrors
-from .progress import Bar
-from .settings import DEFAULT_MODEL, EncoderSettings
-from .steps import Workers, adrive, drive
+from .progress import ProgressBar
+from .results import LastErrors
+from .settings import EncoderSettings
+from .steps import Workers
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+ON_ERROR = ("raise", "skip")
+
+FOLD_AT = 256
+"""Calls whose usage is kept singly until somebody asks for the sum."""
 
 ITER_CHUNK = 1024
 """Items that `iter_encode` takes, computes and yields at a time."""
@@ -40,11 +48,11 @@ class JinaClipEncoder:
         encoder.encode_text("a red bicycle", task="retrieval.query")     # (512,)
         encoder.encode_image(["bike.jpg", "https://example.org/car.png"])  # (2, 512)
 
-    `model` is `jina-clip-v1`, `jina-clip-v2`, `demo`, a checkpoint folder or a Hub id; `backend` is `api`, `local` or
-    an object with the `EmbeddingBackend` methods. `dimensions` is the width of the vectors (None = the model's own);
-    they are cut to it and then brought to unit length unless `normalize` is False. `exif_orientation` turns photos
-    upright. `sources` says where images may come from (None = `SourcePolicy.trusted()`), `cache` is a folder or a
-    cache object, `show_progress` draws a bar on stderr. What is left goes to the backend.
+    `model` is `jina-clip-v1`, `jina-clip-v2`, `demo`, a checkpoint folder or a Hub id; `backend` is `api`, `local`,
+    `sagemaker` or an object with the `EmbeddingBackend` methods. `dimensions` is the width of the vectors (None = the
+    model's own); they are truncated to it and then normalised unless `normalize` is False. `exif_orientation` turns
+    photos upright. `sources` says where images may come from (None = `SourcePolicy.trusted()`), `cache` is a folder or
+    a cache object, `show_progress` draws a bar on stderr. What is left goes to the backend.
 
     Safe to use from several threads and tasks at once. Rows are float32, `(d,)` for one input and `(n, d)` for n, and
     row i belongs to input i; with a backend that answers packed bits they are uint8, `(n, ceil(d / 8))`. Pickles and
@@ -89,6 +97,8 @@ class JinaClipEncoder:
         self._cache = open_cache(settings.cache)
         self._loader = BackendLoader(settings, self._options)
         self._usage = Usage()
+        self._spent: deque[Usage] = deque()
+        """What calls have spent that is not in `_usage` yet."""
         self._usage_lock = ForkSafeLock()
         self._last_errors = LastErrors()
         self._closed = False
@@ -113,6 +123,12 @@ class JinaClipEncoder:
         return chosen.spec() or ModelSpec(
             name=self.model, embed_dim=width, matryoshka_dimensions=(1, width), image_size=0
         )
+
+    @property
+    def query_task(self) -> str | None:
+        """The task that gives a query the model's instruction; None for a model without one."""
+        spec = self._setup().spec
+        return RETRIEVAL_QUERY if spec is not None and RETRIEVAL_QUERY in spec.tasks else None
 
     @property
     def dimensions(self) -> int:
@@ -142,7 +158,7 @@ class JinaClipEncoder:
     @property
     def usage(self) -> Usage:
         """Tokens and requests spent, items delivered and cache hits since this encoder was made."""
-        return self._usage
+        return self._fold_usage()
 
     @property
     def last_errors(self) -> dict[int, JinaClipError]:
@@ -239,57 +255,63 @@ class JinaClipEncoder:
     # Jobs
 
     def _text_job(self, texts: Any, task: str | None, on_error: OnError) -> Job:
-        _check_call(on_error)
-        self._open().check_task(task)
+        setup = self._setup()
+        if task is not None and (setup.spec is None or task not in setup.spec.tasks):
+            self._loader.check_task(task)
         values, single = one_or_many_texts(texts)
         return self._job(parse_texts(values), on_error, task=task, single=single)
 
     def _image_job(self, images: Any, on_error: OnError) -> Job:
-        _check_call(on_error)
         values, single = one_or_many_images(images)
         return self._job(parse(values, self._parser.image), on_error, single=single)
 
     def _item_job(self, items: Sequence[Any], on_error: OnError, **place: Any) -> Job:
-        _check_call(on_error)
         return self._job(parse(items, self._parser.item), on_error, **place)
 
     def _job(self, items: Sequence[Parsed], on_error: OnError, **place: Any) -> Job:
-        return Job(items, self._open().setup(self._cache), isolate=on_error == "skip", **place)
+        if on_error not in ON_ERROR:
+            require_choice("on_error", on_error, ON_ERROR)
+        return Job(items, self._setup(), isolate=on_error == "skip", **place)
 
     def _run(self, job: Job) -> Vectors:
         with self._running(job, threads=job.has_images) as workers:
             drive(job.flow(workers))
-        return job.outcome.result()
+        return job.results.result()
 
     async def _arun(self, job: Job) -> Vectors:
         with self._running(job, threads=True) as workers:
             await adrive(job.flow(workers))
-        return job.outcome.result()
+        return job.results.result()
 
     @contextmanager
     def _running(self, job: Job, *, threads: bool) -> Iterator[Workers]:
         """Whatever happens inside: threads end, usage is counted, errors are reported, nothing finished is lost."""
-        outcome, workers = job.outcome, Workers(threads=threads)
-        with Bar(len(job.items), shown=self._settings.show_progress and outcome.progress is None) as bar:
-            outcome.progress = outcome.progress or bar.move
-            try:
-                yield workers
-            except BaseException as error:
-                outcome.attach_partial(error)
-                raise
-            finally:
-                workers.close()
-                self._last_errors.set(outcome.errors)
-                with self._usage_lock:
-                    self._usage += outcome.usage
+        results, workers = job.results, Workers(threads=threads)
+        bar = None
+        if self._settings.show_progress and results.progress is None:
+            bar = ProgressBar(len(job.items), shown=True)
+            results.progress = bar.advance
+        try:
+            yield workers
+        except BaseException as error:
+            results.attach_partial(error)
+            raise
+        finally:
+            workers.close()
+            if bar is not None:
+                bar.close()
+            self._last_errors.set(results.errors)
+            self._spent.append(results.usage)  # atomic, so that calls need no lock for it
+            if len(self._spent) >= FOLD_AT:
+                self._fold_usage()
 
     def _iterate(self, items: Iterator[Any], size: int, on_error: OnError, total: int | None) -> Iterator[Vectors]:
         errors: dict[int, JinaClipError] = {}
         self._last_errors.set(errors)
-        with Bar(total, shown=self._settings.show_progress) as bar:
+        with ProgressBar(total, shown=self._settings.show_progress) as bar:
             offset = 0
             while chunk := list(islice(items, size)):
-                yield self._run(self._item_job(chunk, on_error, offset=offset, errors=errors, progress=bar.move))
+                yield self._run(self._item_job(chunk, on_error, offset=offset, errors=errors, progress=bar.advance))
                 offset += len(chunk)
 
     async def _aiterate(
@@ -297,15 +319,25 @@ class JinaClipEncoder:
     ) -> AsyncIterator[Vectors]:
         errors: dict[int, JinaClipError] = {}
         self._last_errors.set(errors)
-        with Bar(total, shown=self._settings.show_progress) as bar:
+        with ProgressBar(total, shown=self._settings.show_progress) as bar:
             offset = 0
             async for chunk in chunks:
                 await self._aready()
-                job = self._item_job(chunk, on_error, offset=offset, errors=errors, progress=bar.move)
+                job = self._item_job(chunk, on_error, offset=offset, errors=errors, progress=bar.advance)
                 yield await self._arun(job)
                 offset += len(chunk)
 
+    def _fold_usage(self) -> Usage:
+        with self._usage_lock:
+            while self._spent:
+                self._usage += self._spent.popleft()
+            return self._usage
+
     # Opening, closing, copying
+
+    def _setup(self) -> Setup:
+        """What is known of backend and model; asks the loader for what was not needed before."""
+        return self._open().known or self._loader.setup(self._cache)
 
     def _open(self) -> BackendLoader:
         if self._closed:
@@ -368,7 +400,7 @@ class JinaClipEncoder:
 
 
 def _check_call(on_error: str, chunk_size: int = 1) -> None:
-    require_choice("on_error", on_error, ("raise", "skip"))
+    require_choice("on_error", on_error, ON_ERROR)
     require_integer("chunk_size", chunk_size, minimum=1)
 
 

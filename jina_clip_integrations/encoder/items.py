@@ -1,22 +1,25 @@
-"""What a job is made of: pieces of content, each computed once however often it occurs, and what tells them apart."""
+"""What a call is made of: contents, each computed once however often it occurs, and what tells them apart."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..cache import EmbeddingCache, alias_key
+from ..catalog import ModelSpec
 from ..errors import JinaClipError
 from ..images.encoded import InputImage, PixelBudget
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What the jobs of one encoder have in common."""
+    """What the calls of one encoder have in common."""
 
     backend: Any
+    spec: ModelSpec | None
+    """What is known of the model, None for one that nobody knows."""
     cache: EmbeddingCache | None
     identity: str
     """What computes the vectors, for cache keys."""
@@ -27,16 +30,16 @@ class Setup:
     upright: bool
     sends_urls: bool
     """Whether the backend passes URLs on unfetched, so that there are no pixels to fingerprint."""
+    requested: int | None = field(init=False)
+    """Width that the backend is asked for: full with a cache, so that an entry serves every `dimensions`."""
 
-    @property
-    def asked(self) -> int | None:
-        """Width asked of the backend: full with a cache, so that an entry serves every `dimensions`."""
-        return self.dimensions if self.cache is None else None
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "requested", self.dimensions if self.cache is None else None)
 
 
 @dataclass(eq=False, slots=True)
-class Unit:
-    """One piece of content, however often it occurs in the job."""
+class UniqueItem:
+    """One content, however often it occurs in the call."""
 
     value: Any
     """The text or image; dropped when done."""
@@ -45,7 +48,7 @@ class Unit:
     row: int
     """Where it occurs first."""
     repeats: list[int] | None = None
-    """Where it occurs again. A list for every unit would cost more than all the rest, in garbage collection."""
+    """Where it occurs again. A list for every item would cost more than all the rest, in garbage collection."""
     done: bool = False
     error: JinaClipError | None = None
 
@@ -54,41 +57,33 @@ class Unit:
         """Every row it belongs to."""
         return [self.row, *(self.repeats or ())]
 
-    def settle(self, error: JinaClipError | None = None) -> None:
-        """Done, well or with `error`; the content is not needed any more."""
-        self.done = True
-        self.error = error
-        if isinstance(self.value, InputImage):
-            self.value.release()
-        self.value = None
-
 
 @dataclass(frozen=True)
-class Fingerprint:
+class ImageDigest:
     """What makes an image the same as another."""
 
     content: str
-    """Equal for equal images of one job."""
+    """Equal for equal images of one call."""
     digest: str | None
     """SHA-256 of its pixels where it can be cached."""
 
 
-def fingerprint(image: InputImage, setup: Setup, pixels: PixelBudget) -> Fingerprint:
+def read_digest(image: InputImage, setup: Setup, pixels: PixelBudget) -> ImageDigest:
     """Read as much of `image` as it takes to tell it from others. Raises `ImageError`.
 
     Where it has to be decoded and `pixels` allows, it stays decoded until it is released.
     """
     if setup.sends_urls and image.url is not None:
-        return Fingerprint(f"url {image.url}", None)
+        return ImageDigest(f"url {image.url}", None)
     file_digest = image.file_digest()
     if setup.cache is None:
-        return Fingerprint(file_digest or image.pixel_digest(), None)
+        return ImageDigest(file_digest or image.pixel_digest(), None)
     if file_digest is None:
         digest = image.pixel_digest()
     else:
         alias = alias_key(file_digest=file_digest, upright=setup.upright)
         digest = _known_pixels(alias, setup.cache) or _learn_pixels(image, alias, setup.cache, pixels)
-    return Fingerprint(digest, digest)
+    return ImageDigest(digest, digest)
 
 
 def _known_pixels(alias: str, cache: EmbeddingCache) -> str | None:

@@ -1,28 +1,33 @@
-"""The progress bar, drawn only when asked for."""
+"""The progress bar, drawn only when asked for. Every bar of the package is this one."""
 
 from __future__ import annotations
 
 from typing import Any
 
 
-class Bar:
-    """Counts finished items on stderr; does nothing unless `shown`."""
+class ProgressBar:
+    """Counts finished items on stderr; does nothing unless `shown`. A context manager."""
 
-    def __init__(self, total: int | None, *, shown: bool) -> None:
+    def __init__(self, total: int | None, *, shown: bool, label: str = "embedding", unit: str = "item") -> None:
+        """`total` is None where nobody knows how many items there will be."""
         self._bar: Any = None
         if shown:
             from tqdm.auto import tqdm
 
-            self._bar = tqdm(total=total, unit="item", desc="embedding")
+            self._bar = tqdm(total=total, unit=unit, desc=label, dynamic_ncols=True)
 
-    def move(self, items: int) -> None:
-        """That many more are finished."""
+    def advance(self, items: int = 1) -> None:
+        """That many more items are finished."""
         if self._bar is not None:
             self._bar.update(items)
 
-    def __enter__(self) -> Bar:
+    def close(self) -> None:
+        """Leave the bar as it stands. Idempotent."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def __enter__(self) -> ProgressBar:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self.close()

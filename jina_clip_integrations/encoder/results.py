@@ -1,103 +1,211 @@
-"""What has become of the rows of one call: finished, failed, or still to come."""
+"""The rows of one call: finished, failed, or still to come; and which rows of the last call failed."""
 
 from __future__ import annotations
 
+import asyncio
 import copy
+import threading
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ..backends.base import Usage
-from ..errors import InputError, JinaClipError
-from .items import Unit
-from .rows import Table
+from ..errors import BackendError, InputError, JinaClipError
+from ..images.encoded import InputImage
+from ..vectors import truncate_and_normalize
+from .items import UniqueItem
+
+BLOCK = 256
+"""Rows that are finished at a time: few enough to stay in the processor's cache from the first pass to the last."""
 
 
-class Outcome:
-    """Rows, errors under the caller's indices, and what it cost.
+class Results:
+    """Rows in the caller's order, errors under the caller's indices, and what it cost. Not thread-safe.
 
-    `isolate` reports a failed row and goes on, otherwise its error is raised. `offset` is the caller's index of the
-    first row; `single` means that the item stood alone and so has no index. `errors` may collect those of several
-    calls. `progress` is called with the number of rows that were settled.
+    float32 rows are truncated and normalised on their way in, which is done nowhere else; packed bits are not.
     """
 
     def __init__(
         self,
-        table: Table,
+        count: int,
         *,
+        dimensions: int | None,
+        normalize: bool,
+        width: int | None,
         isolate: bool = False,
         offset: int = 0,
         single: bool = False,
         errors: dict[int, JinaClipError] | None = None,
         progress: Callable[[int], Any] | None = None,
     ) -> None:
-        self.table = table
+        """
+        Args:
+            count: Rows.
+            dimensions: Width that is wanted; None = as it comes.
+            normalize: Whether rows shall have unit length.
+            width: Full width of the model, None where only the service knows it.
+            isolate: Report a failed row and go on; otherwise its error is raised.
+            offset: The caller's index of the first row.
+            single: The item stood alone and so has no index.
+            errors: Where to collect errors, those of several calls for example.
+            progress: Called with the number of rows that were settled.
+        """
+        self.count = count
         self.isolate = isolate
         self.offset = offset
         self.single = single
         self.errors: dict[int, JinaClipError] = {} if errors is None else errors
         self.progress = progress
-        self.usage = Usage()
         self.raised: JinaClipError | None = None
+        self._dimensions = dimensions
+        self._normalize = normalize
+        self._width = width
+        self._rows: NDArray[Any] | None = None  # until the first vector shows its width
+        self._tokens = self._requests = self._items = self._cache_hits = 0
+
+    @property
+    def usage(self) -> Usage:
+        """What was spent so far."""
+        return Usage(total_tokens=self._tokens, requests=self._requests, items=self._items, cache_hits=self._cache_hits)
+
+    def count_spent(self, usage: Usage) -> None:
+        """Add tokens and requests that a backend reports; items and cache hits are counted here."""
+        self._tokens += usage.total_tokens
+        self._requests += usage.requests
+
+    def count_hits(self, rows: int) -> None:
+        """Add rows that a cache had."""
+        self._cache_hits += rows
+
+    def array(self) -> NDArray[Any]:
+        """All rows `(n, d)`, NaN (0 for packed bits) where nothing was stored."""
+        if self._rows is None:
+            return _empty(self.count, self._dimensions or self._width or 0, np.float32)
+        return self._rows
 
     def result(self) -> NDArray[Any]:
         """`(n, d)`, or `(d,)` for an item that stood alone."""
-        rows = self.table.array()
+        rows = self.array()
         return rows[0] if self.single else rows
 
     def attach_partial(self, error: BaseException) -> None:
         """Let `error` carry the rows that were finished before it."""
         with suppress(AttributeError):
-            error.partial = self.table.array()  # type: ignore[attr-defined]
+            error.partial = self.array()  # type: ignore[attr-defined]
 
-    def deliver(self, units: Sequence[Unit], vectors: NDArray[Any]) -> None:
-        """Put one vector per unit into every row of the unit."""
-        if not units:
+    # Rows that are known
+
+    def deliver(self, items: Sequence[UniqueItem], vectors: NDArray[Any]) -> None:
+        """Put one vector `(k, w)` per item into every row of the item."""
+        if not items:
             return
-        self.table.put([unit.row for unit in units], vectors)
-        count = len(units)
-        for unit in units:
-            unit.settle()
-            for row in unit.repeats or ():
-                self.table.repeat(unit.row, row)
-                count += 1
-        self._count(count)
+        rows = [item.row for item in items]
+        for start in range(0, len(vectors), BLOCK):
+            self._put(rows[start : start + BLOCK], vectors[start : start + BLOCK])
+        delivered = len(items)
+        for item in items:
+            _settle(item, None)
+            for row in item.repeats or ():
+                self._copy(item.row, row)
+                delivered += 1
+        self._items += delivered
+        if self.progress is not None:
+            self.progress(delivered)
 
-    def repeat(self, unit: Unit, row: int) -> None:
-        """Give `row` what the other rows of a settled unit have got."""
-        if unit.error is not None:
-            self.fail_row(row, unit.error)
-        else:
-            self.table.repeat(unit.row, row)
-            self._count(1)
+    def repeat(self, item: UniqueItem, row: int) -> None:
+        """Give `row` what the other rows of a settled item have got."""
+        if item.error is not None:
+            self.fail_row(row, item.error)
+            return
+        self._copy(item.row, row)
+        self._items += 1
+        if self.progress is not None:
+            self.progress(1)
 
-    def fail(self, unit: Unit, error: JinaClipError) -> None:
-        """Fail every row of a unit."""
-        unit.settle(error)
-        for row in unit.rows:
+    def _put(self, rows: list[int], vectors: NDArray[Any]) -> None:
+        if vectors.dtype != np.uint8:
+            vectors = truncate_and_normalize(vectors, dimensions=self._dimensions, normalized=self._normalize)
+        if self._rows is None:
+            self._rows = _empty(self.count, vectors.shape[1], vectors.dtype)
+        if vectors.shape[1] != self._rows.shape[1] or vectors.dtype != self._rows.dtype:
+            raise BackendError(
+                f"the backend changed from {self._rows.shape[1]} {self._rows.dtype} values a vector to "
+                f"{vectors.shape[1]} {vectors.dtype} within one call"
+            )
+        self._rows[rows] = vectors
+
+    def _copy(self, source: int, row: int) -> None:
+        if self._rows is not None:
+            self._rows[row] = self._rows[source]
+
+    # Rows that failed
+
+    def fail(self, item: UniqueItem, error: JinaClipError) -> None:
+        """Fail every row of an item."""
+        _settle(item, error)
+        for row in item.rows:
             self.fail_row(row, error)
 
     def fail_row(self, row: int, error: JinaClipError) -> None:
         """Report `error` under the caller's index, or raise it if bad items are not isolated."""
         if not self.isolate:
-            self.raised = self._named(error, row)
+            self.raised = self._name_index(error, row)
             raise self.raised
         copied = copy.copy(error)  # the same content may have failed in several rows
         copied.__cause__ = error.__cause__
-        self.errors[row + self.offset] = self._named(copied, row)
-        self._show(1)
+        self.errors[row + self.offset] = self._name_index(copied, row)
+        if self.progress is not None:
+            self.progress(1)
 
-    def _named(self, error: JinaClipError, row: int) -> JinaClipError:
+    def _name_index(self, error: JinaClipError, row: int) -> JinaClipError:
         if isinstance(error, InputError):
             error.index = None if self.single else row + self.offset
         return error
 
-    def _count(self, rows: int) -> None:
-        self.usage += Usage(items=rows)
-        self._show(rows)
 
-    def _show(self, rows: int) -> None:
-        if self.progress is not None:
-            self.progress(rows)
+def _settle(item: UniqueItem, error: JinaClipError | None) -> None:
+    """Done, well or with `error`; the content is not needed any more."""
+    item.done = True
+    item.error = error
+    if isinstance(item.value, InputImage):
+        item.value.release()
+    item.value = None
+
+
+def _empty(count: int, width: int, dtype: Any) -> NDArray[Any]:
+    if dtype == np.uint8:
+        return np.zeros((count, width), np.uint8)
+    return np.full((count, width), np.nan, np.float32)
+
+
+class LastErrors:
+    """The errors of the last call made by this task, or else by this thread."""
+
+    def __init__(self) -> None:
+        self._by_thread = threading.local()
+        self._by_task: weakref.WeakKeyDictionary[asyncio.Task[Any], dict[int, JinaClipError]]
+        self._by_task = weakref.WeakKeyDictionary()
+
+    def set(self, errors: dict[int, JinaClipError]) -> None:
+        """Remember `errors` as those of the last call."""
+        self._by_thread.errors = errors
+        task = _current_task()
+        if task is not None:
+            self._by_task[task] = errors
+
+    def get(self) -> dict[int, JinaClipError]:
+        """Those of this task's last call; of this thread's where the task made none (its helper tasks may have)."""
+        task = _current_task()
+        found = self._by_task.get(task) if task is not None else None
+        return found if found is not None else getattr(self._by_thread, "errors", {})
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None

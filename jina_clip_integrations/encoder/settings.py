@@ -12,8 +12,7 @@ from ..backends.base import EmbeddingBackend
 from ..cache import EmbeddingCache
 from ..errors import ConfigurationError
 from ..images.sources import SourcePolicy
-
-DEFAULT_MODEL = "jina-clip-v2"
+from ..settings import DEFAULT_MODEL
 
 
 @dataclass(frozen=True, kw_only=True)

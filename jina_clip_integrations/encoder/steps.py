@@ -1,8 +1,4 @@
-"""The two things a job waits for, and the two ways of waiting: blocking and awaiting.
-
-A job is a generator of steps that decides everything and waits for nothing. `drive` and `adrive` perform its steps;
-what a step raises is raised inside the generator.
-"""
+"""What a call of the encoder waits for: files that are read, and the backend. Each step waits in both ways."""
 
 from __future__ import annotations
 
@@ -14,59 +10,16 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, 
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 from ..backends.base import DEFAULT_BATCH_SIZE, Batch, BatchResult
-from ..concurrency.loops import run_in_helper_loop
+from ..concurrency.loops import run_in_background_loop
 from ..errors import ApiError, BackendError, InputError
 
 READERS = 8
 """Threads that read, fetch and fingerprint images while the backend computes."""
 
 T = TypeVar("T")
-
-
-class Step(Protocol):
-    """Something to wait for."""
-
-    def perform(self) -> None:
-        """Wait in this thread."""
-
-    async def aperform(self) -> None:
-        """Wait without blocking the event loop."""
-
-
-Flow: TypeAlias = Generator[Step, None, None]
-
-
-def drive(flow: Flow) -> None:
-    """Perform the steps of `flow`, blocking."""
-    failure: BaseException | None = None
-    while True:
-        try:
-            step = next(flow) if failure is None else flow.throw(failure)
-        except StopIteration:
-            return
-        try:
-            failure = None
-            step.perform()
-        except BaseException as raised:
-            failure = raised
-
-
-async def adrive(flow: Flow) -> None:
-    """Perform the steps of `flow`, awaiting."""
-    failure: BaseException | None = None
-    while True:
-        try:
-            step = next(flow) if failure is None else flow.throw(failure)
-        except StopIteration:
-            return
-        try:
-            failure = None
-            await step.aperform()
-        except BaseException as raised:
-            failure = raised
 
 
 class Workers:
@@ -110,7 +63,7 @@ def settled(value: T) -> Future[T]:
 
 
 @dataclass(frozen=True)
-class Wait:
+class WaitAll:
     """Wait until every future is done; whoever reads them meets their errors."""
 
     futures: Sequence[Future[Any]]
@@ -137,9 +90,9 @@ class Embed:
     """Whether `accept` may take long (it writes a cache), so that the event loop must not run it."""
 
     def perform(self) -> None:
-        """Wait in this thread; a backend that can only be awaited runs on the helper loop."""
+        """Wait in this thread; a backend that can only be awaited runs on the background loop."""
         if not _has(self.backend, "stream", "embed"):
-            run_in_helper_loop(self.aperform())
+            run_in_background_loop(self.aperform)
             return
         self._consume(threading.Event())
 
@@ -176,15 +129,15 @@ def _has(backend: Any, *names: str) -> bool:
 
 def _results(backend: Any, batch: Batch) -> Generator[BatchResult, None, None]:
     if not _has(backend, "stream"):
-        for start, part in _parts(backend, batch):
+        for start, part in _split(backend, batch):
             with _counting_from(start):
-                result = _checked(backend.embed(part), backend)
-            yield _shifted(result, start, part)
+                result = _check_type(backend.embed(part), backend)
+            yield _shift(result, start, part)
         return
     stream: Iterator[BatchResult] = backend.stream(batch)
     try:
         for result in stream:
-            yield _checked(result, backend)
+            yield _check_type(result, backend)
     finally:
         if hasattr(stream, "close"):
             stream.close()
@@ -192,21 +145,21 @@ def _results(backend: Any, batch: Batch) -> Generator[BatchResult, None, None]:
 
 async def _aresults(backend: Any, batch: Batch) -> AsyncGenerator[BatchResult, None]:
     if not _has(backend, "astream"):
-        for start, part in _parts(backend, batch):
+        for start, part in _split(backend, batch):
             with _counting_from(start):
-                result = _checked(await backend.aembed(part), backend)
-            yield _shifted(result, start, part)
+                result = _check_type(await backend.aembed(part), backend)
+            yield _shift(result, start, part)
         return
     stream: AsyncIterator[BatchResult] = backend.astream(batch)
     try:
         async for result in stream:
-            yield _checked(result, backend)
+            yield _check_type(result, backend)
     finally:
         if hasattr(stream, "aclose"):
             await stream.aclose()
 
 
-def _parts(backend: Any, batch: Batch) -> Iterator[tuple[int, Batch]]:
+def _split(backend: Any, batch: Batch) -> Iterator[tuple[int, Batch]]:
     """Slices of a batch for a backend that takes at most `batch_size` items, each with its first position."""
     size = getattr(backend, "batch_size", None)
     size = size if isinstance(size, int) and size > 0 else DEFAULT_BATCH_SIZE
@@ -231,7 +184,7 @@ def _counting_from(start: int) -> Iterator[None]:
         raise
 
 
-def _checked(result: Any, backend: Any) -> BatchResult:
+def _check_type(result: Any, backend: Any) -> BatchResult:
     if not isinstance(result, BatchResult):
         raise BackendError(
             f"{type(backend).__name__} must answer with a BatchResult, not {type(result).__name__}; "
@@ -240,7 +193,7 @@ def _checked(result: Any, backend: Any) -> BatchResult:
     return result
 
 
-def _shifted(result: BatchResult, start: int, part: Batch) -> BatchResult:
+def _shift(result: BatchResult, start: int, part: Batch) -> BatchResult:
     """The result of a slice with positions in the whole batch; every item of the slice must be accounted for."""
     positions = range(len(result.vectors)) if result.positions is None else result.positions
     if len(positions) + len(result.errors) != len(part):

@@ -16,8 +16,8 @@ import cloudpickle
 import numpy as np
 import pytest
 
-import jina_clip_integrations.backends as backends
 from jina_clip_integrations import BackendError, ConfigurationError, JinaClipEncoder, SourcePolicy
+from jina_clip_integrations.backends import registry
 from jina_clip_integrations.cache import DiskCache, MemoryCache
 from jina_clip_integrations.errors import require_extra
 from tests.fakes import BlockingBackend, StreamingFake, text_vector, unit
@@ -56,7 +56,9 @@ class TestChoosing:
         assert len(made) == 1
 
     def test_unknown_backend(self) -> None:
-        with pytest.raises(ConfigurationError, match="unknown backend 'cloud'; use 'api', 'local' or an Emb"):
+        with pytest.raises(
+            ConfigurationError, match="unknown backend 'cloud'; use 'api', 'local', 'sagemaker' or an Emb"
+        ):
             JinaClipEncoder(backend="cloud")
 
     @pytest.mark.parametrize("wrong", [None, 3, object(), BlockingBackend])
@@ -120,7 +122,7 @@ class TestMissingExtra:
         def missing(module: str, *, extra: str, purpose: str) -> None:
             require_extra(f"no_such_{module}", extra=extra, purpose=purpose)
 
-        monkeypatch.setattr(backends, "require_extra", missing)
+        monkeypatch.setattr(registry, "require_extra", missing)
         with pytest.raises(ImportError, match=r'pip install "jina-clip-integrations\[local\]"'):
             JinaClipEncoder(backend="local")
 

@@ -4,35 +4,28 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Any, ClassVar
 from urllib.parse import urlsplit, urlunsplit
 
 from ..._version import USER_AGENT
 from ...catalog import MODELS, ModelSpec, find_model
 from ...credentials import KEY_VARIABLES, Key, find_key, is_sensitive
 from ...errors import ConfigurationError
-from ...settings import (
-    DEFAULT_API_BATCH_SIZE,
-    DEFAULT_MAX_CONCURRENCY,
-    DEFAULT_MAX_RETRIES,
-    DEFAULT_TIMEOUT_S,
-    HOSTED_BASE_URL,
-    LIVE_OPTIONS,
-    SECRET_OPTIONS,
-    ApiSettings,
-    RetryPolicy,
-    option_names,
-)
+from ...settings import HOSTED_BASE_URL, LIVE_OPTIONS, SECRET_OPTIONS, ApiSettings, constructor, settings
 from .backend import RemoteBackend
-from .dialects import Dialect, find_dialect
-from .flow import CallRecord as CallRecord
+from .dialects import find_dialect
 from .transport import HttpTransport
 
-if TYPE_CHECKING:
-    import httpx
-
 HOSTED = urlsplit(HOSTED_BASE_URL).hostname
+
+
+@settings
+class ApiArguments(ApiSettings):
+    """Arguments of `ApiBackend`: the model, then every setting by its name."""
+
+    model: str = field(kw_only=False)
 
 
 class ApiBackend(RemoteBackend):
@@ -47,26 +40,7 @@ class ApiBackend(RemoteBackend):
 
     Args:
         model: `jina-clip-v1`, `jina-clip-v2`, or any name that a server of your own knows.
-        api_key: A string, an object with `get_secret_value()`, or a callable that returns a fresh token before every
-            request. None: `JINA_API_KEY`, `JINAAI_API_KEY` or `JINA_AUTH_TOKEN`, for servers of the `jina` dialect.
-        base_url: Address in front of the dialect's path. A key is needed for the hosted service only, and is never sent
-            over plain http to another machine.
-        batch_size: Most items per request; bytes and tokens per request are bounded too.
-        max_concurrency: Most requests in flight. Begins with 2 and adapts to what the service accepts.
-        timeout: Seconds for one attempt from connecting to the last byte, or an `httpx.Timeout`.
-        max_retries: Attempts after the first, for failures that pass.
-        dialect: `jina`, `jina-onprem`, `infinity`, `xinference`, `openai`, `invocations`, or a `Dialect`.
-        embedding_type: `base64` or `float` give float32 rows; `binary` or `ubinary` packed bits, `ceil(d / 8)` uint8.
-        resize_images: True sends one tile in the model's own geometry; `squash`, `crop`, `pad` are other recipes; False
-            sends images as they are, and URLs unfetched.
-        requests_per_minute, tokens_per_minute: Pace to keep; None = as fast as the service lets.
-        token_budget: Tokens that may be spent in all. A request is sent only if the most that it and those under way
-            may cost fits; images that the service fetches are fetched here too, for their size.
-        headers: Headers of your own, such as a gateway's credentials.
-        http_client, async_http_client: httpx clients with proxies or certificates of your own; never closed here.
-        max_request_bytes, max_request_tokens, max_image_bytes, max_response_bytes: Sizes, see `ApiSettings`.
-        retry: Waits between attempts.
-        on_request: Called after every attempt with a `CallRecord`; must be quick and thread-safe.
+        **options: The fields of `ApiSettings` under their own names. None means the default.
 
     Raises:
         ConfigurationError: a setting that cannot work, an unknown model at the hosted service, or no key for it.
@@ -74,43 +48,18 @@ class ApiBackend(RemoteBackend):
 
     kind: ClassVar[str] = "api"
 
-    def __init__(
-        self,
-        model: str,
-        *,
-        api_key: Any = None,
-        base_url: str = HOSTED_BASE_URL,
-        batch_size: int = DEFAULT_API_BATCH_SIZE,
-        max_concurrency: int = DEFAULT_MAX_CONCURRENCY,
-        timeout: float | httpx.Timeout = DEFAULT_TIMEOUT_S,
-        max_retries: int = DEFAULT_MAX_RETRIES,
-        dialect: str | Dialect = "jina",
-        embedding_type: str = "base64",
-        resize_images: bool | str = True,
-        requests_per_minute: int | None = None,
-        tokens_per_minute: int | None = None,
-        token_budget: int | None = None,
-        headers: Mapping[str, str] | None = None,
-        http_client: httpx.Client | None = None,
-        async_http_client: httpx.AsyncClient | None = None,
-        max_request_bytes: int = ApiSettings.max_request_bytes,
-        max_request_tokens: int = ApiSettings.max_request_tokens,
-        max_image_bytes: int = ApiSettings.max_image_bytes,
-        max_response_bytes: int = ApiSettings.max_response_bytes,
-        retry: RetryPolicy = ApiSettings.retry,
-        on_request: Callable[[CallRecord], None] | None = None,
-    ) -> None:
-        given = {name: value for name, value in locals().items() if name in option_names(ApiSettings)}
-        self._configure(model, given, key_needed=True)
+    @constructor(ApiArguments)
+    def __init__(self, model: str, **options: Any) -> None:
+        self._configure(model, options, key_needed=True)
 
     def _configure(self, model: str, given: Mapping[str, Any], *, key_needed: bool) -> None:
         options = {name: value for name, value in given.items() if value is not None}  # None = the default
-        settings = ApiSettings(**options)
-        dialect = find_dialect(settings.dialect)
-        address = _Address.parse(settings.base_url, dialect.path)
-        key = find_key(settings.api_key, environment=dialect.environment_key)
+        chosen = ApiSettings(**options)
+        dialect = find_dialect(chosen.dialect)
+        address = _Address.parse(chosen.base_url, dialect.path)
+        key = find_key(chosen.api_key, environment=dialect.environment_key)
         if key and not address.is_private:
-            if settings.api_key is not None or address.is_hosted:
+            if chosen.api_key is not None or address.is_hosted:
                 raise ConfigurationError(
                     f"base_url: a key does not go over plain http to {address.host}; use https. (Credentials of a "
                     "gateway in your own network may be passed in headers.)"
@@ -118,32 +67,34 @@ class ApiBackend(RemoteBackend):
             key = Key(None, source="none")  # a key for the hosted service is not for this server
         self._address_of_service = address
         self._key = key
+        self._base_url = chosen.base_url.partition("?")[0]
         self._options = options
-        self._extra_headers = _check_headers(settings.headers)
+        self._extra_headers = _check_headers(chosen.headers)
         spec = _find_spec(model, hosted=address.is_hosted)
         if address.is_hosted and key_needed:
             self._require_key()
-        self._http = HttpTransport(
+        transport = HttpTransport(
             url=address.url,
             host=address.host,
-            headers=self._headers,
-            timeout=settings.timeout,
-            client=_check_client(settings.http_client, "http_client", awaitable=False),
-            async_client=_check_client(settings.async_http_client, "async_http_client", awaitable=True),
+            headers=self._headers if key.is_renewed or (address.is_hosted and not key) else self._headers(),
+            timeout=chosen.timeout,
+            client=_check_client(chosen.http_client, "http_client", awaitable=False),
+            async_client=_check_client(chosen.async_http_client, "async_http_client", awaitable=True),
         )
         self._set_up(
             model=spec.name if spec is not None and address.is_hosted else model,
             spec=spec,
-            settings=settings,
+            settings=chosen,
             dialect=dialect,
             name=address.host,
+            transport=transport,
             secrets=self._secrets,
         )
 
     @property
     def base_url(self) -> str:
         """Address of the service, without what follows a question mark."""
-        return str(self._settings.base_url).partition("?")[0]
+        return self._base_url
 
     def __repr__(self) -> str:
         options = repr(self._settings).partition("(")[2][:-1]
@@ -157,9 +108,6 @@ class ApiBackend(RemoteBackend):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._configure(state["model"], state["options"], key_needed=False)
-
-    def _transport(self) -> HttpTransport:
-        return self._http
 
     def _address(self) -> str:
         return self._address_of_service.url.partition("?")[0]

@@ -9,36 +9,30 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from ...catalog import ModelSpec, find_model
+from ...concurrency.flow import adrive, drive
 from ...concurrency.threads import DaemonThreadPool
 from ...errors import ConfigurationError, JinaClipError
-from ...settings import ApiSettings
+from ...settings import RemoteSettings
+from ...types import Modality
+from ...vectors import truncate_and_normalize
 from ..base import Batch, BatchResult, collect
-from .batching import RequestBatcher, RequestCaps
 from .dialects import Dialect
-from .drive import adrive, drive
 from .encodings import PACKED, Expected
-from .error_mapping import Kind
-from .flow import Outcome, Reply, Send, Service, request_flow
+from .error_mapping import ErrorKind
+from .flow import request_flow
 from .limits import Limits
 from .prepare import ItemEncoder
-from .requests import EncodedItem, RequestBatch, RequestTemplate
+from .requests import EncodedItem, RequestBatch, RequestBatcher, RequestCaps, RequestTemplate
 from .responses import Rows
-from .scheduler import Job, Pending
+from .scheduler import Pending, Scheduler
+from .service import Service
+from .transport import Transport
 
-
-class Transport(Protocol):
-    """What carries a request there and an answer back."""
-
-    def send(self, step: Send) -> Reply: ...
-
-    async def asend(self, step: Send) -> Reply: ...
-
-    def close(self) -> None: ...
-
-    async def aclose(self) -> None: ...
+MAX_TEMPLATES = 32
+"""Kinds of batch whose template is remembered: few are ever in use, but a task may be anything that a user types."""
 
 
 class RemoteBackend:
@@ -57,16 +51,18 @@ class RemoteBackend:
         *,
         model: str,
         spec: ModelSpec | None,
-        settings: ApiSettings,
+        settings: RemoteSettings,
         dialect: Dialect,
         name: str,
+        transport: Transport,
         secrets: Callable[[], tuple[str, ...]] = tuple,
-        hints: Mapping[Kind, str] | None = None,
+        hints: Mapping[ErrorKind, str] | None = None,
     ) -> None:
         self.model = model
         self.spec = spec
         self._settings = settings
         self._dialect = dialect
+        self._transport = transport
         self._width = spec.embed_dim if spec is not None else 0
         self._warned_of_model = False
         self._name = name
@@ -74,7 +70,8 @@ class RemoteBackend:
         self._hints = hints or {}
         self._process = os.getpid()
         self._known_service = self._new_service()
-        self._packing = ItemEncoder(
+        self._templates: dict[tuple[Any, ...], RequestTemplate] = {}
+        self._item_encoder = ItemEncoder(
             dialect=dialect,
             spec=spec,
             resize_images=settings.resize_images,
@@ -93,12 +90,13 @@ class RemoteBackend:
         return Service(
             name=self._name,
             limits=limits,
+            transport=self._transport,
             max_retries=settings.max_retries,
             retry=settings.retry,
             max_response_bytes=settings.max_response_bytes,
             secrets=self._secrets_of,
             on_request=settings.on_request,
-            on_rows=self._learn,
+            on_rows=self._learn_width if self.spec is None else None,
             hints=self._hints,
         )
 
@@ -109,9 +107,6 @@ class RemoteBackend:
             self._process = os.getpid()
             self._known_service = self._new_service()
         return self._known_service
-
-    def _transport(self) -> Transport:
-        raise NotImplementedError
 
     # What it is
 
@@ -147,6 +142,11 @@ class RemoteBackend:
         """Tokens that count against `token_budget` so far."""
         return self._service.limits.tokens_spent
 
+    @property
+    def requests_in_flight(self) -> int:
+        """Requests that are on the wire, or about to be, at this moment."""
+        return self._service.limits.concurrency.in_flight
+
     def _address(self) -> str:
         return self._name
 
@@ -164,9 +164,9 @@ class RemoteBackend:
         try:
             results.extend(self.stream(batch))
         except JinaClipError as error:
-            error.partial = self._collected(results, batch).vectors
+            error.partial = self._collect(results, batch).vectors
             raise
-        return self._collected(results, batch)
+        return self._collect(results, batch)
 
     async def aembed(self, batch: Batch) -> BatchResult:
         """`embed` without blocking the event loop."""
@@ -175,53 +175,66 @@ class RemoteBackend:
             async for result in self.astream(batch):
                 results.append(result)  # noqa: PERF401  # what was finished is needed if the next one fails
         except JinaClipError as error:
-            error.partial = self._collected(results, batch).vectors
+            error.partial = self._collect(results, batch).vectors
             raise
-        return self._collected(results, batch)
+        return self._collect(results, batch)
 
     def stream(self, batch: Batch) -> Iterator[BatchResult]:
         """Yield results as requests are answered, in any order. Closing the iterator cancels what has not started.
 
-        Raises what `embed` raises, after everything finished was yielded.
+        Float rows are as the service gives them: full or truncated, of whatever length. Raises what `embed` raises,
+        after everything finished was yielded.
         """
-        if not len(batch):
+        count = len(batch.texts) or len(batch.images)
+        if not count:
             return
-        job, supply = self._job(batch)
-        with closing(job):
-            job.prepare()
-            only = job.only_piece()
-            if only is not None:
-                yield from self._checked(job.absorb(partial(self._drive, job, only)))
-            yield from self._checked(self._pump(job))
-            yield from self._checked(job.finish())
-            self._warn_of_cut_texts(supply)
+        batcher = self._batcher(batch, self._template(batch), count)
+        with closing(batcher):
+            first = batcher.take()
+            batches: tuple[RequestBatch, ...] = () if first is None else (first,)
+            if first is not None and batcher.exhausted:  # one request needs neither threads nor a schedule
+                outcome = drive(request_flow(first, self._service))
+                batches = outcome.batches
+                if outcome.result is not None:
+                    if outcome.result.model not in (None, self.model):
+                        self._check_model(outcome.result.model)
+                    yield outcome.result
+            if batches or batcher.errors or not batcher.exhausted:
+                yield from self._run(batcher, batches)
+            if batcher.long_items:
+                self._warn_of_long_texts(batcher)
 
     async def astream(self, batch: Batch) -> AsyncIterator[BatchResult]:
         """`stream` with tasks instead of threads."""
-        if not len(batch):
+        count = len(batch.texts) or len(batch.images)
+        if not count:
             return
-        job, supply = self._job(batch)
+        batcher = self._batcher(batch, self._template(batch), count)
+        scheduler = Scheduler(batcher, self._service.limits)
         tasks: set[asyncio.Task[Any]] = set()
+        start, encode = partial(self._start_task, tasks, scheduler), partial(self._start_encoding, tasks, scheduler)
         try:
-            while job.launch(partial(self._start_task, tasks, job), partial(self._start_preparing, tasks, job)):
-                done, _ = await asyncio.wait(tasks, timeout=job.patience, return_when=asyncio.FIRST_COMPLETED)
+            while scheduler.launch(start, encode):
+                done, _ = await asyncio.wait(tasks, timeout=scheduler.patience_s, return_when=asyncio.FIRST_COMPLETED)
                 tasks -= done
-                for result in self._checked(job.settle(done)):
+                for result in scheduler.settle(done):
+                    self._check_model(result.model)
                     yield result
-            for result in self._checked(job.finish()):
+            for result in scheduler.finish():
                 yield result
-            self._warn_of_cut_texts(supply)
+            if batcher.long_items:
+                self._warn_of_long_texts(batcher)
         finally:
-            job.close()
+            scheduler.close()
             await _cancel(tasks)
 
     def close(self) -> None:
         """Close connections that were opened here. The backend opens new ones if it is used again."""
-        self._transport().close()
+        self._transport.close()
 
     async def aclose(self) -> None:
         """Close connections, those of the running event loop too."""
-        await self._transport().aclose()
+        await self._transport.aclose()
 
     def __enter__(self) -> Any:
         return self
@@ -237,43 +250,56 @@ class RemoteBackend:
 
     # How
 
-    def _pump(self, job: Job) -> Iterator[BatchResult]:
+    def _run(self, batcher: RequestBatcher, batches: tuple[RequestBatch, ...]) -> Iterator[BatchResult]:
+        """Send `batches` and what the batcher still has, from a thread for each request in flight."""
+        scheduler = Scheduler(batcher, self._service.limits)
+        scheduler.add(batches)
         pool = DaemonThreadPool("jina-clip-api")
-        start, prepare = (
-            (lambda piece: pool.submit(partial(self._drive, job, piece))),
-            partial(pool.submit, job.prepare),
-        )
+
+        def start(part: RequestBatch) -> Pending:
+            return pool.submit(lambda: drive(request_flow(part, self._service, scheduler.stop_signal)))
+
+        def encode() -> Pending:
+            return pool.submit(scheduler.encode)
+
         try:
-            while job.launch(start, prepare):
-                done, _ = concurrent.futures.wait(job.running, job.patience, concurrent.futures.FIRST_COMPLETED)
-                yield from job.settle(done)
+            while scheduler.launch(start, encode):
+                done, _ = concurrent.futures.wait(
+                    scheduler.running, scheduler.patience_s, concurrent.futures.FIRST_COMPLETED
+                )
+                for result in scheduler.settle(done):
+                    self._check_model(result.model)
+                    yield result
+            yield from scheduler.finish()
         finally:
-            job.halt.stop()
+            scheduler.close()
             pool.shutdown()
 
-    def _start_task(self, tasks: set[asyncio.Task[Any]], job: Job, piece: RequestBatch) -> Pending:
-        task = asyncio.ensure_future(adrive(request_flow(piece, self._service), self._transport().asend, job.halt))
+    def _start_task(self, tasks: set[asyncio.Task[Any]], scheduler: Scheduler, batch: RequestBatch) -> Pending:
+        task = asyncio.ensure_future(adrive(request_flow(batch, self._service, scheduler.stop_signal)))
         tasks.add(task)
         return task
 
-    def _start_preparing(self, tasks: set[asyncio.Task[Any]], job: Job) -> Pending:
-        task = asyncio.ensure_future(asyncio.to_thread(job.prepare))
+    def _start_encoding(self, tasks: set[asyncio.Task[Any]], scheduler: Scheduler) -> Pending:
+        task = asyncio.ensure_future(asyncio.to_thread(scheduler.encode))
         tasks.add(task)
         return task
 
-    def _drive(self, job: Job, piece: RequestBatch) -> Outcome:
-        return drive(request_flow(piece, self._service), self._transport().send, job.halt)
+    def _batcher(self, batch: Batch, template: RequestTemplate, count: int) -> RequestBatcher:
+        encode, caps = partial(self._encode_item, batch), self._caps(batch.modality)
+        return RequestBatcher(template, count, encode, caps, threads=batch.modality == "image")
 
-    def _job(self, batch: Batch) -> tuple[Job, RequestBatcher]:
-        order = self._order(batch)
-        prepare = partial(self._parcel, batch)
-        supply = RequestBatcher(
-            order, len(batch), prepare, partial(self._caps, batch), threads=batch.modality == "image"
-        )
-        return Job(supply, self._service.limits), supply
-
-    def _order(self, batch: Batch) -> RequestTemplate:
+    def _template(self, batch: Batch) -> RequestTemplate:
         """What the requests of a batch say. Raises `ConfigurationError` for what model or server cannot do."""
+        kind = (batch.modality, batch.task, batch.dimensions, batch.normalize, batch.isolate_errors, self._width)
+        template = self._templates.get(kind)
+        if template is None:
+            if len(self._templates) >= MAX_TEMPLATES:
+                self._templates.clear()
+            template = self._templates[kind] = self._new_template(batch)
+        return template
+
+    def _new_template(self, batch: Batch) -> RequestTemplate:
         self._check(batch)
         head = self._dialect.head(
             model=self.model,
@@ -297,7 +323,6 @@ class RemoteBackend:
             items_field=self._dialect.items_field,
             expected=expected,
             dimensions=batch.dimensions,
-            normalize=batch.normalize,
             isolate_errors=batch.isolate_errors,
             encoding_field=self._dialect.encoding_field,
         )
@@ -311,31 +336,29 @@ class RemoteBackend:
         if batch.modality == "image" and self._dialect.image is None and self._dialect.image_url is None:
             raise ConfigurationError(f"a server of dialect {self._dialect.name!r} takes texts only, not images")
 
-    def _parcel(self, batch: Batch, position: int) -> EncodedItem:
+    def _encode_item(self, batch: Batch, position: int) -> EncodedItem:
         if batch.modality == "text":
-            return self._packing.text(position, batch.texts[position], batch.task)
-        return self._packing.image(position, batch.images[position])
+            return self._item_encoder.text(position, batch.texts[position], batch.task)
+        return self._item_encoder.image(position, batch.images[position])
 
-    def _caps(self, batch: Batch) -> RequestCaps:
-        settings = self._settings
-        known = (settings.batch_size, self._dialect.max_items(batch.modality), self._service.limits.item_cap)
+    def _caps(self, modality: Modality) -> RequestCaps:
+        settings, dialect = self._settings, self._dialect
+        max_items = dialect.max_texts if modality == "text" else dialect.max_images
+        known = (settings.batch_size, max_items, self._service.limits.item_cap)
         return RequestCaps(
             items=min(cap for cap in known if cap is not None),
             bytes=settings.max_request_bytes,
             tokens=min(settings.max_request_tokens, settings.tokens_per_minute or settings.max_request_tokens),
         )
 
-    def _learn(self, rows: Rows) -> None:
-        if self.spec is None and rows.vectors.dtype != "uint8":
+    def _learn_width(self, rows: Rows) -> None:
+        """What a model is that the catalogue does not know, its first response tells."""
+        if rows.vectors.dtype != "uint8":
             self._width = max(self._width, rows.vectors.shape[1])
 
-    def _checked(self, results: Iterator[BatchResult]) -> Iterator[BatchResult]:
-        for result in results:
-            self._warn_of_other_model(result.model)
-            yield result
-
-    def _warn_of_other_model(self, echoed: str | None) -> None:
-        if echoed is None or self._warned_of_model or _same_model(echoed, self.model):
+    def _check_model(self, echoed: str | None) -> None:
+        """Warn once if the service says that it used another model."""
+        if echoed in (None, self.model) or self._warned_of_model or _is_same_model(echoed, self.model):
             return
         self._warned_of_model = True
         warnings.warn(
@@ -345,26 +368,29 @@ class RemoteBackend:
             stacklevel=2,
         )
 
-    def _warn_of_cut_texts(self, supply: RequestBatcher) -> None:
-        """One warning per job, where the service was asked to cut."""
-        if supply.order.modality != "text" or self.spec is None or not self._dialect.truncate_field:
+    def _warn_of_long_texts(self, batcher: RequestBatcher) -> None:
+        """One warning per batch, where the service was asked to cut texts."""
+        if batcher.template.modality != "text" or self.spec is None or not self._dialect.truncate_field:
             return
-        if supply.long_items:
-            warnings.warn(
-                f"{supply.long_items} text(s) are longer than the {self.spec.max_length:,} tokens of {self.model} by "
-                "estimate; the service embeds only their beginning",
-                UserWarning,
-                stacklevel=2,
-            )
+        warnings.warn(
+            f"{batcher.long_items} text(s) are longer than the {self.spec.max_length:,} tokens of {self.model} by "
+            "estimate; the service embeds only their beginning",
+            UserWarning,
+            stacklevel=2,
+        )
 
-    def _collected(self, results: list[BatchResult], batch: Batch) -> BatchResult:
+    def _collect(self, results: list[BatchResult], batch: Batch) -> BatchResult:
+        """All results as one, with rows of the width and length that the batch asks for."""
         width = next((result.vectors.shape[1] for result in results if len(result.vectors)), None)
         if width is None:
-            width = self._order(batch).no_rows().shape[1]
+            width = self._template(batch).no_rows().shape[1]
         whole = collect(results, items=len(batch), dimensions=width)
+        rows = whole.vectors
+        if rows.dtype != "uint8":
+            rows = truncate_and_normalize(rows, dimensions=batch.dimensions, normalized=batch.normalize)
         model = next((result.model for result in results if result.model is not None), None)
         ids = [result.request_id for result in results if result.request_id is not None]
-        return BatchResult(whole.vectors, None, whole.errors, whole.usage, model, ids[0] if len(ids) == 1 else None)
+        return BatchResult(rows, None, whole.errors, whole.usage, model, ids[0] if len(ids) == 1 else None)
 
 
 def _asks_for_dimensions(head: Any, dialect: Dialect) -> bool:
@@ -372,7 +398,7 @@ def _asks_for_dimensions(head: Any, dialect: Dialect) -> bool:
     return dialect.dimensions_field in options
 
 
-def _same_model(echoed: str, asked: str) -> bool:
+def _is_same_model(echoed: str, asked: str) -> bool:
     known = find_model(echoed)
     return echoed == asked or (known is not None and known is find_model(asked))
 

@@ -7,11 +7,12 @@ so that every row gives the same vectors.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
+
+import orjson
 
 from ...catalog import ModelSpec
 from ...errors import ConfigurationError
@@ -19,8 +20,6 @@ from ...types import Modality
 
 SLOT = "$"
 """Where the value goes in an item's form."""
-
-_as_json = json.JSONEncoder(ensure_ascii=False).encode  # kept, since `json.dumps` makes one for every call
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +90,13 @@ class Dialect:
         return "base64" if "base64" in self.encodings else "float"
 
     def text_item(self, text: str) -> str:
-        """JSON of a text item. A text that the server would take for an image gets a space in front, which the
-        models' tokenizers drop."""
-        if self.guesses_strings and text.lower().startswith(("data:", "http://", "https://")):
-            text = " " + text
-        return fill(self.text, text)
+        """JSON of a text item."""
+        return fill(self.text, self.guarded(text))
+
+    def guarded(self, text: str) -> str:
+        """The text, so that the server does not take it for an image: the models' tokenizers drop a leading space."""
+        looks_like_image = self.guesses_strings and text.lower().startswith(("data:", "http://", "https://"))
+        return f" {text}" if looks_like_image else text
 
     def image_item(self, data: str, media_type: str) -> str:
         """JSON of an image given as base64 text."""
@@ -154,12 +155,12 @@ class Dialect:
 
 def fill(form: str, value: str) -> str:
     """A form with its value, as JSON."""
-    return form.replace(SLOT, _as_json(value), 1)
+    return form.replace(SLOT, orjson.dumps(value).decode(), 1)
 
 
 def _is_form(form: str) -> bool:
     try:
-        json.loads(fill(form, "x"))
+        orjson.loads(fill(form, "x"))
     except (TypeError, ValueError, AttributeError):
         return False
     return form.count(SLOT) == 1

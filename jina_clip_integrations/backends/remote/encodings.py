@@ -14,7 +14,7 @@ import pybase64
 from numpy.typing import NDArray
 
 from ...errors import InvalidResponseError
-from ...vectors import pack_bits
+from ...vectors import finite_rows, pack_bits
 
 OFFSET = 128
 """The service's `binary` is its `ubinary` minus this; it is no two's-complement view of the same byte."""
@@ -60,7 +60,8 @@ def decode(embeddings: Sequence[Any], expected: Expected) -> NDArray[Any]:
     """
     if embeddings and all(isinstance(embedding, str) for embedding in embeddings):
         with suppress(InvalidResponseError):  # met again below, where the one at fault is known
-            return _as_asked(_checked_floats(_rows_from_base64(embeddings), expected), expected)
+            floats = _checked_floats(_rows_from_base64(embeddings), expected)
+            return _as_asked(floats, expected) if expected.embedding_type in PACKED else floats
     rows = [_decode_one(embedding, place, expected) for place, embedding in enumerate(embeddings)]
     widths = {row.shape[1] for row in rows}
     if len(widths) > 1:
@@ -68,7 +69,7 @@ def decode(embeddings: Sequence[Any], expected: Expected) -> NDArray[Any]:
     return np.concatenate(rows)
 
 
-def bits_of(rows: NDArray[np.uint8], dimensions: int) -> NDArray[np.uint8]:
+def truncate_bits(rows: NDArray[np.uint8], dimensions: int) -> NDArray[np.uint8]:
     """The first `dimensions` bits of packed rows: `(n, ceil(dimensions / 8))` uint8, unused low bits zero."""
     bits = np.unpackbits(rows, axis=1, count=min(dimensions, rows.shape[1] * 8))
     packed: NDArray[np.uint8] = np.packbits(bits, axis=1)
@@ -127,7 +128,7 @@ def _checked_floats(values: NDArray[Any], expected: Expected) -> NDArray[np.floa
         raise InvalidResponseError(f"a vector of {width} dimensions instead of {wanted}")
     if expected.full is None and expected.dimensions is not None and width < expected.dimensions:
         raise InvalidResponseError(f"a vector of {width} dimensions instead of {expected.dimensions}")
-    if not np.isfinite(rows).all():
+    if not finite_rows(rows).all():
         raise InvalidResponseError("a vector with NaN or infinity in it")
     if not rows.any(axis=1).all():
         raise InvalidResponseError("a vector of zeros")

@@ -1,4 +1,4 @@
-"""Reading refusals: whatever body a server, gateway or load balancer sends becomes one of our errors.
+"""Mapping error responses to our errors: whatever body a server, gateway or load balancer sends.
 
 Decided by the service's own code first and by the status second. Nothing that the caller had sent, and no key, gets
 into a message: servers like to quote their input.
@@ -23,13 +23,13 @@ from ...errors import (
 )
 from .responses import NOT_JSON, Response
 
-Kind: TypeAlias = Literal[
+ErrorKind: TypeAlias = Literal[
     "auth", "balance", "resource", "requests", "tokens", "concurrency",
-    "request", "input", "too large", "timeout", "gateway timeout", "server", "busy", "answer", "other",
+    "request", "input", "too large", "timeout", "gateway timeout", "server", "busy", "response", "other",
 ]  # fmt: skip
 """What a refusal is about, which decides the error's class and whether to try again."""
 
-CODES: dict[str, Kind] = {
+CODES: dict[str, ErrorKind] = {
     "AUTHZ_INSUFFICIENT_BALANCE": "balance",
     "AUTHZ_RESOURCE_LIMIT_EXCEEDED": "resource",
     "CONFLICT_RESOURCE_BUSY": "busy",
@@ -43,13 +43,13 @@ CODES: dict[str, Kind] = {
     "SERVICE_TIMEOUT": "gateway timeout",
     "SERVICE_UNAVAILABLE": "server",
 }
-FAMILIES: dict[str, Kind] = {"AUTH_": "auth", "AUTHZ_": "auth", "RATE_": "requests", "INPUT_": "input"}
-STATUSES: dict[int, Kind] = {
+FAMILIES: dict[str, ErrorKind] = {"AUTH_": "auth", "AUTHZ_": "auth", "RATE_": "requests", "INPUT_": "input"}
+STATUSES: dict[int, ErrorKind] = {
     400: "request", 401: "auth", 402: "balance", 403: "auth", 404: "request", 405: "request", 408: "timeout",
     409: "busy", 413: "too large", 415: "request", 422: "request", 429: "requests", 504: "gateway timeout",
 }  # fmt: skip
 
-CLASSES: dict[Kind, type[ApiError]] = {
+CLASSES: dict[ErrorKind, type[ApiError]] = {
     "auth": AuthenticationError,
     "balance": InsufficientBalanceError,
     "requests": RateLimitError,
@@ -61,10 +61,10 @@ CLASSES: dict[Kind, type[ApiError]] = {
     "timeout": ApiTimeoutError,
     "gateway timeout": ServerError,
     "server": ServerError,
-    "answer": InvalidResponseError,
+    "response": InvalidResponseError,
 }
 
-HINTS: dict[Kind, str] = {
+HINTS: dict[ErrorKind, str] = {
     "auth": "check api_key, or the environment variable that it was read from",
     "balance": "top up the account or use another key; the job was stopped here",
     "resource": "the plan of this key does not cover it; the job was stopped here",
@@ -85,7 +85,7 @@ STATUS_HINTS = {404: "check base_url and dialect", 405: "check base_url and dial
 RETRIED_STATUSES = frozenset({500, 502, 503, 504, *range(520, 530)})
 """Failures of the server or of what stands before it that pass by themselves."""
 
-STOPPING: frozenset[Kind] = frozenset({"auth", "balance", "resource"})
+STOPPING: frozenset[ErrorKind] = frozenset({"auth", "balance", "resource"})
 """No other request of the job can fare better."""
 
 MESSAGE_LENGTH = 300
@@ -107,7 +107,7 @@ _ITEMS = ("input", "data", "inputs", "texts")
 class ErrorResponse:
     """What a server said no to."""
 
-    kind: Kind
+    kind: ErrorKind
     status: int
     code: str | None = None
     message: str = ""
@@ -174,24 +174,24 @@ class _Said:
 
 
 def read_error_response(
-    answer: Response, *, items: int = 0, sent: Sequence[str] = (), secrets: Iterable[str] = ()
+    response: Response, *, items: int = 0, sent: Sequence[str] = (), secrets: Iterable[str] = ()
 ) -> ErrorResponse:
-    """Make sense of any answer that is no list of embeddings.
+    """Make sense of any response that is no list of embeddings.
 
     `items` is the number of items in the request, `sent` what it carried and `secrets` what must not show either.
     """
-    said = _read(answer)
+    said = _read(response)
     named = [_item_of(path) for path in said.fields]
     cap = _first_number(_CAP, said.message)
-    kind = _kind(answer.status, said)
-    request_id = said.request_id or answer.headers.get("x-request-id") or None
+    kind = _kind(response.status, said)
+    request_id = said.request_id or response.headers.get("x-request-id") or None
     hidden = tuple(secrets)
     return ErrorResponse(
         kind=kind,
-        status=answer.status,
-        code=said.code and scrub(said.code, sent, hidden)[:80],
-        message=_short(scrub(said.message, sent, hidden)),
-        request_id=request_id and scrub(request_id, sent, hidden)[:80],
+        status=response.status,
+        code=said.code and redact(said.code, sent, hidden)[:80],
+        message=_short(redact(said.message, sent, hidden)),
+        request_id=request_id and redact(request_id, sent, hidden)[:80],
         items=tuple(sorted({place for place in named if isinstance(place, int) and 0 <= place < items})),
         settings=tuple(part for path, place in zip(said.fields, named, strict=True) if place is None for part in path),
         item_cap=cap if cap is not None and 1 <= cap < items else None,
@@ -199,7 +199,7 @@ def read_error_response(
     )
 
 
-def scrub(message: str, sent: Sequence[str], secrets: Iterable[str] = ()) -> str:
+def redact(message: str, sent: Sequence[str], secrets: Iterable[str] = ()) -> str:
     """`message` without secrets and without anything of `RUN` characters or more that was `sent`."""
     hidden = [secret for secret in secrets if secret]
     for secret in hidden:
@@ -246,7 +246,7 @@ def _short(message: str) -> str:
     return message if len(message) <= MESSAGE_LENGTH else message[: MESSAGE_LENGTH - 1] + "…"
 
 
-def _kind(status: int, said: _Said) -> Kind:
+def _kind(status: int, said: _Said) -> ErrorKind:
     code = (said.code or "").upper()
     if code in CODES:
         return CODES[code]
@@ -260,16 +260,16 @@ def _kind(status: int, said: _Said) -> Kind:
         return "concurrency"
     if status in STATUSES:
         return STATUSES[status]
-    return "server" if status >= 500 else "answer" if status < 300 else "other"
+    return "server" if status >= 500 else "response" if status < 300 else "other"
 
 
-def _read(answer: Response) -> _Said:
-    document = answer.document
+def _read(response: Response) -> _Said:
+    document = response.document
     if isinstance(document, dict):
         return _read_object(document)
     if isinstance(document, str) and document.strip():
         return _Said(document)
-    return _Said(_describe(answer))
+    return _Said(_describe(response))
 
 
 def _read_object(document: dict[str, Any]) -> _Said:
@@ -330,24 +330,24 @@ def _item_of(path: tuple[str, ...]) -> int | Literal["items"] | None:
     return "items" if path in ((), ("body",)) else None
 
 
-def _describe(answer: Response) -> str:
+def _describe(response: Response) -> str:
     """A few words about a body that is no JSON object."""
-    if 300 <= answer.status < 400:
+    if 300 <= response.status < 400:
         return "a redirect, which is not followed; set base_url to the address that answers"
-    if not answer.body.strip():
+    if not response.body.strip():
         return "an empty body"
-    text = answer.body[:4096].decode("utf-8", "replace")
+    text = response.body[:4096].decode("utf-8", "replace")
     title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
     if title and title.group(1).strip():
         return f"a web page titled {' '.join(title.group(1).split())[:100]!r}"
     if text.lstrip().startswith("<"):
         return "a web page"
     if text.lstrip()[:1] in ("{", "["):
-        return "broken JSON" if answer.document is NOT_JSON else "JSON that says nothing"
+        return "broken JSON" if response.document is NOT_JSON else "JSON that says nothing"
     return text
 
 
-def _quota(kind: Kind, message: str) -> int | None:
+def _quota(kind: ErrorKind, message: str) -> int | None:
     """The limit that a message about `kind` names."""
     found = _QUOTA.search(message)
     named = {"concurrent": "concurrency"}.get(found.group(2).lower(), found.group(2).lower()) if found else None

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import base64
 import io
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import orjson
 
 from ...catalog import JINA_CLIP_V2, ModelSpec
-from ...errors import ImageError, InputError
+from ...errors import ImageError
 from ...images.formats import media_type
 from ...images.geometry import resize_and_crop
 from ...images.png import to_png
+from ...inputs import check_unicode
 from ...tokens import image_tokens, max_text_tokens, text_tokens
 from ..base import ImageSource
-from .dialects import Dialect
+from .dialects import SLOT, Dialect
 from .requests import EncodedItem
 
 if TYPE_CHECKING:
@@ -29,54 +30,77 @@ UNKNOWN_MEDIA_TYPE = "application/octet-stream"
 """What bytes are called that no signature is known of (RFC 2046, section 4.5.1)."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ItemEncoder:
-    """How items of one backend are made ready."""
+    """Makes the items of one backend ready to travel. Thread-safe."""
 
-    dialect: Dialect
-    spec: ModelSpec | None
-    resize_images: bool | str
-    max_image_bytes: int
-    measure_urls: bool = False
-    """Whether to fetch an image that the service will fetch, to know beforehand what it costs."""
-
-    @property
-    def ruler(self) -> ModelSpec:
+    def __init__(
+        self,
+        *,
+        dialect: Dialect,
+        spec: ModelSpec | None,
+        resize_images: bool | str,
+        max_image_bytes: int,
+        measure_urls: bool = False,
+    ) -> None:
+        """`measure_urls` fetches an image that the service will fetch, to know beforehand what it costs."""
+        self._dialect = dialect
+        self._spec = spec
+        self._pricing = spec or JINA_CLIP_V2
         """The model by which costs are estimated."""
-        return self.spec or JINA_CLIP_V2
+        self._resize_images = resize_images
+        self._max_image_bytes = max_image_bytes
+        self._measure_urls = measure_urls
+        # The form is taken apart once: there are many texts, and filling it in would cost more than quoting them.
+        self._text_start, self._text_end = (part.encode() for part in dialect.text.split(SLOT))
+        self._instructions: dict[str | None, tuple[str, str]] = {None: ("", "")}
 
     def text(self, position: int, text: str, task: str | None) -> EncodedItem:
         """A text with its instruction, if the server adds none. Raises `InputError` for broken Unicode."""
+        sent, counted = self._instructions.get(task) or self._learn_instruction(task)
+        value = self._dialect.guarded(sent + text) if self._dialect.guesses_strings else sent + text
         try:
-            item = self.dialect.text_item(self.dialect.instruct(text, task, self.spec)).encode()
-        except UnicodeEncodeError as error:
-            raise InputError("the text holds an unpaired surrogate and is no valid Unicode; decode it again") from error
-        instruction = self.ruler.tasks.get(task, "") if task is not None else ""
-        whole, ruler = instruction + text, self.ruler
-        tokens, most = text_tokens(whole, ruler), max_text_tokens(whole, ruler)
-        return EncodedItem(position, item, tokens, not text.strip(), tokens >= ruler.max_length, most)
+            quoted = orjson.dumps(value)
+        except TypeError:  # what orjson raises for half of a surrogate pair
+            check_unicode(text)
+            raise
+        whole, pricing = counted + text, self._pricing
+        tokens = text_tokens(whole, pricing)
+        return EncodedItem(
+            position,
+            self._text_start + quoted + self._text_end,
+            tokens,
+            not text.strip(),
+            tokens >= pricing.max_length,
+            max_text_tokens(whole, pricing),
+        )
+
+    def _learn_instruction(self, task: str | None) -> tuple[str, str]:
+        """What is sent in front of a text of `task`, and what counts: a server that adds it charges for it."""
+        counted = self._pricing.tasks.get(task, "") if task is not None else ""
+        self._instructions[task] = self._dialect.instruct("", task, self._spec), counted
+        return self._instructions[task]
 
     def image(self, position: int, image: ImageSource) -> EncodedItem:
         """An image, by URL or as base64. Raises `ImageError`."""
-        if not self.resize_images and image.url is not None:
-            item = self.dialect.url_item(image.url)
-            if item is not None:
-                size = image.size() if self.measure_urls else (1, 1)
-                return EncodedItem(position, item.encode(), image_tokens(size, self.ruler))
+        if not self._resize_images and image.url is not None:
+            item = self._dialect.url_item(image.url)
+            if item is not None:  # otherwise this server cannot fetch
+                size = image.size() if self._measure_urls else (1, 1)
+                return EncodedItem(position, item.encode(), image_tokens(size, self._pricing))
         data, size = self._file(image)
         encoded = base64.b64encode(data).decode("ascii")
-        if len(encoded) > self.max_image_bytes:
+        if len(encoded) > self._max_image_bytes:
             raise ImageError(
-                f"{image.label}: {len(encoded):,} bytes of base64 are more than the {self.max_image_bytes:,} that "
+                f"{image.label}: {len(encoded):,} bytes of base64 are more than the {self._max_image_bytes:,} that "
                 "the service takes (max_image_bytes); leave resize_images on"
             )
-        item = self.dialect.image_item(encoded, media_type(data) or UNKNOWN_MEDIA_TYPE)
-        return EncodedItem(position, item.encode(), image_tokens(size, self.ruler))
+        item = self._dialect.image_item(encoded, media_type(data) or UNKNOWN_MEDIA_TYPE)
+        return EncodedItem(position, item.encode(), image_tokens(size, self._pricing))
 
     def _file(self, source: ImageSource) -> tuple[bytes, tuple[int, int]]:
         """The file to send and its size in pixels. Without a known model there is no geometry: as it is."""
-        if self.resize_images and self.spec is not None:
-            image = shrink(source.open(), self.spec.image_size, self.resize_images)
+        if self._resize_images and self._spec is not None:
+            image = shrink(source.open(), self._spec.image_size, self._resize_images)
             return as_png(image), image.size
         data = source.read()
         if not data:

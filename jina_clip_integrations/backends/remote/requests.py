@@ -1,19 +1,30 @@
-"""What travels together: items as JSON, and the requests that they are cut into."""
+"""From a batch to requests: items as JSON, gathered into bodies of bearable size."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
+from ...concurrency.isolation import halve
+from ...errors import InputError, JinaClipError
 from ...types import Modality
-from ...vectors import truncate_and_normalize
 from ..base import Usage
-from .encodings import PACKED, Expected, bits_of
+from .encodings import PACKED, Expected, truncate_bits
+
+ENCODING_THREADS = min(8, (os.cpu_count() or 1) + 2)
+"""Threads that read, shrink and encode images, or fetch them."""
+
+ENCODED_AHEAD = 2 * ENCODING_THREADS
+"""Images that are encoded before they are needed."""
 
 
 class EncodedItem(NamedTuple):  # a tuple, since there is one for every text
@@ -29,8 +40,8 @@ class EncodedItem(NamedTuple):  # a tuple, since there is one for every text
     """Whether it is a text of nothing but whitespace."""
     long: bool = False
     """Whether it is a text that the model, by estimate, reads only the beginning of."""
-    most: int = 0
-    """The most that it may cost, where that is more than the estimate."""
+    max_tokens: int = 0
+    """Upper bound of its cost, where that is more than the estimate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,25 +53,26 @@ class RequestTemplate:
     """The request body without its items."""
     items_field: str
     expected: Expected
-    """What the answers must look like; `items` is filled in per request."""
+    """What the responses must look like; `items` is filled in per request."""
     dimensions: int | None = None
-    """Width that is wanted in the end, whoever cuts. None = full."""
-    normalize: bool = True
-    """Whether unit vectors are wanted in the end."""
+    """Width that is wanted in the end, whoever truncates. None = full."""
     isolate_errors: bool = False
     encoding_field: str | None = None
     """Name of the field that says how vectors shall travel."""
 
+    @cached_property
+    def body_start(self) -> bytes:
+        """The body as far as its items."""
+        return orjson.dumps({**self.head, self.items_field: []})[:-2]
+
     @property
-    def plain(self) -> RequestTemplate:
-        """The same without a wish for an encoding, as which every server sends floats."""
+    def without_encoding(self) -> RequestTemplate:
+        """The same without a wish for an encoding, to which every server answers in floats."""
         return replace(self, head={name: value for name, value in self.head.items() if name != self.encoding_field})
 
-    def finish(self, vectors: NDArray[Any]) -> NDArray[Any]:
-        """The rows of an answer as they are wanted: cut, and of unit length. Unit rows stay bit-identical."""
-        if self.packed:
-            return vectors if self.dimensions is None else bits_of(vectors, self.dimensions)
-        return truncate_and_normalize(vectors, dimensions=self.dimensions, normalized=self.normalize)
+    def truncate_packed(self, vectors: NDArray[Any]) -> NDArray[Any]:
+        """Rows of packed bits at the width that is wanted; float rows are left to the encoder."""
+        return truncate_bits(vectors, self.dimensions) if self.packed and self.dimensions else vectors
 
     def no_rows(self) -> NDArray[Any]:
         """`(0, d)` of the right type."""
@@ -77,46 +89,134 @@ class RequestTemplate:
 class RequestBatch:
     """The items of one request."""
 
-    order: RequestTemplate
-    parcels: tuple[EncodedItem, ...]
+    template: RequestTemplate
+    items: tuple[EncodedItem, ...]
     recut: bool = False
     """Whether it was cut to a number of items that the service had named."""
     prior: Usage = field(default_factory=Usage)
-    """What was spent in vain on a larger piece that this one came from."""
-
-    @property
-    def tokens(self) -> int:
-        """What the request is estimated to cost."""
-        return sum(parcel.tokens for parcel in self.parcels)
+    """What was spent in vain on a larger batch that this one came from."""
 
     @property
     def costs(self) -> list[int]:
-        """The most that each item may cost."""
-        return [max(parcel.tokens, parcel.most) for parcel in self.parcels]
+        """Upper bound of each item's cost in tokens."""
+        return [max(item.tokens, item.max_tokens) for item in self.items]
 
     @property
     def positions(self) -> tuple[int, ...]:
         """Positions in the caller's batch."""
-        return tuple(parcel.position for parcel in self.parcels)
+        return tuple(item.position for item in self.items)
 
     def body(self) -> bytes:
         """The request body: JSON, UTF-8."""
-        head = json.dumps(self.order.head, ensure_ascii=False)[:-1].encode()
-        field_name = json.dumps(self.order.items_field).encode()
-        separator = b", " if self.order.head else b""
-        return b"%b%b%b: [%b]}" % (head, separator, field_name, b", ".join(parcel.json for parcel in self.parcels))
+        return b"%b%b]}" % (self.template.body_start, b",".join([item.json for item in self.items]))
 
     def cut(self, size: int, *, recut: bool = False) -> tuple[RequestBatch, ...]:
-        """The same items in pieces of at most `size`."""
-        parts = (self.parcels[at : at + size] for at in range(0, len(self.parcels), size))
-        return tuple(RequestBatch(self.order, part, recut or self.recut) for part in parts)
+        """The same items in batches of at most `size`."""
+        parts = (self.items[start : start + size] for start in range(0, len(self.items), size))
+        return tuple(RequestBatch(self.template, part, recut or self.recut) for part in parts)
+
+    def halves(self) -> tuple[RequestBatch, ...]:
+        """Two batches of half the items each."""
+        return tuple(RequestBatch(self.template, tuple(part), self.recut) for part in halve(self.items))
 
     def split(self, size: int) -> tuple[RequestBatch, ...]:
         """The first `size` items, and the rest."""
-        parts = (self.parcels[:size], self.parcels[size:])
-        return tuple(RequestBatch(self.order, part, self.recut) for part in parts if part)
+        parts = (self.items[:size], self.items[size:])
+        return tuple(RequestBatch(self.template, part, self.recut) for part in parts if part)
 
     def without(self, places: Sequence[int]) -> tuple[RequestBatch, ...]:
-        """The piece without the items at these places of it; nothing if none is left."""
-        kept = tuple(parcel for place, parcel in enumerate(self.parcels) if place not in places)
-        return (replace(self, parcels=kept),) if kept else ()
+        """The batch without the items at these places of it; nothing if none is left."""
+        others = tuple(item for place, item in enumerate(self.items) if place not in places)
+        return (replace(self, items=others),) if others else ()
+
+
+@dataclass(frozen=True)
+class RequestCaps:
+    """Most items, bytes and estimated tokens of one request. A single item that is larger travels alone."""
+
+    items: int
+    bytes: int
+    tokens: int
+
+
+class RequestBatcher:
+    """The requests of one batch, in order; items are encoded as they are needed. Not thread-safe."""
+
+    def __init__(
+        self,
+        template: RequestTemplate,
+        count: int,
+        encode: Callable[[int], EncodedItem],
+        caps: RequestCaps,
+        *,
+        threads: bool,
+    ) -> None:
+        """`encode` makes the item of a position and may raise `InputError`; with `threads` it runs ahead."""
+        self.template = template
+        self.count = count
+        self.errors: dict[int, JinaClipError] = {}
+        """Items that could not be encoded, where errors are isolated; emptied by whoever reports them."""
+        self.long_items = 0
+        """Texts handed out that the model reads only the beginning of, by estimate."""
+        self._encode = encode
+        self._caps = caps
+        self._threads = threads and count > 1
+        self._pool: ThreadPoolExecutor | None = None
+        self._ahead: deque[Future[EncodedItem]] = deque()
+        self._started = 0
+        self._taken = 0
+        self._next: EncodedItem | None = None
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every item was handed out or failed."""
+        return self._taken >= self.count and self._next is None
+
+    def take(self) -> RequestBatch | None:
+        """The next request, None if nothing is left. Raises the `InputError` of an item unless errors are isolated."""
+        caps = self._caps
+        items: list[EncodedItem] = []
+        size, tokens = len(self.template.body_start) + len("]}"), 0
+        while len(items) < caps.items and (item := self._peek()) is not None:
+            size += len(item.json) + len(",")
+            tokens += item.tokens
+            if items and (size > caps.bytes or tokens > caps.tokens):
+                break
+            items.append(item)
+            self.long_items += item.long
+            self._next = None
+        return RequestBatch(self.template, tuple(items)) if items else None
+
+    def take_errors(self) -> dict[int, JinaClipError]:
+        """The errors that nobody has taken yet."""
+        errors, self.errors = self.errors, {}
+        return errors
+
+    def close(self) -> None:
+        """Let no thread begin another item."""
+        self._taken, self._next = self.count, None
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _peek(self) -> EncodedItem | None:
+        while self._next is None and self._taken < self.count:
+            position = self._taken
+            self._taken += 1
+            try:
+                self._next = self._encoded(position)
+            except InputError as error:
+                error.index = position
+                if not self.template.isolate_errors:
+                    raise
+                self.errors[position] = error
+        return self._next
+
+    def _encoded(self, position: int) -> EncodedItem:
+        if not self._threads:
+            return self._encode(position)
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(ENCODING_THREADS, thread_name_prefix="jina-clip-encode")
+        while len(self._ahead) < ENCODED_AHEAD and self._started < self.count:
+            self._ahead.append(self._pool.submit(self._encode, self._started))
+            self._started += 1
+        return self._ahead.popleft().result()

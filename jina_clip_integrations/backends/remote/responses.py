@@ -1,4 +1,4 @@
-"""Reading answers: JSON to rows of vectors, trusting nothing but what was checked."""
+"""Reading responses: JSON to rows of vectors, trusting nothing but what was checked."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NoReturn
 
+import orjson
 from numpy.typing import NDArray
 
 from ...errors import InvalidResponseError
@@ -20,7 +21,7 @@ NOT_JSON = object()
 
 @dataclass(frozen=True)
 class Response:
-    """A response as it came over the wire. Header names are in lower case."""
+    """A response as it came. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -30,14 +31,22 @@ class Response:
     def document(self) -> Any:
         """The body as JSON, parsed once, or `NOT_JSON`."""
         try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
-            return NOT_JSON
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            return _parse_leniently(self.body)
 
     @property
     def has_rows(self) -> bool:
         """Whether this claims to be a list of embeddings."""
         return isinstance(self.document, dict) and isinstance(self.document.get("data"), list)
+
+
+def _parse_leniently(body: bytes) -> Any:
+    """JSON as the standard library reads it, which lets NaN through: the row that holds it can then be named."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return NOT_JSON
 
 
 @dataclass(frozen=True)
@@ -50,26 +59,26 @@ class Rows:
     model: str | None = None
 
 
-def read_rows(answer: Response, expected: Expected) -> Rows:
+def read_rows(response: Response, expected: Expected) -> Rows:
     """The vectors of a successful answer, each placed by its index and checked: width, finite, not all zero.
 
     Raises `InvalidResponseError` with `positions` naming the item of the request, where one is at fault.
     """
-    if not answer.has_rows:
-        _refuse("the answer is not a list of embeddings")
-    vectors = decode(_placed(answer.document["data"], expected), expected)
-    model = answer.document.get("model")
-    return Rows(vectors, read_tokens(answer), model if isinstance(model, str) else None)
+    if not response.has_rows:
+        _reject("the answer is not a list of embeddings")
+    vectors = decode(_placed(response.document["data"], expected), expected)
+    model = response.document.get("model")
+    return Rows(vectors, read_tokens(response), model if isinstance(model, str) else None)
 
 
-def read_tokens(answer: Response) -> int:
+def read_tokens(response: Response) -> int:
     """Tokens that the service counted, for the whole answer or summed over its rows; 0 where it does not say."""
-    if not isinstance(answer.document, dict):
+    if not isinstance(response.document, dict):
         return 0
-    whole = _tokens(answer.document)
-    if whole or not answer.has_rows:
+    whole = _tokens(response.document)
+    if whole or not response.has_rows:
         return whole
-    return sum(_tokens(row) for row in answer.document["data"] if isinstance(row, dict))
+    return sum(_tokens(row) for row in response.document["data"] if isinstance(row, dict))
 
 
 def _tokens(holder: Mapping[str, Any]) -> int:
@@ -86,9 +95,9 @@ def _tokens(holder: Mapping[str, Any]) -> int:
 def _placed(data: Sequence[Any], expected: Expected) -> list[Any]:
     """The embeddings in the request's order; every item exactly once."""
     if len(data) != expected.items:
-        _refuse(f"{len(data)} rows for {expected.items} items")
+        _reject(f"{len(data)} rows for {expected.items} items")
     if not all(isinstance(row, dict) for row in data):
-        _refuse("a row is not an object")
+        _reject("a row is not an object")
     indices = [row.get("index") for row in data]
     if not expected.indexed and all(index is None for index in indices):
         indices = list(range(len(data)))
@@ -99,9 +108,9 @@ def _placed(data: Sequence[Any], expected: Expected) -> list[Any]:
     for index, embedding in zip(indices, embeddings, strict=True):
         place = _as_place(index)
         if place is None or not 0 <= place < expected.items:
-            _refuse("a row's index is missing or not an item of the request")
+            _reject("a row's index is missing or not an item of the request")
         if place in placed:
-            _refuse("two rows for the same item", place)
+            _reject("two rows for the same item", place)
         placed[place] = embedding
     return [placed[place] for place in range(expected.items)]
 
@@ -112,7 +121,7 @@ def _as_place(index: Any) -> int | None:
     return int(index) if index == int(index) else None
 
 
-def _refuse(what: str, place: int | None = None) -> NoReturn:
+def _reject(what: str, place: int | None = None) -> NoReturn:
     error = InvalidResponseError(what)
     error.positions = () if place is None else (place,)
     raise error

@@ -13,7 +13,7 @@ JITTER = 0.25
 """Waits are lengthened by up to this share, so that clients that failed together do not return together."""
 
 
-def wait_for(policy: RetryPolicy, kind: str, attempt: int, retry_after_s: float | None, chance: float) -> float:
+def retry_wait(policy: RetryPolicy, kind: str, attempt: int, retry_after_s: float | None, chance: float) -> float:
     """Seconds to wait after attempt number `attempt` (from 1). The server's wish counts, never less than that.
 
     `chance` in [0, 1) spreads the wait by up to `JITTER`, upwards.

@@ -7,11 +7,13 @@ have answered, so that retries, cutting and error classes are those of every oth
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import field
 from typing import Any, ClassVar
+
+import orjson
 
 from ..._version import USER_AGENT
 from ...catalog import ModelSpec, find_model
@@ -23,28 +25,12 @@ from ...errors import (
     ConfigurationError,
     require_extra,
 )
-from ...settings import (
-    DEFAULT_MAX_CONCURRENCY,
-    DEFAULT_MAX_RETRIES,
-    LIVE_OPTIONS,
-    ApiSettings,
-    RetryPolicy,
-    option_names,
-)
+from ...settings import LIVE_OPTIONS, SageMakerSettings, constructor, settings
 from .backend import RemoteBackend
-from .dialects import Dialect, find_dialect
-from .error_mapping import Kind
-from .flow import CallRecord, Reply, Send, TransportFailure
+from .dialects import find_dialect
+from .error_mapping import ErrorKind
 from .responses import Response
-
-DEFAULT_BATCH_SIZE = 32
-"""Items per call; an endpoint has one instance's memory."""
-
-MAX_BODY_BYTES = 6 * 1024 * 1024
-"""Most that a synchronous call may carry (AWS documentation); 4 MB for serverless endpoints."""
-
-CALL_TIMEOUT_S = 65.0
-"""AWS ends a synchronous call after 60 s."""
+from .transport import Reply, Send, TransportFailure
 
 STATUSES = {
     "AccessDenied": 403,
@@ -75,12 +61,20 @@ STATUSES = {
 }
 """AWS error codes to the HTTP status that means the same; AWS itself answers most of them with 400."""
 
-HINTS: dict[Kind, str] = {
+HINTS: dict[ErrorKind, str] = {
     "auth": "check the AWS credentials and that they allow sagemaker:InvokeEndpoint",
     "requests": "lower max_concurrency or give the endpoint more instances",
     "too large": "lower batch_size or max_request_bytes",
     "server": "see the endpoint's state and its logs",
 }
+
+
+@settings
+class SageMakerArguments(SageMakerSettings):
+    """Arguments of `SageMakerBackend`: the endpoint, then the model and every setting by its name."""
+
+    endpoint_name: str = field(kw_only=False)
+    model: str = field()
 
 
 class SageMakerBackend(RemoteBackend):
@@ -94,12 +88,7 @@ class SageMakerBackend(RemoteBackend):
     Args:
         endpoint_name: Name of the endpoint.
         model: `jina-clip-v1` or `jina-clip-v2`; never guessed from the endpoint.
-        client: A boto3 client of `sagemaker-runtime`; its own timeouts and retries then apply too. None: one with the
-            usual AWS credentials.
-        region_name: AWS region of the client that is made here.
-        dialect: How the container is spoken to, should yours differ.
-        call_parameters: More arguments of `invoke_endpoint`, such as `TargetVariant`.
-        max_request_bytes: Largest body; 4 MB for serverless endpoints.
+        **options: The fields of `SageMakerSettings` under their own names.
 
     Raises:
         ConfigurationError: a setting that cannot work, or a model that is neither of the two.
@@ -108,54 +97,23 @@ class SageMakerBackend(RemoteBackend):
 
     kind: ClassVar[str] = "sagemaker"
 
-    def __init__(
-        self,
-        endpoint_name: str,
-        *,
-        model: str,
-        client: Any = None,
-        region_name: str | None = None,
-        dialect: str | Dialect = "invocations",
-        call_parameters: Mapping[str, Any] | None = None,
-        batch_size: int = DEFAULT_BATCH_SIZE,
-        max_concurrency: int = DEFAULT_MAX_CONCURRENCY,
-        timeout: float = CALL_TIMEOUT_S,
-        max_retries: int = DEFAULT_MAX_RETRIES,
-        embedding_type: str = "float",
-        resize_images: bool | str = True,
-        requests_per_minute: int | None = None,
-        tokens_per_minute: int | None = None,
-        token_budget: int | None = None,
-        max_request_bytes: int = MAX_BODY_BYTES,
-        max_request_tokens: int = ApiSettings.max_request_tokens,
-        max_image_bytes: int = MAX_BODY_BYTES - 1024,
-        max_response_bytes: int = ApiSettings.max_response_bytes,
-        retry: RetryPolicy = ApiSettings.retry,
-        on_request: Callable[[CallRecord], None] | None = None,
-    ) -> None:
-        options = {name: value for name, value in locals().items() if name in option_names(ApiSettings)}
-        where = {"region_name": region_name, "call_parameters": dict(call_parameters or {})}
-        self._configure(endpoint_name, model, client, where, options)
+    @constructor(SageMakerArguments)
+    def __init__(self, model: str, **options: Any) -> None:
+        self._configure(model, options)
 
-    def _configure(
-        self, endpoint_name: str, model: str, client: Any, where: dict[str, Any], options: dict[str, Any]
-    ) -> None:
+    def _configure(self, model: str, given: Mapping[str, Any]) -> None:
         require_extra("boto3", extra="aws", purpose="SageMakerBackend")
-        if not isinstance(endpoint_name, str) or not endpoint_name:
-            raise ConfigurationError("endpoint_name must be the name of a SageMaker endpoint")
-        settings = ApiSettings(**options)
-        if not isinstance(settings.timeout, (int, float)):
-            raise ConfigurationError("timeout must be a number of seconds for SageMakerBackend")
-        self.endpoint_name = endpoint_name
-        self._where = where
+        options = {name: value for name, value in given.items() if value is not None}  # None = the default
+        chosen = SageMakerSettings(**options)
+        self.endpoint_name = str(chosen.endpoint_name)
         self._options = options
-        self._runtime = _Runtime(endpoint_name, client, settings, **where)
         self._set_up(
             model=model,
             spec=_find_spec(model),
-            settings=settings,
-            dialect=find_dialect(settings.dialect),
-            name=f"SageMaker endpoint {endpoint_name}",
+            settings=chosen,
+            dialect=find_dialect(chosen.dialect),
+            name=f"SageMaker endpoint {self.endpoint_name}",
+            transport=_Runtime(chosen),
             hints=HINTS,
         )
 
@@ -164,36 +122,21 @@ class SageMakerBackend(RemoteBackend):
 
     def __getstate__(self) -> dict[str, Any]:
         options = {name: value for name, value in self._options.items() if name not in LIVE_OPTIONS}
-        return {"name": self.endpoint_name, "model": self.model, "where": self._where, "options": options}
+        return {"model": self.model, "options": options}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._configure(state["name"], state["model"], None, state["where"], state["options"])
-
-    def _transport(self) -> _Runtime:
-        return self._runtime
+        self._configure(state["model"], state["options"])
 
     def _address(self) -> str:
-        region = self._where["region_name"] or "default"
-        return f"{region}/{self.endpoint_name}"
+        return f"{self._options.get('region_name') or 'default'}/{self.endpoint_name}"
 
 
 class _Runtime:
     """Calls of one endpoint. boto3 has no async face, so the awaitable one waits for a thread."""
 
-    def __init__(
-        self,
-        endpoint_name: str,
-        client: Any,
-        settings: ApiSettings,
-        *,
-        region_name: str | None,
-        call_parameters: Mapping[str, Any],
-    ) -> None:
-        self._endpoint_name = endpoint_name
-        self._given = client
+    def __init__(self, settings: SageMakerSettings) -> None:
         self._settings = settings
-        self._region_name = region_name
-        self._call_parameters = call_parameters
+        self._endpoint_name = str(settings.endpoint_name)
         self._own: Any = None
         self._process = os.getpid()
         self._lock = threading.Lock()
@@ -208,7 +151,7 @@ class _Runtime:
                 ContentType="application/json",
                 Accept="application/json",
                 Body=body,
-                **self._call_parameters,
+                **(self._settings.call_parameters or {}),
             )
             read = response["Body"].read(step.limit + 1)
         except ClientError as error:
@@ -238,8 +181,8 @@ class _Runtime:
         return f"SageMaker endpoint {self._endpoint_name}"
 
     def _client(self) -> Any:
-        if self._given is not None:
-            return self._given
+        if self._settings.client is not None:
+            return self._settings.client
         if self._process != os.getpid():  # a forked child: the parent's connections are not ours
             self._process, self._own, self._lock = os.getpid(), None, threading.Lock()
         with self._lock:
@@ -260,7 +203,7 @@ class _Runtime:
             user_agent_extra=USER_AGENT,
         )
         try:
-            return boto3.client("sagemaker-runtime", region_name=self._region_name, config=config)
+            return boto3.client("sagemaker-runtime", region_name=self._settings.region_name, config=config)
         except BotoCoreError as error:
             raise ConfigurationError(f"no AWS client: {error}; pass region_name or client") from error
 
@@ -300,7 +243,7 @@ def answer_of(response: Mapping[str, Any]) -> Response:
         original = str(response.get("OriginalMessage") or message)
         return Response(int(status), headers, original.encode())
     status = STATUSES.get(code) or meta.get("HTTPStatusCode") or 500
-    return Response(int(status), headers, json.dumps({"detail": message, "code": code}).encode())
+    return Response(int(status), headers, orjson.dumps({"detail": message, "code": code}))
 
 
 def _headers(response: Mapping[str, Any]) -> dict[str, str]:

@@ -1,6 +1,7 @@
-"""HTTP: clients that belong to their process and event loop, one exchange at a time, sync and async.
+"""HTTP: what an exchange is, and httpx clients that belong to their process and event loop.
 
-Nothing here decides anything: an exchange gives an `Response`, or says how it was `TransportFailure`.
+Nothing here decides anything: an exchange gives a `Response`, or a `TransportFailure` that says how it was lost. Every
+byte goes through httpx's own transports, so that proxies, tracing and test doubles for httpx see all of it.
 """
 
 from __future__ import annotations
@@ -12,14 +13,13 @@ import ssl
 import threading
 import time
 import weakref
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from ...errors import ApiConnectionError, ApiError, ApiTimeoutError, InvalidResponseError
-from .flow import Reply, Send, TransportFailure
 from .responses import Response
 
 if TYPE_CHECKING:
@@ -32,14 +32,64 @@ KEPT_ALIVE = 32
 """Idle connections that are kept for the next requests."""
 
 
+@dataclass(frozen=True)
+class TransportFailure:
+    """There was no complete response."""
+
+    error: ApiError
+    sent: bool = True
+    """Whether the service may have seen, and billed, the request."""
+    stale: bool = False
+    """Whether a kept-alive connection turned out closed before anything was answered."""
+
+
+Reply: TypeAlias = "Response | TransportFailure | None"
+"""What comes of an exchange; None if nobody performed it."""
+
+
+class Transport(Protocol):
+    """What carries a request there and a response back."""
+
+    def send(self, step: Send) -> Reply:
+        """One exchange, blocking."""
+
+    async def asend(self, step: Send) -> Reply:
+        """One exchange, without blocking the event loop."""
+
+    def close(self) -> None:
+        """Close what was opened for blocking calls."""
+
+    async def aclose(self) -> None:
+        """Close what was opened, for the running event loop too."""
+
+
+@dataclass(frozen=True)
+class Send:
+    """A step of a flow: one exchange."""
+
+    body: Callable[[], bytes]
+    """Builds the body; may take a while for large ones."""
+    limit: int
+    """Largest response to read, in bytes."""
+    transport: Transport | None = field(default=None, compare=False, repr=False)
+
+    def perform(self) -> Reply:
+        """Exchange, blocking."""
+        return None if self.transport is None else self.transport.send(self)
+
+    async def aperform(self) -> Reply:
+        """Exchange, awaiting."""
+        return None if self.transport is None else await self.transport.asend(self)
+
+
 @dataclass(kw_only=True)
 class HttpTransport:
     """Sends requests to one address."""
 
     url: str = field(repr=False)
     host: str
-    headers: Callable[[], dict[str, str]]
-    """Headers of a request, made anew each time since tokens may expire. May block."""
+    headers: Mapping[str, str] | Callable[[], Mapping[str, str]] = field(repr=False)
+    """Headers of every request; a function is asked each time, since its token may expire, and may block."""
     timeout: Any
     """Seconds from connecting to the last byte, or an `httpx.Timeout`."""
     client: httpx.Client | None = None
@@ -96,19 +146,11 @@ class HttpTransport:
         self._leave_parent()
         with self._lock:
             if self._own is None:
-                self._own = self._new_client()
+                import httpx
+
+                self._own = httpx.Client(limits=_pool_limits(), verify=_certificates())
                 self._closing = weakref.finalize(self, self._own.close)
             return self._own
-
-    def _new_client(self) -> httpx.Client:
-        import httpx
-
-        from .direct import DirectTransport, goes_direct
-
-        if goes_direct(self.url):
-            direct = DirectTransport(certificates=_certificates, keep=KEPT_ALIVE, watch=self.watch)
-            return httpx.Client(transport=direct)
-        return httpx.Client(limits=_pool_limits(), verify=_certificates())
 
     async def _async_client(self) -> httpx.AsyncClient:
         if self.async_client is not None:
@@ -236,10 +278,11 @@ class _Exchange:
             await response.aclose()
         return await asyncio.to_thread(self._answer, response)
 
-    def _prepare(self) -> tuple[dict[str, str], bytes]:
-        return self.transport.headers(), self.step.body()
+    def _prepare(self) -> tuple[Mapping[str, str], bytes]:
+        headers = self.transport.headers
+        return headers() if callable(headers) else headers, self.step.body()
 
-    def _request(self, client: Any, prepared: tuple[dict[str, str], bytes], trace: Any) -> httpx.Request:
+    def _request(self, client: Any, prepared: tuple[Mapping[str, str], bytes], trace: Any) -> httpx.Request:
         headers, body = prepared
         extensions = {"trace": trace, "timeout": self.timeouts}
         request: httpx.Request = client.build_request(

@@ -112,6 +112,8 @@ def png_of(item: dict[str, str]) -> Image.Image:
 
 
 def wait_for(condition: Any, *, seconds: float = 5) -> None:
+    """Wait until `condition()` is true; fail if it does not become so."""
     deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
+    while not condition():
+        assert time.monotonic() < deadline, f"still not so after {seconds} s"
         time.sleep(0.005)

@@ -201,12 +201,11 @@ def test_closing_ends_what_an_abandoned_job_left_on_the_wire(server: FaultyServe
     rows = backend.stream(numbered(20))
     next(rows)
     rows.close()
-    wait_for(lambda: server.in_flight)
+    wait_for(lambda: len(server.faults) < 2)  # a stalled request has arrived
     backend.close()
     wait_for(lambda: not server.connections)
-    assert server.connections == 0
-    wait_for(lambda: not backend._service.limits.gate._inside)
-    assert not backend._service.limits.gate._inside
+    wait_for(lambda: not backend.requests_in_flight)
+    server.faults.clear()
     np.testing.assert_array_equal(backend.embed(texts("a")).vectors, [vector_of("a")])
 
 
@@ -296,11 +295,12 @@ def test_the_event_loop_goes_on(server: FaultyServer, make: Any) -> None:
 def test_copies_work_with_the_key_of_the_environment(
     face: str, server: FaultyServer, make: Any, clone: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    client = httpx.Client()
     original = make(
         batch_size=3,
         dialect="jina",
         headers={"X-Team": "search", "X-Api-Key": "hidden"},
-        http_client=httpx.Client(),
+        http_client=client,
         on_request=lambda record: None,
         timeout=httpx.Timeout(7.0),
     )
@@ -314,7 +314,7 @@ def test_copies_work_with_the_key_of_the_environment(
     np.testing.assert_array_equal(result.vectors, vectors_of(numbered(5).texts))
     assert server.received[0]["x-team"] == "search"
     assert "x-api-key" not in server.received[0]
-    original._http.client.close()
+    client.close()
 
 
 @both
@@ -336,7 +336,7 @@ def _in_child(face: str, backend: ApiBackend, pipe: Any) -> None:
 def test_a_forked_child_has_connections_and_limits_of_its_own(face: str, server: FaultyServer, make: Any) -> None:
     backend = make(max_concurrency=1)
     embed("sync", backend, numbered(3))
-    held = backend._service.limits.gate.enter()  # as if another thread were in the middle of a request
+    held = backend._service.limits.concurrency.acquire()  # as if another thread were in the middle of a request
     context = multiprocessing.get_context("fork")
     mine, theirs = context.Pipe()
     child = context.Process(target=_in_child, args=(face, backend, theirs))
@@ -344,7 +344,7 @@ def test_a_forked_child_has_connections_and_limits_of_its_own(face: str, server:
     assert mine.poll(20)
     answer = mine.recv()
     child.join(20)
-    backend._service.limits.gate.leave(held)
+    backend._service.limits.concurrency.release(held)
     np.testing.assert_array_equal(answer, vectors_of(numbered(9).texts))
     np.testing.assert_array_equal(backend.embed(numbered(3)).vectors, vectors_of(numbered(3).texts))
 

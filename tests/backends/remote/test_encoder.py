@@ -156,7 +156,7 @@ def test_items_that_cannot_work_are_refused_here(
 
 @pytest.mark.obligation("15")
 @pytest.mark.parametrize(
-    ("refusal", "cls"),
+    ("error_response", "cls"),
     [
         (flat(403, "AUTHZ_INSUFFICIENT_BALANCE", "Insufficient account balance"), errors.InsufficientBalanceError),
         (Refuse(402, {"detail": "out of balance"}), errors.InsufficientBalanceError),
@@ -167,10 +167,10 @@ def test_items_that_cannot_work_are_refused_here(
 )
 @pytest.mark.parametrize("on_error", ["raise", "skip"])
 def test_an_account_that_cannot_go_on_ends_the_whole_job(
-    face: Any, server: FaultyServer, encoder: Any, refusal: Refuse, cls: type[errors.ApiError], on_error: str
+    face: Any, server: FaultyServer, encoder: Any, error_response: Refuse, cls: type[errors.ApiError], on_error: str
 ) -> None:
     """What is finished is kept, nothing more is asked, and what is missing shows as such: no zeros, no silence."""
-    server.faults.extend([None, None, *[refusal] * 99])
+    server.faults.extend([None, None, *[error_response] * 99])
     with pytest.raises(errors.ApiError) as caught:
         face(encoder(max_concurrency=1)).encode([*({"text": text} for text in TEXTS), {"image": noise(9, 9)}],
                                                 on_error=on_error)  # fmt: skip

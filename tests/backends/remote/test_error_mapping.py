@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jina_clip_integrations import errors
-from jina_clip_integrations.backends.remote.error_mapping import RUN, ErrorResponse, read_error_response, scrub
+from jina_clip_integrations.backends.remote.error_mapping import RUN, ErrorResponse, read_error_response, redact
 from jina_clip_integrations.backends.remote.responses import Response
 from tests.faulty_server import KEY, REQUEST_ID
 
@@ -73,10 +73,10 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("status", "code", "cls", "retried"), CODES)
 def test_code_and_status(shape: str, status: int, code: str | None, cls: type[errors.ApiError], retried: bool) -> None:
-    refusal = refusal_of(status, SHAPES[shape](code))
-    error = refusal.error("example.org", 3.0)
+    error_response = refusal_of(status, SHAPES[shape](code))
+    error = error_response.error("example.org", 3.0)
     assert type(error) is cls
-    assert refusal.passes is retried
+    assert error_response.passes is retried
     assert (error.status_code, error.code) == (status, code)
     assert error.request_id == (None if shape == "openai" else REQUEST_ID)
     assert "example.org" in str(error)
@@ -140,10 +140,10 @@ def test_messages(body: Any, message: str) -> None:
 )
 @pytest.mark.parametrize("key", ["field", "loc"])
 def test_items_and_settings_at_fault(where: Any, items: tuple[int, ...], names_setting: bool, key: str) -> None:
-    refusal = refusal_of(422, {"detail": "x", "errors": [{key: where, "message": "bad"}]}, items=5)
-    assert refusal.items == items
-    assert refusal.names_setting is names_setting
-    assert refusal.about_items is not names_setting
+    error_response = refusal_of(422, {"detail": "x", "errors": [{key: where, "message": "bad"}]}, items=5)
+    assert error_response.items == items
+    assert error_response.names_setting is names_setting
+    assert error_response.about_items is not names_setting
 
 
 @pytest.mark.obligation("31")
@@ -196,8 +196,8 @@ def test_item_cap(message: str, cap: int | None) -> None:
     ],
 )
 def test_the_limit_is_read_from_the_message(code: str | None, message: str, kind: str, quota: int | None) -> None:
-    refusal = refusal_of(429, {"detail": message, "code": code})
-    assert (refusal.kind, refusal.quota) == (kind, quota)
+    error_response = refusal_of(429, {"detail": message, "code": code})
+    assert (error_response.kind, error_response.quota) == (kind, quota)
 
 
 @pytest.mark.obligation("11")
@@ -237,12 +237,12 @@ def test_nothing_that_was_sent_is_repeated(message: str) -> None:
 
 @pytest.mark.obligation("21")
 def test_short_texts_are_hidden_whole() -> None:
-    assert scrub("cannot embed 'secret'", ["secret", "an"]) == "cannot embed '[input]'"
+    assert redact("cannot embed 'secret'", ["secret", "an"]) == "cannot embed '[input]'"
 
 
 def test_ordinary_words_stay() -> None:
     said = "Model 'x' not found, available: jina-clip-v1"
-    assert scrub(said, ["A" * 100_000, "the weather today"], [KEY]) == said
+    assert redact(said, ["A" * 100_000, "the weather today"], [KEY]) == said
 
 
 @pytest.mark.obligation("10")

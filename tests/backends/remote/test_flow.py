@@ -7,33 +7,28 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
-from jina_clip_integrations import errors
+from jina_clip_integrations import ApiBackend, errors
+from jina_clip_integrations.backends.base import Batch
 from jina_clip_integrations.backends.remote.encodings import Expected
-from jina_clip_integrations.backends.remote.flow import (
-    CallRecord,
-    Clock,
-    Outcome,
-    Reply,
-    Send,
-    Service,
-    TransportFailure,
-    Wait,
-    request_flow,
-)
+from jina_clip_integrations.backends.remote.flow import Outcome, request_flow
 from jina_clip_integrations.backends.remote.limits import REQUESTS_LEFT, Limits
 from jina_clip_integrations.backends.remote.requests import EncodedItem, RequestBatch, RequestTemplate
 from jina_clip_integrations.backends.remote.responses import Response
+from jina_clip_integrations.backends.remote.service import CallRecord, Clock, Service
+from jina_clip_integrations.backends.remote.transport import Reply, Send, TransportFailure
+from jina_clip_integrations.concurrency.waits import Wait
 from jina_clip_integrations.settings import RetryPolicy
 from tests.faulty_server import encode, flat, vector_of
 
 WIDTH = 16
 
 
-def piece(*texts: str, isolate: bool = False, modality: Any = "text", **how: Any) -> RequestBatch:
-    order = RequestTemplate(
+def batch(*texts: str, isolate: bool = False, modality: Any = "text", **how: Any) -> RequestBatch:
+    template = RequestTemplate(
         modality=modality,
         head={"model": "m"},
         items_field="input",
@@ -41,11 +36,11 @@ def piece(*texts: str, isolate: bool = False, modality: Any = "text", **how: Any
         isolate_errors=isolate,
         **how,
     )
-    parcels = (
+    items = (
         EncodedItem(at + 10, json.dumps({"text": text}).encode(), tokens=5, blank=not text.strip())
         for at, text in enumerate(texts)
     )
-    return RequestBatch(order, tuple(parcels))
+    return RequestBatch(template, tuple(items))
 
 
 class Stage:
@@ -65,9 +60,9 @@ class Stage:
             on_request=self.records.append,
         )
 
-    def play(self, piece: RequestBatch, replies: Iterable[Any]) -> Outcome:
+    def play(self, batch: RequestBatch, replies: Iterable[Any]) -> Outcome:
         """Run one piece against `replies`; "good" is a right answer to whatever was sent."""
-        flow, waiting, reply = request_flow(piece, self.service), iter(replies), None
+        flow, waiting, reply = request_flow(batch, self.service), iter(replies), None
         while True:
             try:
                 step = flow.send(reply)
@@ -90,9 +85,9 @@ class Stage:
             return Response(given, {}, b"{}")
         return given
 
-    def fails(self, piece: RequestBatch, replies: Iterable[Any]) -> Any:
+    def fails(self, batch: RequestBatch, replies: Iterable[Any]) -> Any:
         with pytest.raises(errors.JinaClipError) as caught:
-            self.play(piece, replies)
+            self.play(batch, replies)
         return caught.value
 
 
@@ -102,7 +97,7 @@ def good(body: dict[str, Any], **headers: str) -> Response:
     return Response(200, headers, json.dumps({"data": data, "usage": {"total_tokens": 3 * len(rows)}}).encode())
 
 
-def refusal(status: int, code: str | None = None, message: str = "no", **headers: str) -> Response:
+def error_response(status: int, code: str | None = None, message: str = "no", **headers: str) -> Response:
     body = {"detail": message} | ({"code": code} if code else {})
     return Response(
         status, {name.replace("_", "-"): value for name, value in headers.items()}, json.dumps(body).encode()
@@ -124,7 +119,7 @@ TIMED_OUT = TransportFailure(errors.ApiTimeoutError("example.org: too slow"))
 
 def test_a_good_answer() -> None:
     stage = Stage()
-    result = stage.play(piece("a", "b"), ["good"]).result
+    result = stage.play(batch("a", "b"), ["good"]).result
     assert result is not None
     np.testing.assert_array_equal(result.vectors, [vector_of(text, width=WIDTH) for text in "ab"])
     assert list(result.positions or ()) == [10, 11]
@@ -137,7 +132,7 @@ def test_a_good_answer() -> None:
 @pytest.mark.parametrize("failure", [408, 409, 429, 500, 502, 503, 504, 520, 527, 529, lost(), TIMED_OUT])
 def test_what_passes_is_tried_again(failure: Any) -> None:
     stage = Stage()
-    outcome = stage.play(piece("a"), [failure, failure, "good"])
+    outcome = stage.play(batch("a"), [failure, failure, "good"])
     assert outcome.result is not None
     assert outcome.result.usage.requests == 3
     assert [record.attempt for record in stage.records] == [1, 2, 3]
@@ -149,7 +144,7 @@ def test_what_passes_is_tried_again(failure: Any) -> None:
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 410, 413, 415, 418, 422, 501, 302])
 def test_what_does_not_pass_is_not_tried_again(status: int) -> None:
     stage = Stage()
-    error = stage.fails(piece("a"), [status])
+    error = stage.fails(batch("a"), [status])
     assert isinstance(error, (errors.ApiError, errors.InputError))
     assert len(stage.bodies) == 1
     assert stage.waits == []
@@ -170,7 +165,7 @@ def test_what_does_not_pass_is_not_tried_again(status: int) -> None:
 @pytest.mark.parametrize("max_retries", [0, 2])
 def test_attempts_are_bounded(failure: Any, cls: type[Exception], max_retries: int) -> None:
     stage = Stage(max_retries=max_retries)
-    error = stage.fails(piece("a"), [failure] * 9)
+    error = stage.fails(batch("a"), [failure] * 9)
     assert type(error) is cls
     assert len(stage.bodies) == max_retries + 1
     assert f"after {max_retries + 1} attempt" in str(error)
@@ -180,21 +175,21 @@ def test_attempts_are_bounded(failure: Any, cls: type[Exception], max_retries: i
 @pytest.mark.obligation("13")
 def test_total_time_is_bounded() -> None:
     stage = Stage(max_retries=99, retry=RetryPolicy(longest_total_s=60))
-    stage.fails(piece("a"), [503] * 99)
+    stage.fails(batch("a"), [503] * 99)
     assert stage.now - 100.0 <= 61
 
 
 @pytest.mark.obligation("14")
 def test_the_servers_wait_is_honoured() -> None:
     stage = Stage()
-    stage.play(piece("a"), [refusal(503, retry_after="17"), "good"])
+    stage.play(batch("a"), [error_response(503, retry_after="17"), "good"])
     assert stage.waits == [17.0]
 
 
 @pytest.mark.obligation("14")
 def test_a_huge_wait_fails_at_once() -> None:
     stage = Stage()
-    error = stage.fails(piece("a"), [refusal(429, retry_after="86400")])
+    error = stage.fails(batch("a"), [error_response(429, retry_after="86400")])
     assert isinstance(error, errors.RateLimitError)
     assert error.retry_after_s == 86400
     assert "86400 s" in str(error)
@@ -204,34 +199,34 @@ def test_a_huge_wait_fails_at_once() -> None:
 @pytest.mark.obligation("28")
 def test_a_rate_limit_holds_everybody_else_too() -> None:
     stage = Stage()
-    stage.play(piece("a"), [refusal(429, "RATE_TOKEN_LIMIT_EXCEEDED"), "good"])
+    stage.play(batch("a"), [error_response(429, "RATE_TOKEN_LIMIT_EXCEEDED"), "good"])
     assert stage.waits[0] == 10.0
     stage.now = 100.0
     stage.service.limits.hold(130.0)
-    stage.play(piece("b"), ["good"])
+    stage.play(batch("b"), ["good"])
     assert stage.waits[-1] == 30.0
 
 
 @pytest.mark.obligation("28")
-def test_too_many_at_once_makes_the_gate_narrower() -> None:
+def test_too_many_at_once_lowers_the_limit() -> None:
     stage = Stage(max_concurrency=8)
-    gate = stage.service.limits.gate
-    gate.width = 8
-    stage.play(piece("a"), [refusal(429, "RATE_CONCURRENCY_LIMIT_EXCEEDED", "9/3 concurrent requests"), "good"])
-    assert (gate.width, gate.ceiling) == (3, 3)
+    concurrency = stage.service.limits.concurrency
+    concurrency.limit = 8
+    stage.play(batch("a"), [error_response(429, "RATE_CONCURRENCY_LIMIT_EXCEEDED", "9/3 concurrent requests"), "good"])
+    assert (concurrency.limit, concurrency.ceiling) == (3, 3)
 
 
 def test_a_stale_connection_costs_no_attempt_but_only_once() -> None:
     stage = Stage(max_retries=0)
-    assert stage.play(piece("a"), [lost(stale=True, sent=False), "good"]).result is not None
+    assert stage.play(batch("a"), [lost(stale=True, sent=False), "good"]).result is not None
     assert stage.waits == []
-    stage.fails(piece("a"), [lost(stale=True), lost(stale=True)])
+    stage.fails(batch("a"), [lost(stale=True), lost(stale=True)])
     assert len(stage.bodies) == 4
 
 
 def test_other_ways_of_not_sending_are_final() -> None:
     stage = Stage()
-    stage.fails(piece("a"), [TransportFailure(errors.ApiError("no such scheme"))])
+    stage.fails(batch("a"), [TransportFailure(errors.ApiError("no such scheme"))])
     assert len(stage.bodies) == 1
 
 
@@ -245,24 +240,24 @@ def test_other_ways_of_not_sending_are_final() -> None:
 )
 def test_a_bad_answer_is_asked_for_again_like_any_failure(answer: Response) -> None:
     stage = Stage()
-    assert stage.play(piece("a", "b"), [answer, 503, answer, "good"]).result is not None
-    error = stage.fails(piece("a", "b"), [answer] * 9)
+    assert stage.play(batch("a", "b"), [answer, 503, answer, "good"]).result is not None
+    error = stage.fails(batch("a", "b"), [answer] * 9)
     assert type(error) is errors.InvalidResponseError
     assert len(stage.bodies) == 8
 
 
 @pytest.mark.obligation("6")
 def test_a_bad_row_names_its_item() -> None:
-    error = Stage().fails(piece("a", "b"), [spoilt(2, embedding=[0.0] * WIDTH)] * 4)
+    error = Stage().fails(batch("a", "b"), [spoilt(2, embedding=[0.0] * WIDTH)] * 4)
     assert error.positions == (10,)
     assert "(input 10)" in str(error)
 
 
 def test_a_bad_row_is_isolated_when_asked() -> None:
     stage = Stage()
-    outcome = stage.play(piece("a", "b", "c", isolate=True), [spoilt(3, embedding="?")])
-    assert [part.positions for part in outcome.pieces] == [(11, 12), (10,)]
-    alone = stage.play(outcome.pieces[1], [spoilt(1, embedding="?")] * 4)
+    outcome = stage.play(batch("a", "b", "c", isolate=True), [spoilt(3, embedding="?")])
+    assert [part.positions for part in outcome.batches] == [(11, 12), (10,)]
+    alone = stage.play(outcome.batches[1], [spoilt(1, embedding="?")] * 4)
     assert alone.result is not None
     assert isinstance(alone.result.errors[10], errors.InvalidResponseError)
 
@@ -270,8 +265,8 @@ def test_a_bad_row_is_isolated_when_asked() -> None:
 @pytest.mark.obligation("11", "24")
 def test_an_error_in_a_200_counts_by_its_code() -> None:
     stage = Stage()
-    assert stage.play(piece("a"), [refusal(200, "INTERNAL_ERROR"), "good"]).result is not None
-    assert type(stage.fails(piece("a"), [refusal(200, "AUTH_INVALID_API_KEY")])) is errors.AuthenticationError
+    assert stage.play(batch("a"), [error_response(200, "INTERNAL_ERROR"), "good"]).result is not None
+    assert type(stage.fails(batch("a"), [error_response(200, "AUTH_INVALID_API_KEY")])) is errors.AuthenticationError
 
 
 # Cutting
@@ -280,10 +275,10 @@ def test_an_error_in_a_200_counts_by_its_code() -> None:
 @pytest.mark.obligation("29")
 def test_too_large_is_halved_down_to_one() -> None:
     stage = Stage()
-    outcome = stage.play(piece("a", "b", "c"), [413])
-    assert [part.positions for part in outcome.pieces] == [(10, 11), (12,)]
-    assert outcome.pieces[0].prior.requests == 1
-    error = stage.fails(outcome.pieces[1], [413])
+    outcome = stage.play(batch("a", "b", "c"), [413])
+    assert [part.positions for part in outcome.batches] == [(10, 11), (12,)]
+    assert outcome.batches[0].prior.requests == 1
+    error = stage.fails(outcome.batches[1], [413])
     assert type(error) is errors.InputError
     assert error.index == 12
     assert isinstance(error.__cause__, errors.InvalidRequestError)
@@ -291,17 +286,19 @@ def test_too_large_is_halved_down_to_one() -> None:
 
 @pytest.mark.obligation("29")
 def test_a_gateway_timeout_is_repeated_once_and_then_halved() -> None:
-    outcome = Stage().play(piece("a", "b"), [504, refusal(504, "SERVICE_TIMEOUT")])
-    assert [part.positions for part in outcome.pieces] == [(10,), (11,)]
+    outcome = Stage().play(batch("a", "b"), [504, error_response(504, "SERVICE_TIMEOUT")])
+    assert [part.positions for part in outcome.batches] == [(10,), (11,)]
 
 
 @pytest.mark.obligation("12")
 def test_at_most_n_items_is_learnt() -> None:
     stage = Stage()
-    outcome = stage.play(piece(*"abcde"), [refusal(422, None, "List should have at most 2 items")])
-    assert [part.positions for part in outcome.pieces] == [(10, 11), (12, 13), (14,)]
+    outcome = stage.play(batch(*"abcde"), [error_response(422, None, "List should have at most 2 items")])
+    assert [part.positions for part in outcome.batches] == [(10, 11), (12, 13), (14,)]
     assert stage.service.limits.item_cap == 2
-    error = stage.fails(outcome.pieces[0], [refusal(422, None, "at most 1 items")])  # it does not know what it wants
+    error = stage.fails(
+        outcome.batches[0], [error_response(422, None, "at most 1 items")]
+    )  # it does not know what it wants
     assert type(error) is errors.InvalidRequestError
 
 
@@ -314,7 +311,7 @@ def field_error(where: str, message: str = "bad") -> Response:
 
 
 def test_the_item_that_the_service_names_is_named() -> None:
-    error = Stage().fails(piece("a", "b", modality="image"), [field_error("body -> m -> input -> 1 -> image")])
+    error = Stage().fails(batch("a", "b", modality="image"), [field_error("body -> m -> input -> 1 -> image")])
     assert type(error) is errors.ImageError
     assert error.index == 11
     assert isinstance(error.__cause__, errors.InvalidRequestError)
@@ -322,7 +319,7 @@ def test_the_item_that_the_service_names_is_named() -> None:
 
 
 def test_an_empty_text_is_suspected_first() -> None:
-    error = Stage().fails(piece("a", " ", "c"), [400])
+    error = Stage().fails(batch("a", " ", "c"), [400])
     assert type(error) is errors.InputError
     assert error.index == 11
     assert "empty text" in str(error)
@@ -330,19 +327,19 @@ def test_an_empty_text_is_suspected_first() -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [400, 422, field_error("body -> m -> dimensions"), refusal(400, "INPUT_MODEL_NOT_FOUND"), 404, 415],
+    [400, 422, field_error("body -> m -> dimensions"), error_response(400, "INPUT_MODEL_NOT_FOUND"), 404, 415],
 )
 @pytest.mark.parametrize("texts", [("a",), ("a", "b"), ("", "b")])
 def test_otherwise_the_range_is_named(answer: Any, texts: tuple[str, ...]) -> None:
     if "" in texts and answer in (400, 422):
         return
-    error = Stage().fails(piece(*texts), [answer])
+    error = Stage().fails(batch(*texts), [answer])
     assert type(error) is errors.InvalidRequestError
     assert error.positions == tuple(range(10, 10 + len(texts)))
 
 
 def test_a_lone_item_that_is_called_too_long_is_named() -> None:
-    error = Stage().fails(piece("a"), [refusal(400, "INPUT_TOKEN_LIMIT_EXCEEDED", "too long")])
+    error = Stage().fails(batch("a"), [error_response(400, "INPUT_TOKEN_LIMIT_EXCEEDED", "too long")])
     assert type(error) is errors.InputError
     assert error.index == 10
 
@@ -350,12 +347,12 @@ def test_a_lone_item_that_is_called_too_long_is_named() -> None:
 @pytest.mark.obligation("30")
 def test_a_bad_item_is_found_by_halves() -> None:
     stage = Stage()
-    queue, found, rows = [piece(*"abcdefg", isolate=True)], {}, set()
+    queue, found, rows = [batch(*"abcdefg", isolate=True)], {}, set()
     while queue:
         part = queue.pop()
-        bad = any(parcel.json == b'{"text": "f"}' for parcel in part.parcels)
-        outcome = stage.play(part, [refusal(400, "INPUT_WHATEVER") if bad else "good"])
-        queue += outcome.pieces
+        bad = any(item.json == b'{"text": "f"}' for item in part.items)
+        outcome = stage.play(part, [error_response(400, "INPUT_WHATEVER") if bad else "good"])
+        queue += outcome.batches
         if outcome.result is not None:
             found.update(outcome.result.errors)
             rows.update(outcome.result.positions or ())
@@ -368,16 +365,18 @@ def test_a_bad_item_is_found_by_halves() -> None:
 
 @pytest.mark.obligation("30")
 def test_a_named_bad_item_is_left_out_at_once() -> None:
-    outcome = Stage().play(piece(*"abcd", isolate=True), [field_error("body -> m -> input -> 2")])
+    outcome = Stage().play(batch(*"abcd", isolate=True), [field_error("body -> m -> input -> 2")])
     assert outcome.result is not None
     assert list(outcome.result.errors) == [12]
-    assert [part.positions for part in outcome.pieces] == [(10, 11, 13)]
+    assert [part.positions for part in outcome.batches] == [(10, 11, 13)]
 
 
-@pytest.mark.parametrize("answer", [401, 402, 404, field_error("body -> m -> task"), refusal(403, "AUTHZ_X"), 405])
+@pytest.mark.parametrize(
+    "answer", [401, 402, 404, field_error("body -> m -> task"), error_response(403, "AUTHZ_X"), 405]
+)
 def test_what_is_not_about_items_is_raised_even_when_isolating(answer: Any) -> None:
     stage = Stage()
-    assert isinstance(stage.fails(piece("a", "b", isolate=True), [answer]), errors.ApiError)
+    assert isinstance(stage.fails(batch("a", "b", isolate=True), [answer]), errors.ApiError)
     assert len(stage.bodies) == 1
 
 
@@ -386,9 +385,9 @@ def test_what_is_not_about_items_is_raised_even_when_isolating(answer: Any) -> N
 
 def test_budget_stops_before_sending() -> None:
     stage = Stage(token_budget=12)
-    stage.play(piece("a", "b"), ["good"])
+    stage.play(batch("a", "b"), ["good"])
     assert stage.service.limits.tokens_spent == 6  # what the service counted, not the estimate of 10
-    [first, rest] = stage.play(piece("a", "b"), []).pieces  # there is room for one of them
+    [first, rest] = stage.play(batch("a", "b"), []).batches  # there is room for one of them
     assert (first.positions, rest.positions) == ((10,), (11,))
     stage.play(first, ["good"])
     error = stage.fails(rest, ["good"])
@@ -398,7 +397,7 @@ def test_budget_stops_before_sending() -> None:
 
 def test_a_budget_waits_for_what_is_under_way() -> None:
     service = Stage(token_budget=12).service
-    first, second = (request_flow(piece("a", "b"), service) for _ in range(2))
+    first, second = (request_flow(batch("a", "b"), service) for _ in range(2))
     sent = next(first)
     waiting = next(second)
     assert isinstance(sent, Send)
@@ -409,7 +408,7 @@ def test_a_budget_waits_for_what_is_under_way() -> None:
     assert waiting.until.done()
     with pytest.raises(StopIteration) as split:  # 6 of 12 are spent and 10 may be needed
         second.send(None)
-    assert [part.positions for part in split.value.value.pieces] == [(10,), (11,)]
+    assert [part.positions for part in split.value.value.batches] == [(10,), (11,)]
 
 
 @pytest.mark.obligation("26")
@@ -420,7 +419,7 @@ def test_a_budget_waits_for_what_is_under_way() -> None:
 def test_what_counts_against_the_budget(reply: Any, spent: int) -> None:
     stage = Stage(max_retries=0, token_budget=100)
     with suppress(errors.ApiError):
-        stage.play(piece("a"), [reply])
+        stage.play(batch("a"), [reply])
     assert stage.service.limits.tokens_spent == spent
 
 
@@ -428,48 +427,48 @@ def test_what_counts_against_the_budget(reply: Any, spent: int) -> None:
 def test_pace_is_kept() -> None:
     stage = Stage(requests_per_minute=2)
     for _ in range(3):
-        stage.play(piece("a"), ["good"])
+        stage.play(batch("a"), ["good"])
     assert stage.waits == [pytest.approx(59.5)]
 
 
 @pytest.mark.obligation("28")
 def test_a_pace_that_the_service_names_is_kept() -> None:
     stage = Stage()
-    slower = refusal(429, "RATE_REQUEST_LIMIT_EXCEEDED", "Request rate limit exceeded: 3/2 requests per minute")
-    stage.play(piece("a"), [slower, "good"])
-    stage.play(piece("a"), ["good"])
-    stage.play(piece("a"), ["good"])
+    slower = error_response(429, "RATE_REQUEST_LIMIT_EXCEEDED", "Request rate limit exceeded: 3/2 requests per minute")
+    stage.play(batch("a"), [slower, "good"])
+    stage.play(batch("a"), ["good"])
+    stage.play(batch("a"), ["good"])
     assert stage.waits == [2.0, pytest.approx(59.5)]
 
 
 @pytest.mark.obligation("27")
 def test_remaining_headers_are_heeded() -> None:
     stage = Stage()
-    stage.play(piece("a"), [good({"input": [{"text": "a"}]}, **{REQUESTS_LEFT: "0"})])
-    stage.play(piece("a"), ["good"])
+    stage.play(batch("a"), [good({"input": [{"text": "a"}]}, **{REQUESTS_LEFT: "0"})])
+    stage.play(batch("a"), ["good"])
     assert stage.waits == [60.0]
 
 
 @pytest.mark.obligation("22")
 def test_turns_are_given_back_however_it_ends() -> None:
     stage = Stage(max_concurrency=1, max_retries=0)
-    gate = stage.service.limits.gate
+    concurrency = stage.service.limits.concurrency
     for reply in (400, 503, lost(), "good", spoilt(1, embedding="?")):
         with suppress(errors.ApiError):
-            stage.play(piece("a"), [reply])
-    abandoned = request_flow(piece("a"), stage.service)
+            stage.play(batch("a"), [reply])
+    abandoned = request_flow(batch("a"), stage.service)
     assert isinstance(next(abandoned), Send)
-    waiting = request_flow(piece("a"), stage.service)
+    waiting = request_flow(batch("a"), stage.service)
     next(waiting)
     waiting.close()
     abandoned.close()
-    assert gate.enter().done()
+    assert concurrency.acquire().done()
 
 
 @pytest.mark.obligation("26")
 def test_what_is_abandoned_on_the_wire_counts_against_the_budget() -> None:
     stage = Stage(token_budget=100)
-    flow = request_flow(piece("a", "b"), stage.service)
+    flow = request_flow(batch("a", "b"), stage.service)
     assert isinstance(next(flow), Send)
     flow.close()
     assert stage.service.limits.tokens_spent == 10
@@ -478,7 +477,7 @@ def test_what_is_abandoned_on_the_wire_counts_against_the_budget() -> None:
 @pytest.mark.obligation("21", "37")
 def test_records_hold_figures_only() -> None:
     stage = Stage()
-    stage.play(piece("private"), [lost(), refusal(500), "good"])
+    stage.play(batch("private"), [lost(), error_response(500), "good"])
     assert [(record.status, record.error, record.total_tokens) for record in stage.records] == [
         (None, "ApiConnectionError", 0),
         (500, None, 0),
@@ -496,7 +495,7 @@ def test_a_failing_hook_costs_nothing(caplog: pytest.LogCaptureFixture) -> None:
         raise RuntimeError("metrics are down")
 
     stage.service.on_request = broken
-    assert stage.play(piece("a"), ["good"]).result is not None
+    assert stage.play(batch("a"), ["good"]).result is not None
     assert "on_request failed" in caplog.text
 
 
@@ -504,17 +503,17 @@ def test_a_failing_hook_costs_nothing(caplog: pytest.LogCaptureFixture) -> None:
 def test_unit_length_and_cut_are_made_here_if_the_server_did_not() -> None:
     row = np.arange(1, WIDTH + 1, dtype=np.float32)
     raw = Response(200, {}, json.dumps({"data": [{"index": 0, "embedding": row.tolist()}]}).encode())
-    cut = Stage().play(piece("a", dimensions=4), [raw]).result
-    left = Stage().play(piece("a", normalize=False), [raw]).result
-    assert cut is not None
-    assert left is not None
+    client = httpx.Client(transport=httpx.MockTransport(lambda request: httpx.Response(200, content=raw.body)))
+    backend = ApiBackend("mine", base_url="http://localhost", dialect="invocations", http_client=client)
+    cut = backend.embed(Batch(modality="text", texts=["a"], dimensions=4))
+    left = backend.embed(Batch(modality="text", texts=["a"], normalize=False))
     np.testing.assert_allclose(cut.vectors[0], row[:4] / np.linalg.norm(row[:4]), rtol=1e-6)
     np.testing.assert_array_equal(left.vectors[0], row)
 
 
 @pytest.mark.obligation("9")
 def test_unit_vectors_stay_bit_identical() -> None:
-    result = Stage().play(piece("a"), ["good"]).result
+    result = Stage().play(batch("a"), ["good"]).result
     assert result is not None
     np.testing.assert_array_equal(result.vectors[0], vector_of("a", width=WIDTH))
 
@@ -522,6 +521,6 @@ def test_unit_vectors_stay_bit_identical() -> None:
 @pytest.mark.obligation("11")
 def test_the_hosted_bodies_are_understood() -> None:
     answer = flat(403, "AUTHZ_INSUFFICIENT_BALANCE", "Insufficient account balance")
-    error = Stage().fails(piece("a"), [Response(answer.status, {}, json.dumps(answer.body).encode())])
+    error = Stage().fails(batch("a"), [Response(answer.status, {}, json.dumps(answer.body).encode())])
     assert type(error) is errors.InsufficientBalanceError
     assert error.positions == ()

@@ -22,101 +22,105 @@ from jina_clip_integrations.errors import BudgetExceededError
 
 
 @pytest.mark.obligation("18")
-def test_the_gate_starts_with_two_and_doubles_up_to_its_ceiling() -> None:
-    gate = ConcurrencyLimiter(20)
-    widths = [gate.width]
+def test_the_limiter_starts_with_two_and_doubles_up_to_its_ceiling() -> None:
+    concurrency = ConcurrencyLimiter(20)
+    limits_seen = [concurrency.limit]
     for _ in range(5):
-        for _ in range(gate.width):  # all that fit are answered
-            gate.content()
-        widths.append(gate.width)
-    assert widths == [2, 4, 8, 16, 20, 20]
+        for _ in range(concurrency.limit):  # all that fit are answered
+            concurrency.raise_limit()
+        limits_seen.append(concurrency.limit)
+    assert limits_seen == [2, 4, 8, 16, 20, 20]
 
 
-def test_once_found_too_wide_the_gate_grows_by_one() -> None:
-    gate = ConcurrencyLimiter(20, first=8)
-    gate.overloaded(gate.enter())
-    widths = []
+def test_once_found_too_high_the_limiter_grows_by_one() -> None:
+    concurrency = ConcurrencyLimiter(20, initial=8)
+    concurrency.lower_limit(concurrency.acquire())
+    limits_seen = []
     for _ in range(10):
-        widths.append(gate.width)
-        gate.content()
-    assert widths == [4, 4, 4, 4, 5, 5, 5, 5, 5, 6]
+        limits_seen.append(concurrency.limit)
+        concurrency.raise_limit()
+    assert limits_seen == [4, 4, 4, 4, 5, 5, 5, 5, 5, 6]
 
 
 def test_a_ceiling_of_one_is_kept() -> None:
-    assert ConcurrencyLimiter(1).width == 1
+    assert ConcurrencyLimiter(1).limit == 1
 
 
-def test_turns_are_granted_in_order_and_returned() -> None:
-    gate = ConcurrencyLimiter(2)
-    first, second, third, fourth = (gate.enter() for _ in range(4))
-    assert [turn.done() for turn in (first, second, third, fourth)] == [True, True, False, False]
-    gate.leave(third)  # gives up waiting
-    gate.leave(first)
+def test_tickets_are_granted_in_order_and_returned() -> None:
+    concurrency = ConcurrencyLimiter(2)
+    first, second, third, fourth = (concurrency.acquire() for _ in range(4))
+    assert [ticket.done() for ticket in (first, second, third, fourth)] == [True, True, False, False]
+    concurrency.release(third)  # gives up waiting
+    concurrency.release(first)
     assert fourth.done()
     assert not fourth.cancelled()
-    gate.leave(first)  # twice does no harm
-    gate.leave(second)
-    gate.leave(fourth)
-    assert [gate.enter().done(), gate.enter().done(), gate.enter().done()] == [True, True, False]
+    concurrency.release(first)  # twice does no harm
+    concurrency.release(second)
+    concurrency.release(fourth)
+    assert [concurrency.acquire().done(), concurrency.acquire().done(), concurrency.acquire().done()] == [
+        True,
+        True,
+        False,
+    ]
 
 
-def test_growing_lets_a_waiting_turn_in() -> None:
-    gate = ConcurrencyLimiter(3)
-    turns = [gate.enter() for _ in range(3)]
-    assert not turns[2].done()
-    gate.content()
-    gate.content()
-    assert turns[2].done()
+def test_growing_lets_a_waiting_ticket_in() -> None:
+    concurrency = ConcurrencyLimiter(3)
+    tickets = [concurrency.acquire() for _ in range(3)]
+    assert not tickets[2].done()
+    concurrency.raise_limit()
+    concurrency.raise_limit()
+    assert tickets[2].done()
 
 
 @pytest.mark.obligation("18")
 def test_one_burst_of_refusals_shrinks_once() -> None:
-    gate = ConcurrencyLimiter(8, first=8)
-    turns = [gate.enter() for _ in range(8)]
-    for turn in turns:
-        gate.overloaded(turn)
-    assert gate.width == 4
-    for turn in turns:
-        gate.leave(turn)
-    gate.overloaded(gate.enter())
-    assert gate.width == 2
+    concurrency = ConcurrencyLimiter(8, initial=8)
+    tickets = [concurrency.acquire() for _ in range(8)]
+    for ticket in tickets:
+        concurrency.lower_limit(ticket)
+    assert concurrency.limit == 4
+    for ticket in tickets:
+        concurrency.release(ticket)
+    concurrency.lower_limit(concurrency.acquire())
+    assert concurrency.limit == 2
 
 
 def test_the_limit_that_the_service_names_becomes_the_ceiling() -> None:
-    gate = ConcurrencyLimiter(64, first=16)
-    gate.overloaded(gate.enter(), 5)
-    assert (gate.width, gate.ceiling) == (5, 5)
+    concurrency = ConcurrencyLimiter(64, initial=16)
+    concurrency.lower_limit(concurrency.acquire(), 5)
+    assert (concurrency.limit, concurrency.ceiling) == (5, 5)
     for _ in range(100):
-        gate.content()
-    assert gate.width == 5
-    gate.overloaded(gate.enter(), 0)  # nonsense
-    assert gate.ceiling == 5
+        concurrency.raise_limit()
+    assert concurrency.limit == 5
+    concurrency.lower_limit(concurrency.acquire(), 0)  # nonsense
+    assert concurrency.ceiling == 5
 
 
-def test_the_gate_never_goes_below_one() -> None:
-    gate = ConcurrencyLimiter(2)
+def test_the_limiter_never_goes_below_one() -> None:
+    concurrency = ConcurrencyLimiter(2)
     for _ in range(5):
-        turn = gate.enter()
-        gate.overloaded(turn)
-        gate.leave(turn)
-    assert gate.width == 1
-    assert gate.enter().done()
+        ticket = concurrency.acquire()
+        concurrency.lower_limit(ticket)
+        concurrency.release(ticket)
+    assert concurrency.limit == 1
+    assert concurrency.acquire().done()
 
 
-def test_the_gate_under_threads_never_lets_too_many_in() -> None:
-    gate = ConcurrencyLimiter(3, first=3)
+def test_the_limiter_under_threads_never_lets_too_many_in() -> None:
+    concurrency = ConcurrencyLimiter(3, initial=3)
     inside, most, lock = [0], [0], threading.Lock()
 
     def visit() -> None:
         for _ in range(50):
-            turn = gate.enter()
-            turn.result(10)
+            ticket = concurrency.acquire()
+            ticket.result(10)
             with lock:
                 inside[0] += 1
                 most[0] = max(most[0], inside[0])
             with lock:
                 inside[0] -= 1
-            gate.leave(turn)
+            concurrency.release(ticket)
 
     threads = [threading.Thread(target=visit) for _ in range(8)]
     for thread in threads:
@@ -159,30 +163,30 @@ def limits(**how: int) -> Limits:
 @pytest.mark.obligation("27")
 def test_requests_and_tokens_per_minute_are_both_kept() -> None:
     paced = limits(requests_per_minute=3, tokens_per_minute=100)
-    starts = [paced.book(0.0, tokens).starts_at for tokens in (60, 60, 10, 10)]
+    starts = [paced.reserve(0.0, tokens).starts_at for tokens in (60, 60, 10, 10)]
     assert starts == [0.0, 60.0, 60.0, 60.0]
-    assert paced.book(61.0, 10).starts_at == 120.0  # the third request after 60.0 was the last of that minute
+    assert paced.reserve(61.0, 10).starts_at == 120.0  # the third request after 60.0 was the last of that minute
 
 
 def test_what_the_service_counts_replaces_the_estimate() -> None:
     paced = limits(tokens_per_minute=100)
-    booking = paced.book(0.0, 90)
-    paced.settle(booking, spent=10)
-    assert paced.book(1.0, 90).starts_at == 1.0
+    reservation = paced.reserve(0.0, 90)
+    paced.settle(reservation, spent=10)
+    assert paced.reserve(1.0, 90).starts_at == 1.0
 
 
 def test_a_single_request_above_the_limit_waits_for_an_empty_minute_and_goes() -> None:
     paced = limits(tokens_per_minute=100)
-    paced.book(0.0, 50)
-    assert paced.book(0.0, 5000).starts_at == 60.0
+    paced.reserve(0.0, 50)
+    assert paced.reserve(0.0, 5000).starts_at == 60.0
 
 
 def test_a_pace_that_the_service_names_is_kept_from_then_on() -> None:
     told = limits(requests_per_minute=50)
     told.slow_down(requests_per_minute=2, tokens_per_minute=100)
     told.slow_down(requests_per_minute=3)
-    assert [told.book(0.0, 10).starts_at for _ in range(3)] == [0.0, 0.0, 60.0]
-    assert told.book(60.0, 95).starts_at == 120.0
+    assert [told.reserve(0.0, 10).starts_at for _ in range(3)] == [0.0, 0.0, 60.0]
+    assert told.reserve(60.0, 95).starts_at == 120.0
 
 
 def test_hold() -> None:
@@ -190,7 +194,7 @@ def test_hold() -> None:
     held.hold(5.0)
     held.hold(3.0)
     assert held.held_until() == 5.0
-    assert held.book(1.0, 1).starts_at == 5.0
+    assert held.reserve(1.0, 1).starts_at == 5.0
 
 
 @pytest.mark.obligation("27")
@@ -198,15 +202,15 @@ def test_headers_that_say_nothing_is_left_stop_until_the_minute_is_over() -> Non
     told = limits()
     told.learn(0.0, {REQUESTS_LEFT: "9"})
     told.learn(20.0, {REQUESTS_LEFT: "0"})
-    assert told.book(21.0, 1).starts_at == 60.0
-    assert told.book(61.0, 1).starts_at == 61.0
+    assert told.reserve(21.0, 1).starts_at == 60.0
+    assert told.reserve(61.0, 1).starts_at == 61.0
 
 
 def test_headers_about_tokens_count_what_is_booked() -> None:
     told = limits()
     told.learn(0.0, {TOKENS_LEFT: "100"})
-    assert told.book(1.0, 60).starts_at == 1.0
-    assert told.book(1.0, 60).starts_at == 60.0
+    assert told.reserve(1.0, 60).starts_at == 1.0
+    assert told.reserve(1.0, 60).starts_at == 60.0
 
 
 def test_a_rise_of_the_header_begins_a_new_minute() -> None:
@@ -214,14 +218,14 @@ def test_a_rise_of_the_header_begins_a_new_minute() -> None:
     told.learn(0.0, {REQUESTS_LEFT: "1"})
     told.learn(50.0, {REQUESTS_LEFT: "100"})
     told.learn(55.0, {REQUESTS_LEFT: "0"})
-    assert told.book(56.0, 1).starts_at == 110.0
+    assert told.reserve(56.0, 1).starts_at == 110.0
 
 
 @pytest.mark.parametrize("value", ["", "many", "nan", "inf", "-1", "1,000"])
 def test_headers_that_do_not_parse_are_ignored(value: str) -> None:
     told = limits()
     told.learn(0.0, {REQUESTS_LEFT: value, TOKENS_LEFT: value})
-    assert told.book(0.0, 10).starts_at == 0.0
+    assert told.reserve(0.0, 10).starts_at == 0.0
 
 
 @pytest.mark.obligation("27")
@@ -229,7 +233,7 @@ def test_a_header_that_lies_costs_one_minute_and_no_more() -> None:
     told = limits()
     now, waits = 0.0, []
     for _ in range(6):
-        start = told.book(now, 1).starts_at
+        start = told.reserve(now, 1).starts_at
         waits.append(start - now)
         now = start + 0.1
         told.learn(now, {REQUESTS_LEFT: "0"})
@@ -249,8 +253,8 @@ def test_budget_counts_what_is_under_way() -> None:
     bound = limits(token_budget=100)
     first = booked(bound, 60)
     with pytest.raises(BudgetExceededError, match="60 under way"):
-        bound.book(0.0, 101)
-    waiting = bound.book(0.0, 60)  # fits if the first costs less than it may
+        bound.reserve(0.0, 101)
+    waiting = bound.reserve(0.0, 60)  # fits if the first costs less than it may
     assert isinstance(waiting, Future)
     assert not waiting.done()
     bound.settle(first, spent=20)
@@ -260,20 +264,20 @@ def test_budget_counts_what_is_under_way() -> None:
     bound.settle(second, spent=0)  # failed requests cost nothing
     assert bound.tokens_spent == 20
     with pytest.raises(BudgetExceededError, match="20 tokens are spent"):
-        bound.book(0.0, 81)
+        bound.reserve(0.0, 81)
 
 
 def booked(bound: Limits, tokens: int) -> Reservation:
-    booking = bound.book(0.0, tokens)
-    assert isinstance(booking, Reservation)
-    return booking
+    reservation = bound.reserve(0.0, tokens)
+    assert isinstance(reservation, Reservation)
+    return reservation
 
 
 def test_a_budget_counts_the_most_and_a_pace_the_estimate() -> None:
     bound = limits(token_budget=100, tokens_per_minute=20)
-    assert bound.book(0.0, 10, 80).starts_at == 0.0
-    assert isinstance(bound.book(0.0, 10, 30), Future)
-    assert bound.book(0.0, 10, 20).starts_at == 0.0
+    assert bound.reserve(0.0, 10, 80).starts_at == 0.0
+    assert isinstance(bound.reserve(0.0, 10, 30), Future)
+    assert bound.reserve(0.0, 10, 20).starts_at == 0.0
 
 
 def test_a_service_that_counts_more_than_was_thought_possible_is_believed_from_then_on() -> None:
@@ -281,7 +285,7 @@ def test_a_service_that_counts_more_than_was_thought_possible_is_believed_from_t
     bound.settle(booked(bound, 100), spent=250)
     assert bound.affordable([100] * 9) == 3  # 750 are left
     with pytest.raises(BudgetExceededError, match="may need 1,000"):
-        bound.book(0.0, 400)
+        bound.reserve(0.0, 400)
 
 
 def test_how_many_items_a_budget_has_room_for() -> None:
@@ -296,7 +300,7 @@ def test_how_many_items_a_budget_has_room_for() -> None:
 def test_who_stops_waiting_for_the_budget_disturbs_nobody() -> None:
     bound = limits(token_budget=10)
     first = booked(bound, 10)
-    gone, waiting = bound.book(0.0, 10), bound.book(0.0, 10)
+    gone, waiting = bound.reserve(0.0, 10), bound.reserve(0.0, 10)
     assert isinstance(gone, Future)
     assert isinstance(waiting, Future)
     gone.cancel()
@@ -308,8 +312,8 @@ def test_a_refused_booking_reserves_nothing() -> None:
     bound = limits(token_budget=10, requests_per_minute=1)
     for _ in range(3):
         with pytest.raises(BudgetExceededError):
-            bound.book(0.0, 11)
-    assert bound.book(0.0, 10).starts_at == 0.0
+            bound.reserve(0.0, 11)
+    assert bound.reserve(0.0, 10).starts_at == 0.0
 
 
 @settings(max_examples=60, deadline=None)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jina_clip_integrations.backends.remote.encodings import Expected, bits_of
+from jina_clip_integrations.backends.remote.encodings import Expected, truncate_bits
 from jina_clip_integrations.backends.remote.responses import Response, read_rows, read_tokens
 from jina_clip_integrations.errors import InvalidResponseError
 from jina_clip_integrations.vectors import pack_bits
@@ -73,7 +73,7 @@ def test_floats_in_place_of_bits_are_packed_here(kind: str) -> None:
 
 
 def test_bits_are_cut_within_a_byte() -> None:
-    assert bits_of(np.array([[0b11111111, 0b10101010]], np.uint8), 11).tolist() == [[0b11111111, 0b10100000]]
+    assert truncate_bits(np.array([[0b11111111, 0b10101010]], np.uint8), 11).tolist() == [[0b11111111, 0b10100000]]
 
 
 @pytest.mark.obligation("6")

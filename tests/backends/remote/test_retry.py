@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jina_clip_integrations.backends.remote.retry import JITTER, read_retry_after, wait_for
+from jina_clip_integrations.backends.remote.retry import JITTER, read_retry_after, retry_wait
 from jina_clip_integrations.settings import RetryPolicy
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
@@ -49,22 +49,24 @@ def test_retry_after(headers: dict[str, str], wait: float | None) -> None:
 
 @pytest.mark.obligation("13")
 def test_waits_double_up_to_a_ceiling() -> None:
-    waits = [wait_for(POLICY, "server", attempt, None, 0.0) for attempt in range(1, 9)]
+    waits = [retry_wait(POLICY, "server", attempt, None, 0.0) for attempt in range(1, 9)]
     assert waits == [0.5, 1, 2, 4, 8, 16, 30, 30]
-    assert wait_for(POLICY, "server", 10_000, None, 0.0) == 30
+    assert retry_wait(POLICY, "server", 10_000, None, 0.0) == 30
 
 
 @pytest.mark.obligation("28")
 def test_limits_wait_longer_than_failures() -> None:
-    first = {kind: wait_for(POLICY, kind, 1, None, 0.0) for kind in ("concurrency", "requests", "tokens")}
+    first = {kind: retry_wait(POLICY, kind, 1, None, 0.0) for kind in ("concurrency", "requests", "tokens")}
     assert first == {"concurrency": 0.5, "requests": 2.0, "tokens": 10.0}
-    assert sum(wait_for(POLICY, "tokens", attempt, None, 0.0) for attempt in (1, 2, 3)) >= 60  # a minute in three waits
+    assert (
+        sum(retry_wait(POLICY, "tokens", attempt, None, 0.0) for attempt in (1, 2, 3)) >= 60
+    )  # a minute in three waits
 
 
 @pytest.mark.obligation("13")
 @pytest.mark.parametrize("kind", ["server", "requests", "tokens"])
 def test_jitter_only_lengthens(kind: str) -> None:
-    calm, wild = (wait_for(POLICY, kind, 2, None, chance) for chance in (0.0, 0.999))
+    calm, wild = (retry_wait(POLICY, kind, 2, None, chance) for chance in (0.0, 0.999))
     assert calm < wild <= calm * (1 + JITTER)
 
 
@@ -72,5 +74,5 @@ def test_jitter_only_lengthens(kind: str) -> None:
 @pytest.mark.parametrize("asked", [0.2, 5.0, 90.0])
 def test_the_server_is_obeyed_and_never_hurried(asked: float) -> None:
     for chance in (0.0, 0.999):
-        assert asked <= wait_for(POLICY, "requests", 4, asked, chance) <= asked + JITTER
-    assert wait_for(POLICY, "server", 1, 0.0, 0.0) == 0.5  # "at once" is no wish to be hammered
+        assert asked <= retry_wait(POLICY, "requests", 4, asked, chance) <= asked + JITTER
+    assert retry_wait(POLICY, "server", 1, 0.0, 0.0) == 0.5  # "at once" is no wish to be hammered

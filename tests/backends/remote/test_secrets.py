@@ -264,7 +264,7 @@ def test_reprs_and_pickles_hold_no_secret() -> None:
     )
     state = pickle.dumps(backend).decode("latin-1")
     shown = [repr(backend), str(backend), repr(backend._settings), repr(backend._key), backend.cache_identity]
-    for text in [*shown, state, repr(backend._http)]:
+    for text in [*shown, state, repr(backend._transport)]:
         assert KEY not in text
         assert GATEWAY not in text
         assert "session=abc" not in text

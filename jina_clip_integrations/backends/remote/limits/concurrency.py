@@ -1,0 +1,89 @@
+"""Requests in flight: few at first, more while the service keeps up, fewer when it objects."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from concurrent.futures import Future
+
+INITIAL_LIMIT = 2
+"""Requests in flight to begin with: what the smallest published tier allows."""
+
+
+class Ticket(Future[None]):
+    """A place in the queue; done when the request may be sent. Threads and tasks wait for it alike."""
+
+    generation = 0
+    """How often the limit had been lowered when the ticket was granted."""
+
+
+class ConcurrencyLimiter:
+    """Bounds the requests in flight by `limit`, which adapts between 1 and `ceiling`. Thread-safe."""
+
+    def __init__(self, ceiling: int, *, initial: int = INITIAL_LIMIT) -> None:
+        self.ceiling = ceiling
+        self.limit = min(initial, ceiling)
+        self._lock = threading.Lock()
+        self._in_flight: set[Ticket] = set()
+        self._queue: deque[Ticket] = deque()
+        self._generation = 0
+        self._successes = 0
+        """Requests that went well since the limit was last changed."""
+        self._found = False
+        """Whether the service has said that it was too many."""
+
+    @property
+    def in_flight(self) -> int:
+        """Tickets that are granted and not given back."""
+        return len(self._in_flight)
+
+    def acquire(self) -> Ticket:
+        """A ticket, done already if there is room. Give it back with `release`, whatever became of it."""
+        ticket = Ticket()
+        with self._lock:
+            self._queue.append(ticket)
+            self._grant()
+        return ticket
+
+    def release(self, ticket: Ticket) -> None:
+        """Give a ticket back, used or not."""
+        ticket.cancel()
+        with self._lock:
+            self._in_flight.discard(ticket)
+            self._grant()
+
+    def raise_limit(self) -> None:
+        """A request went well, so one more may be in flight: the limit doubles each time that all have been answered.
+
+        Once the service has found it too many, it takes as many as fit at once for one more.
+        """
+        with self._lock:
+            self._successes += 1
+            if self.limit < self.ceiling and (not self._found or self._successes >= self.limit):
+                self.limit += 1
+                self._successes = 0
+            self._grant()
+
+    def lower_limit(self, ticket: Ticket, allowed: int | None = None) -> None:
+        """The service found too many requests in flight.
+
+        Of one burst of refusals only the first halves the limit: a request that was sent before the last halving says
+        nothing about the limit since. `allowed` is what the service says it allows; it becomes the ceiling.
+        """
+        with self._lock:
+            if allowed is not None and allowed >= 1:
+                self.ceiling = min(self.ceiling, allowed)
+            if ticket.generation == self._generation:
+                self.limit = max(1, self.limit // 2)
+                self._generation += 1
+            self._found = True
+            self.limit = min(self.limit, self.ceiling)
+            self._successes = 0
+
+    def _grant(self) -> None:
+        while self._queue and len(self._in_flight) < self.limit:
+            ticket = self._queue.popleft()
+            if ticket.set_running_or_notify_cancel():
+                ticket.generation = self._generation
+                self._in_flight.add(ticket)
+                ticket.set_result(None)

@@ -1,0 +1,87 @@
+"""Requests and tokens per minute: what the settings allow, and what the service says is left."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+WINDOW_S = 60.0
+"""Services count by the minute."""
+
+
+class RateLimiter:
+    """A sliding window: at most `limit` units in any 60 seconds. An amount above the limit counts as the limit.
+
+    Not thread-safe; neither is `RemainingQuota`. `Limits` holds the lock.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._taken: deque[list[float]] = deque()  # [when, amount], in order of time
+
+    def earliest(self, now: float, amount: float) -> float:
+        """First time, not before `now`, at which `amount` more units fit."""
+        self._forget(now)
+        amount = min(amount, self.limit)
+        start = max(now, self._taken[-1][0]) if self._taken else now
+        used = sum(entry[1] for entry in self._taken)
+        for when, taken in self._taken:
+            if used + amount <= self.limit:
+                break
+            used -= taken
+            start = max(start, when + WINDOW_S)
+        return start
+
+    def take(self, when: float, amount: float) -> list[float]:
+        """Book `amount` units at `when`; the entry may be corrected later."""
+        entry = [when, min(amount, self.limit)]
+        self._taken.append(entry)
+        return entry
+
+    def _forget(self, now: float) -> None:
+        while self._taken and self._taken[0][0] + WINDOW_S <= now:
+            self._taken.popleft()
+
+
+class RemainingQuota:
+    """What the service says is left of the current minute. A header that cannot be true is ignored from then on."""
+
+    def __init__(self) -> None:
+        self._said: float | None = None  # last value of the header
+        self._left: float | None = None  # the same, less what was booked since
+        self._began = -math.inf
+        self._waited = False
+        self._lying = False
+
+    def learn(self, now: float, value: str | None) -> None:
+        """Note a header's value, seen at `now`. What does not parse is ignored."""
+        try:
+            left = float(value) if value is not None else math.nan
+        except ValueError:
+            return
+        if not math.isfinite(left) or left < 0 or self._lying:
+            return
+        # A whole minute was waited for, and still nothing is left: some gateways send a constant.
+        self._lying = left <= 0 and self._waited
+        if self._said is None or left > self._said or self._over(now):
+            self._began = now
+        self._said = self._left = left
+        self._waited = False
+
+    def earliest(self, now: float, amount: float) -> float:
+        """First time, not before `now`, at which `amount` fits, as far as is known."""
+        if self._lying or self._left is None or self._over(now) or amount <= self._left:
+            return now
+        return self._began + WINDOW_S
+
+    def take(self, when: float, amount: float) -> None:
+        """Count `amount` as used from `when` on."""
+        if self._left is None:
+            return
+        if self._over(when):
+            self._waited, self._left = self._left < amount, None
+        else:
+            self._left -= amount
+
+    def _over(self, now: float) -> bool:
+        return now >= self._began + WINDOW_S

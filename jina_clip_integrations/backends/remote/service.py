@@ -1,0 +1,66 @@
+"""The other side of a remote backend, as far as a request has to know it."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ...settings import RetryPolicy
+from ...types import Modality
+from .error_mapping import ErrorKind
+from .limits import Limits
+from .responses import Rows
+from .transport import Transport
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallRecord:
+    """Figures of one attempt, for metrics; no payload and no key."""
+
+    service: str
+    modality: Modality
+    items: int
+    attempt: int
+    status: int | None
+    """HTTP status, None if there was no response."""
+    error: str | None
+    """Class of what went wrong on the way, None if a response came."""
+    seconds: float
+    bytes_received: int
+    total_tokens: int
+    """Tokens that the service counted."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Time and chance, replaceable in tests. Seconds."""
+
+    now: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+    chance: Callable[[], float] = random.random
+
+
+@dataclass(kw_only=True)
+class Service:
+    """What all requests to one service share."""
+
+    name: str
+    """Host or endpoint, for messages."""
+    limits: Limits
+    max_retries: int
+    transport: Transport | None = None
+    """What performs an exchange; None where a test answers by hand."""
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    max_response_bytes: int = 2**26
+    clock: Clock = field(default_factory=Clock)
+    secrets: Callable[[], Sequence[str]] = tuple
+    """What must not show in a message even if the service repeats it."""
+    on_request: Callable[[CallRecord], None] | None = None
+    on_rows: Callable[[Rows], None] | None = None
+    """Told of every good response, to learn from."""
+    hints: Mapping[ErrorKind, str] = field(default_factory=dict)
+    """What to do next, where that is not the same as everywhere."""
+    floats_only: bool = False
+    """Whether it turned out to know no encoding, so that none is asked for any more."""
