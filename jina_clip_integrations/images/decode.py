@@ -22,7 +22,7 @@ ORIENTATION_TAG = 0x0112
 REFUSED_FORMATS = frozenset({"EPS"})
 """What Pillow decodes by starting another program (PostScript, through Ghostscript): never for an image of a user."""
 
-_UPRIGHT = {
+_TRANSPOSES = {
     2: "FLIP_LEFT_RIGHT",
     3: "ROTATE_180",
     4: "FLIP_TOP_BOTTOM",
@@ -31,8 +31,11 @@ _UPRIGHT = {
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
-_WARNINGS = ForkSafeLock()  # Python's warning filters are global
-_OBJECTS = tuple(ForkSafeLock() for _ in range(16))  # by identity: a caller's file or lazy image takes one thread only
+_FILTERS_LOCK = ForkSafeLock()  # Python's warning filters are global
+
+# A caller's file object or lazily loaded image is not thread-safe, and may stand several times in one call. A lock for
+# each would have to live as long as the object; a few, chosen by identity, seldom make two objects wait for each other.
+_OBJECT_LOCKS = tuple(ForkSafeLock() for _ in range(16))
 
 
 def as_rgb(image: PIL.Image.Image, *, upright: bool, borrowed: bool = False) -> PIL.Image.Image:
@@ -45,7 +48,7 @@ def as_rgb(image: PIL.Image.Image, *, upright: bool, borrowed: bool = False) -> 
 
     with _lock_of(image) if borrowed else nullcontext():
         image.load()
-    transpose = _UPRIGHT.get(_orientation(image)) if upright else None
+    transpose = _TRANSPOSES.get(_orientation(image)) if upright else None
     if transpose is not None:
         image = image.transpose(PIL.Image.Transpose[transpose])
     if image.mode == "RGB":
@@ -61,13 +64,13 @@ def open_header(stream: BinaryIO) -> PIL.Image.Image:
     """Open a file without decoding it. Raises what Pillow raises; PostScript counts as no image."""
     import PIL.Image
 
-    with quiet_pillow():
+    with silence_pillow():
         PIL.Image.init()  # all formats, those of plug-ins too
         return PIL.Image.open(stream, formats=[name for name in PIL.Image.ID if name not in REFUSED_FORMATS])
 
 
 def upright_size(image: PIL.Image.Image, *, upright: bool) -> tuple[int, int]:
-    """Width and height that `as_rgb` would give, without decoding. Pillow turns TIFF by itself."""
+    """Width and height that `as_rgb` would give, without decoding. Pillow orients TIFF by itself."""
     width, height = image.size
     sideways = upright and image.format != "TIFF" and _orientation(image) >= 5
     return (height, width) if sideways else (width, height)
@@ -76,7 +79,7 @@ def upright_size(image: PIL.Image.Image, *, upright: bool) -> tuple[int, int]:
 def _orientation(image: PIL.Image.Image) -> int:
     """EXIF orientation, 1 to 8; 1 where there is none or the EXIF data is broken."""
     try:
-        with quiet_pillow():
+        with silence_pillow():
             value = image.getexif().get(ORIENTATION_TAG, 1)
     except Exception:  # broken metadata does not make a broken image
         return 1
@@ -84,19 +87,19 @@ def _orientation(image: PIL.Image.Image) -> int:
 
 
 @contextmanager
-def quiet_pillow() -> Iterator[None]:
-    """Pillow's warnings about odd files are decided here (by size limits and errors), not shown."""
-    with _WARNINGS, warnings.catch_warnings():
+def silence_pillow() -> Iterator[None]:
+    """Suppress Pillow's warnings about odd files: limits of size and errors decide about those here."""
+    with _FILTERS_LOCK, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         yield
 
 
 def _lock_of(thing: object) -> ForkSafeLock:
-    return _OBJECTS[(id(thing) >> 5) % len(_OBJECTS)]
+    return _OBJECT_LOCKS[(id(thing) >> 5) % len(_OBJECT_LOCKS)]  # the lowest bits are those of the alignment
 
 
-def reason(error: Exception) -> str:
-    """What went wrong with an image, in words that hold nothing of it."""
+def failure_reason(error: Exception) -> str:
+    """What went wrong with an image, in words that reveal nothing of its content."""
     if isinstance(error, FileNotFoundError):
         return "no such file"
     if isinstance(error, IsADirectoryError):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageError
-from .decode import as_rgb, open_header, reason, upright_size
+from .decode import as_rgb, failure_reason, open_header, upright_size
 from .formats import HEAD_BYTES, describe_unreadable, media_type
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ UNREAD = "an image"
 
 
 class PixelBudget:
-    """How many bytes of decoded images may be held at once."""
+    """How many bytes of decoded images may be held at once. Thread-safe."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._left = limit_bytes
@@ -44,11 +44,11 @@ class PixelBudget:
 
 
 class InputImage:
-    """What both kinds of `backends.base.ImageSource` share: the failure they met, and errors that name them."""
+    """Base of both kinds of `backends.base.ImageSource`: remembers the last failure, and names itself in errors."""
 
     url: str | None = None
     address: str | None = None
-    """The URL that it has to be fetched from before anything is known of it, None for anything at hand."""
+    """The URL that it has to be fetched from before anything is known of it, None for an image that is here."""
     failure: ImageError | None = None
     """The last error raised here, so that the caller's index can be found wherever it surfaces."""
 
@@ -74,7 +74,7 @@ class InputImage:
         With `min_side` a JPEG is decoded at the smallest of its full, half, quarter or eighth size of which no side is
         shorter than `min_side` pixels.
         """
-        with self._naming():
+        with self._naming_errors():
             return self._decode(min_side)
 
     def pixel_digest(self, *, hold: PixelBudget | None = None) -> str:
@@ -103,7 +103,7 @@ class InputImage:
         raise NotImplementedError
 
     @contextmanager
-    def _naming(self) -> Iterator[None]:
+    def _naming_errors(self) -> Iterator[None]:
         try:
             yield
         except ImageError as error:
@@ -112,7 +112,7 @@ class InputImage:
         except MemoryError:
             raise
         except Exception as error:  # decoders raise anything at all on bad data
-            self.failure = ImageError(f"{self.label}: {reason(error)}")
+            self.failure = ImageError(f"{self.label}: {failure_reason(error)}")
             raise self.failure from error
 
     def _check_size(self, size: tuple[int, int]) -> tuple[int, int]:
@@ -161,18 +161,18 @@ class EncodedImage(InputImage):
 
     def read(self) -> bytes:
         """The encoded file as it was given. Raises `ImageError`."""
-        with self._naming(), self._stream() as stream:
+        with self._naming_errors(), self._stream() as stream:
             return stream.read()
 
     def size(self) -> tuple[int, int]:
         """Width and height in pixels as `open()` gives them, from the header alone. Raises `ImageError`."""
-        with self._naming(), self._stream() as stream, self._header(stream) as image:
+        with self._naming_errors(), self._stream() as stream, self._header(stream) as image:
             return upright_size(image, upright=self._upright)
 
     def file_digest(self) -> str:
         """SHA-256 of the encoded file, in hex. Raises `ImageError`."""
         digest = hashlib.sha256()
-        with self._naming(), self._stream() as stream:
+        with self._naming_errors(), self._stream() as stream:
             while block := stream.read(2**20):
                 digest.update(block)
         return digest.hexdigest()
@@ -199,7 +199,8 @@ class EncodedImage(InputImage):
 
     def _decode(self, min_side: int | None) -> PIL.Image.Image:
         held = self._held
-        if held is not None and min_side is None:  # what is held is whole: the pixels shall not depend on it
+        # What is held has full size; with `min_side` it would give other pixels than without a cache.
+        if held is not None and min_side is None:
             return held[0]
         with self._stream() as stream, self._header(stream) as image:
             if min_side is not None:
@@ -242,12 +243,12 @@ class PixelImage(InputImage):
 
     def size(self) -> tuple[int, int]:
         """Width and height in pixels as `open()` gives them. Raises `ImageError`."""
-        with self._naming():
+        with self._naming_errors():
             if isinstance(self._pixels, np.ndarray):
                 return self._check_size((self._pixels.shape[1], self._pixels.shape[0]))
             return self._check_size(upright_size(self._pixels, upright=self._upright))
 
-    def _decode(self, _least: int | None) -> PIL.Image.Image:
+    def _decode(self, _min_side: int | None) -> PIL.Image.Image:
         import PIL.Image
 
         if isinstance(self._pixels, np.ndarray):

@@ -29,9 +29,9 @@ def fetch(url: str, *, policy: SourcePolicy) -> bytes:
     given, deadline = url, time.monotonic() + policy.timeout
     try:
         with _client(policy) as client:
-            for _ in range(policy.max_redirects + 1):
+            for _ in range(policy.max_redirects + 1):  # by hand, since httpx would follow without asking the policy
                 policy.check_url(url)
-                body, onward = _one_hop(client, url, policy, deadline)
+                body, onward = _send(client, url, policy, deadline)
                 if onward is None:
                     return body
                 url = urljoin(url, onward)
@@ -48,7 +48,7 @@ def _client(policy: SourcePolicy) -> httpx.Client:
 
     # A proxy would resolve the name again, so a policy that checks addresses goes without.
     return httpx.Client(
-        verify=_tls(),
+        verify=_ssl_context(),
         timeout=policy.timeout,
         trust_env=not policy.public_only,
         headers={"User-Agent": USER_AGENT, "Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity"},
@@ -56,15 +56,15 @@ def _client(policy: SourcePolicy) -> httpx.Client:
 
 
 @functools.lru_cache(maxsize=1)
-def _tls() -> ssl.SSLContext:
-    """Reading the certificates takes longer than many a download, so it is done once."""
+def _ssl_context() -> ssl.SSLContext:
+    """One for the process: reading the certificates takes longer than many a download."""
     import httpx
 
     return httpx.create_ssl_context()
 
 
-def _one_hop(client: httpx.Client, url: str, policy: SourcePolicy, deadline: float) -> tuple[bytes, str | None]:
-    """Body of an image, or where the server sends us instead."""
+def _send(client: httpx.Client, url: str, policy: SourcePolicy, deadline: float) -> tuple[bytes, str | None]:
+    """Body of an image, or the location that the server redirects to."""
     request = client.build_request("GET", url)
     if policy.public_only:
         _pin(request)
@@ -72,13 +72,13 @@ def _one_hop(client: httpx.Client, url: str, policy: SourcePolicy, deadline: flo
     try:
         if response.status_code in _REDIRECTS and "location" in response.headers:
             return b"", response.headers["location"]
-        _check_answer(response, url, policy)
-        return _read(response, url, policy, deadline), None
+        _check_response(response, url, policy)
+        return _read_body(response, url, policy, deadline), None
     finally:
         response.close()
 
 
-def _check_answer(response: httpx.Response, url: str, policy: SourcePolicy) -> None:
+def _check_response(response: httpx.Response, url: str, policy: SourcePolicy) -> None:
     if response.status_code != 200:
         raise ImageError(
             f"{show_url(url)}: the server answered {response.status_code} {response.reason_phrase}".strip()
@@ -91,7 +91,7 @@ def _check_answer(response: httpx.Response, url: str, policy: SourcePolicy) -> N
         raise ImageError(_too_large(url, policy))
 
 
-def _read(response: httpx.Response, url: str, policy: SourcePolicy, deadline: float) -> bytes:
+def _read_body(response: httpx.Response, url: str, policy: SourcePolicy, deadline: float) -> bytes:
     body = bytearray()
     for block in response.iter_bytes():
         body += block
@@ -107,7 +107,10 @@ def _too_large(url: str, policy: SourcePolicy) -> str:
 
 
 def _pin(request: httpx.Request) -> None:
-    """Send the request to an address that was checked, still speaking to the host by its name."""
+    """Send the request to an address that was checked, with the host's name in TLS and the `Host` header.
+
+    Resolving the name once more to connect would let it point elsewhere by then (DNS rebinding).
+    """
     host = request.url.host
     addresses = resolve(host, request.url.port or {"http": 80}.get(request.url.scheme, 443))
     if not addresses or not all(is_public(address) for address in addresses):
@@ -123,7 +126,7 @@ def resolve(host: str, port: int) -> list[str]:
 
 
 def is_public(address: str) -> bool:
-    """Whether `address` can be reached by anyone, with the IPv4 address inside an IPv6 one looked at too."""
+    """Whether `address` is reachable from anywhere; an IPv4 address inside an IPv6 one is checked too."""
     found: Any = ipaddress.ip_address(address)
     if found.version == 6:
         inner = _inner_ipv4(found)

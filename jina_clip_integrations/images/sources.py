@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError, ImageError
+from ..settings import option_names, reject_unknown
 from .formats import BASE64_STARTS
 
 MAX_BYTES = 256 * 2**20
@@ -22,6 +23,12 @@ AGENT_MAX_BYTES = 20 * 2**20
 """Largest encoded image under the agent policy, in bytes."""
 AGENT_MAX_PIXELS = 50_000_000
 """Largest image under the agent policy, in pixels."""
+MAX_PATH, MAX_NAME = 4096, 255
+"""Longest path, and longest name in one, that an operating system takes (PATH_MAX and NAME_MAX of Linux)."""
+
+MIN_BASE64 = 100
+"""Characters from which a string that looks like base64 of an image is taken for one, and not for a strange name."""
+
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]+=*\s*")
 _SEPARATORS = re.compile(r"[/\\]")
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe is not waited for
@@ -72,7 +79,7 @@ class SourcePolicy:
     @classmethod
     def trusted(cls, **changes: Any) -> SourcePolicy:
         """For a person's own code: any path, any http(s) address; `changes` are fields of this class."""
-        return _changed(cls(), changes)
+        return _with_changes(cls(), changes)
 
     @classmethod
     def agent(
@@ -91,7 +98,7 @@ class SourcePolicy:
             max_bytes=AGENT_MAX_BYTES,
             max_pixels=AGENT_MAX_PIXELS,
         )
-        return _changed(strict, changes)
+        return _with_changes(strict, changes)
 
     def check_url(self, url: str) -> None:
         """Raise `ImageError` for a URL that may not be fetched, as far as the URL alone tells."""
@@ -148,9 +155,7 @@ class SourcePolicy:
         return resolved
 
 
-def _changed(policy: SourcePolicy, changes: dict[str, Any]) -> SourcePolicy:
-    from ..settings import option_names, reject_unknown
-
+def _with_changes(policy: SourcePolicy, changes: dict[str, Any]) -> SourcePolicy:
     reject_unknown(changes, option_names(SourcePolicy), where="SourcePolicy")
     return replace(policy, **changes)
 
@@ -190,8 +195,8 @@ def check_path(path: str) -> None:
 
 
 def _cannot_be_a_path(path: str) -> bool:
-    encoded_image = len(path) > 100 and path.startswith(BASE64_STARTS) and _BASE64.fullmatch(path) is not None
-    return encoded_image or len(path) > 4096 or any(len(part) > 255 for part in _SEPARATORS.split(path))
+    encoded_image = len(path) > MIN_BASE64 and path.startswith(BASE64_STARTS) and _BASE64.fullmatch(path) is not None
+    return encoded_image or len(path) > MAX_PATH or any(len(part) > MAX_NAME for part in _SEPARATORS.split(path))
 
 
 def _shorten(text: str, limit: int = 200) -> str:
