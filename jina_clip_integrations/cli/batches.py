@@ -1,4 +1,4 @@
-"""Handing many items to the encoder, in chunks that keep it busy and still show progress."""
+"""Hands many items to the encoder, in chunks that keep it busy and still show progress."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from .output import Output
 if TYPE_CHECKING:
     from ..encoder import JinaClipEncoder
 
-SMALLEST_CHUNK = 16
-LARGEST_CHUNK = 1024
+MIN_CHUNK, MAX_CHUNK = 16, 1024
+"""Items per chunk. The smallest still fills a batch of a CPU, the largest still shows progress every few seconds."""
+
 QUICK_S, SLOW_S = 1.0, 5.0
 """A chunk that takes less makes the next one larger, one that takes longer makes it smaller; seconds."""
 
 
-class Pace:
-    """How many items to hand over at a time: few for a slow model on a CPU, many for a service with room."""
+class ChunkSizer:
+    """Chooses how many items to hand over at a time: few for a slow model on a CPU, many for a fast service."""
 
-    def __init__(self, size: int = SMALLEST_CHUNK) -> None:
+    def __init__(self, size: int = MIN_CHUNK) -> None:
         self.size = size
 
     @contextlib.contextmanager
-    def timed(self) -> Iterator[None]:
-        """Measure one chunk, and choose the size of the next."""
+    def measure(self) -> Iterator[None]:
+        """Time one chunk, and choose the size of the next."""
         started_s = time.monotonic()
         yield
         self.adapt(time.monotonic() - started_s)
@@ -37,18 +38,18 @@ class Pace:
     def adapt(self, took_s: float) -> None:
         """Double the size after a quick chunk, halve it after a slow one."""
         if took_s < QUICK_S:
-            self.size = min(2 * self.size, LARGEST_CHUNK)
+            self.size = min(2 * self.size, MAX_CHUNK)
         elif took_s > SLOW_S:
-            self.size = max(self.size // 2, SMALLEST_CHUNK)
+            self.size = max(self.size // 2, MIN_CHUNK)
 
 
 def encode_all(encoder: JinaClipEncoder, items: Sequence[dict[str, Any]], out: Output, label: str) -> Vectors:
-    """Vectors of all items, `(n, d)` float32, in their order, with progress on stderr."""
+    """Embed all items, `(n, d)` float32, in their order, with progress on stderr."""
     rows: list[Vectors] = []
-    pace = Pace()
+    sizer = ChunkSizer()
     with out.progress(len(items), label) as bar:
         while bar.done < len(items):
-            with pace.timed():
-                rows.append(encoder.encode(items[bar.done : bar.done + pace.size]))
+            with sizer.measure():
+                rows.append(encoder.encode(items[bar.done : bar.done + sizer.size]))
             bar.advance(len(rows[-1]))
     return np.concatenate(rows) if rows else np.empty((0, encoder.dimensions or 0), np.float32)

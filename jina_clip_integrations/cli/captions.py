@@ -27,29 +27,29 @@ class Caption:
 def read_captions(file: str) -> list[Caption]:
     """Rows of a .csv or .jsonl file; relative image paths start at the file. Raises `InputError` naming the line."""
     path = Path(file).expanduser()
-    readers = {".csv": _csv_rows, ".jsonl": _json_rows}
+    readers = {".csv": _read_csv, ".jsonl": _read_jsonl}
     if path.suffix.lower() not in readers:
         raise InputError(f"{file}: captioned images come as .csv or .jsonl with the columns {IMAGE} and {TEXT}")
     rows = readers[path.suffix.lower()](path)
-    captions = [_caption(path, line, row) for line, row in rows]
+    captions = [_parse_caption(path, line, row) for line, row in rows]
     if not captions:
         raise InputError(f"{file} has no rows")
     return captions
 
 
-def images_of(captions: Iterable[Caption]) -> list[str]:
+def unique_images(captions: Iterable[Caption]) -> list[str]:
     """Every image once, in the order of first appearance."""
     return list(dict.fromkeys(caption.image for caption in captions))
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
+def _read_csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets put a byte order mark first
         reader = csv.DictReader(file)
         for row in reader:
             yield reader.line_num, row
 
 
-def _json_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _read_jsonl(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
@@ -63,7 +63,7 @@ def _json_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
             yield number, row
 
 
-def _caption(path: Path, line: int, row: Mapping[str, Any]) -> Caption:
+def _parse_caption(path: Path, line: int, row: Mapping[str, Any]) -> Caption:
     image, text = row.get(IMAGE), row.get(TEXT)
     if not isinstance(image, str) or not image.strip() or not isinstance(text, str) or not text.strip():
         raise InputError(f"{path}, line {line}: the columns {IMAGE} and {TEXT} are both needed")

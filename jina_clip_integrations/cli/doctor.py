@@ -14,7 +14,7 @@ from ..catalog import ModelSpec, find_model
 from ..credentials import KEY_VARIABLES, clean_key
 from ..errors import ConfigurationError
 from .messages import OK
-from .options import DEFAULT_MODEL, DEMO_MODEL, add_output_options, output_of
+from .options import DEFAULT_MODEL, DEMO_MODEL, add_output_options, open_output
 from .output import Output
 
 EXTRAS = {
@@ -38,7 +38,7 @@ EXTRA_PURPOSE = {
     "aws": "SageMakerBackend",
 }
 
-BASE = ("numpy", "pillow", "httpx", "tqdm")
+DEPENDENCIES = ("numpy", "pillow", "httpx", "tqdm")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -49,28 +49,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Examine this installation."""
-    out = output_of(args)
+    out = open_output(args)
     report = examine(args.model)
     out.result(report)
-    show(out, report)
+    print_report(out, report)
     return OK
 
 
 def examine(model: str) -> dict[str, Any]:
-    """Everything that `doctor` knows, ready for JSON; never a key."""
+    """Everything that `doctor` reports, ready for JSON; never a key."""
     return {
         "package": __version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "packages": {name: version_of(name) for name in BASE},
-        "extras": {name: extra_state(name) for name in EXTRAS},
-        "device": device_state(),
-        "model": model_state(model),
-        "api_key": key_state(),
+        "packages": {name: find_version(name) for name in DEPENDENCIES},
+        "extras": {name: describe_extra(name) for name in EXTRAS},
+        "device": describe_local_device(),
+        "model": describe_model(model),
+        "api_key": describe_key(),
     }
 
 
-def version_of(distribution: str) -> str | None:
+def find_version(distribution: str) -> str | None:
     """The installed version of a distribution, None if it is not there."""
     try:
         return metadata.version(distribution)
@@ -78,15 +78,15 @@ def version_of(distribution: str) -> str | None:
         return None
 
 
-def extra_state(extra: str) -> dict[str, Any]:
+def describe_extra(extra: str) -> dict[str, Any]:
     """What of an extra is installed, and the line that installs the rest."""
-    versions = {name: version_of(name) for name in EXTRAS[extra]}
+    versions = {name: find_version(name) for name in EXTRAS[extra]}
     complete = all(versions.values())
     install = None if complete else f'pip install "jina-clip-integrations[{extra}]"'
     return {"installed": complete, "versions": versions, "install": install, "for": EXTRA_PURPOSE[extra]}
 
 
-def device_state() -> dict[str, Any]:
+def describe_local_device() -> dict[str, Any]:
     """Device and precision that the local backend would choose, and why."""
     if importlib.util.find_spec("torch") is None:
         return {"device": None, "dtype": None, "reason": "torch is not installed, so models run only behind an API"}
@@ -98,16 +98,16 @@ def device_state() -> dict[str, Any]:
         return {"device": None, "dtype": None, "reason": f"the local backend cannot start: {error}"}
 
 
-def model_state(name: str) -> dict[str, Any]:
+def describe_model(name: str) -> dict[str, Any]:
     """Licence and size of a model."""
     spec = find_model(name)
     if spec is None:
         licence = "Apache-2.0, ships with this package" if name == DEMO_MODEL else None
-        return {"name": name, "licence": licence, "note": licence_note(None) if licence is None else licence}
-    return {"name": spec.name, "licence": spec.licence, "dimensions": spec.embed_dim, "note": licence_note(spec)}
+        return {"name": name, "licence": licence, "note": explain_licence(None) if licence is None else licence}
+    return {"name": spec.name, "licence": spec.licence, "dimensions": spec.embed_dim, "note": explain_licence(spec)}
 
 
-def licence_note(spec: ModelSpec | None) -> str:
+def explain_licence(spec: ModelSpec | None) -> str:
     """What the licence of the weights means for their use."""
     if spec is None:
         return "the licence of this checkpoint is not known here; look at its model card"
@@ -116,7 +116,7 @@ def licence_note(spec: ModelSpec | None) -> str:
     return f"{spec.licence}: the weights are not for commercial use without an agreement with Jina AI"
 
 
-def key_state() -> dict[str, Any]:
+def describe_key() -> dict[str, Any]:
     """Whether a key for the hosted service is set, and in which variable; never the key."""
     try:
         found = next((name for name in KEY_VARIABLES if clean_key(os.environ.get(name), source=name)), None)
@@ -126,8 +126,8 @@ def key_state() -> dict[str, Any]:
     return {"present": found is not None, "variable": found, "note": note}
 
 
-def show(out: Output, report: dict[str, Any]) -> None:
-    """The report for people."""
+def print_report(out: Output, report: dict[str, Any]) -> None:
+    """Print the report for people."""
     out.line(f"jina-clip-integrations {report['package']}, Python {report['python']} on {report['system']}")
     out.line(", ".join(f"{name} {version or 'missing'}" for name, version in report["packages"].items()))
     out.line()

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..collections.identity import ModelMark, mark_of
-from ..collections.scan import modality_of, read_text, scan, stamp
+from ..collections.scan import file_modality, read_stamp, read_text, scan
 from ..errors import InputError, JinaClipError
+from ..retrieval.fingerprint import model_identity
 from ..types import Vectors
-from .batches import Pace
+from .batches import ChunkSizer
 from .messages import INCOMPLETE, OK
-from .options import add_model_options, add_output_options, open_encoder, output_of, width_of
+from .options import add_model_options, add_output_options, open_encoder, open_output, vector_width
 from .output import Output, plural
-from .vector_files import Source, WorkingFile, dump_lines, writer_for
+from .vector_files import Source, WorkingFile, dump_lines, find_writer
 
 if TYPE_CHECKING:
     from ..encoder import JinaClipEncoder
@@ -53,39 +53,39 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Embed everything that was named: the texts, then the lines of --texts, then the images."""
-    out = output_of(args)
-    job = Job(gather(args, out), skip_errors=args.skip_errors)
+    out = open_output(args)
+    job = Job(gather_sources(args, out), skip_errors=args.skip_errors)
     if args.output:
-        to_file(job, args, out)
+        embed_to_file(job, args, out)
     else:
-        to_stdout(job, args, out)
+        embed_to_stdout(job, args, out)
     for row, reason in job.failed.items():
         out.warn(f"left out {job.sources[row].input}: {reason}")
     return INCOMPLETE if job.failed and args.strict else OK
 
 
-def gather(args: argparse.Namespace, out: Output) -> list[Source]:
+def gather_sources(args: argparse.Namespace, out: Output) -> list[Source]:
     """Everything that the command line names, in order. Raises `InputError` if that is nothing or not there."""
     for text in args.items:
-        if modality_of(text) == "image" and Path(text).is_file():
+        if file_modality(text) == "image" and Path(text).is_file():
             out.note(f"note: {text} is embedded as words; for the image use --images {text}")
     sources = [Source("text", text) for text in args.items]
-    sources += [Source("text", line) for line in _lines(args.texts)]
+    sources += [Source("text", line) for line in _read_lines(args.texts)]
     for named in args.images:
-        sources += _images(named, must_exist=not args.skip_errors)
+        sources += _find_images(named, must_exist=not args.skip_errors)
     if not sources:
         raise InputError("nothing to embed: give texts, --texts FILE or --images FILE")
     return sources
 
 
-def _lines(file: str | None) -> list[str]:
+def _read_lines(file: str | None) -> list[str]:
     if file is None:
         return []
     content = sys.stdin.read() if file == STDIN else read_text(Path(file).expanduser())
     return [line for line in content.splitlines() if line.strip()]
 
 
-def _images(named: str, *, must_exist: bool) -> list[Source]:
+def _find_images(named: str, *, must_exist: bool) -> list[Source]:
     path = Path(named).expanduser()
     if named.startswith(("http://", "https://", "data:")) or path.is_file():
         return [Source("image", named)]
@@ -93,21 +93,21 @@ def _images(named: str, *, must_exist: bool) -> list[Source]:
         return [Source("image", str(found.path)) for found in scan(path.resolve()) if found.modality == "image"]
     if must_exist:
         raise InputError(f"--images {named}: there is no such file or folder")
-    return [Source("image", named)]
+    return [Source("image", named)]  # the encoder leaves it out, with the reason
 
 
-def to_file(job: Job, args: argparse.Namespace, out: Output) -> None:
+def embed_to_file(job: Job, args: argparse.Namespace, out: Output) -> None:
     """Embed into a working file, and turn that into the output once it is complete."""
     output = Path(args.output).expanduser()
-    write = writer_for(output)
+    write = find_writer(output)
     with open_encoder(args) as encoder:
-        width = width_of(encoder)
+        width = vector_width(encoder)
         about = {"model": encoder.model, "dimensions": width, "normalized": True}
-        part = WorkingFile(output, dimensions=width, job=digest_of(job, mark_of(encoder.model, width)))
+        part = WorkingFile(output, dimensions=width, job=job_digest(job, encoder.model))
         if part.rows:
             out.note(f"going on after {plural(part.rows, 'row')} of an earlier run")
-        with kept(part, job, out):
-            embed(job, encoder, part.append, out, start=part.rows)
+        with report_kept_rows(part, job, out):
+            embed_rows(job, encoder, part.append, out, start=part.rows)
     write(output, job.sources, part.vectors(), about)
     part.discard()
     out.line(f"{plural(len(job.sources), 'vector')} of {about['dimensions']} dimensions in {output}")
@@ -115,7 +115,7 @@ def to_file(job: Job, args: argparse.Namespace, out: Output) -> None:
     out.result({**about, "output": str(output), "count": len(job.sources), "failed": failed})
 
 
-def to_stdout(job: Job, args: argparse.Namespace, out: Output) -> None:
+def embed_to_stdout(job: Job, args: argparse.Namespace, out: Output) -> None:
     """Embed and print JSON lines as they come."""
     printed = 0
 
@@ -125,31 +125,33 @@ def to_stdout(job: Job, args: argparse.Namespace, out: Output) -> None:
         printed += len(rows)
 
     with open_encoder(args) as encoder:
-        embed(job, encoder, print_rows, out)
+        embed_rows(job, encoder, print_rows, out)
 
 
-def embed(job: Job, encoder: JinaClipEncoder, keep: Callable[[Vectors], None], out: Output, *, start: int = 0) -> None:
-    """Hand rows to `keep`, chunk by chunk, from row `start` on. What was finished before an error is kept too."""
-    pace = Pace()
+def embed_rows(
+    job: Job, encoder: JinaClipEncoder, keep: Callable[[Vectors], None], out: Output, *, start: int = 0
+) -> None:
+    """Hand rows to `keep`, chunk by chunk, from row `start` on; also those that were finished before an error."""
+    sizer = ChunkSizer()
     with out.progress(len(job.sources), "embedding") as bar:
         bar.advance(start)
         while bar.done < len(job.sources):
-            with pace.timed():
-                rows = _chunk(job, encoder, keep, bar.done, pace.size)
+            with sizer.measure():
+                rows = _embed_chunk(job, encoder, keep, bar.done, sizer.size)
             bar.advance(len(rows))
 
 
-def _chunk(job: Job, encoder: JinaClipEncoder, keep: Callable[[Vectors], None], first: int, size: int) -> Vectors:
+def _embed_chunk(job: Job, encoder: JinaClipEncoder, keep: Callable[[Vectors], None], first: int, size: int) -> Vectors:
     chunk = job.sources[first : first + size]
     items: list[dict[str, str]] = [{source.kind: source.input} for source in chunk]
     try:
         rows = encoder.encode(items, on_error="skip" if job.skip_errors else "raise")
     except (JinaClipError, KeyboardInterrupt) as error:
-        done = finished(getattr(error, "partial", None))
+        done = leading_rows(getattr(error, "partial", None))
         if len(done):
             keep(done)
         if isinstance(error, InputError) and error.index is not None:
-            error.at(first + error.index)
+            error.at(first + error.index)  # the encoder counts within the chunk, a user within everything
         raise
     for position, reason in encoder.last_errors.items():
         job.failed[first + position] = reason.message.removeprefix(f"{chunk[position].input}: ")
@@ -157,7 +159,7 @@ def _chunk(job: Job, encoder: JinaClipEncoder, keep: Callable[[Vectors], None], 
     return rows
 
 
-def finished(partial: Vectors | None) -> Vectors:
+def leading_rows(partial: Vectors | None) -> Vectors:
     """The rows before the first that is missing, `(k, d)`."""
     if partial is None:
         return np.empty((0, 0), np.float32)
@@ -166,8 +168,8 @@ def finished(partial: Vectors | None) -> Vectors:
 
 
 @contextlib.contextmanager
-def kept(part: WorkingFile, job: Job, out: Output) -> Iterator[None]:
-    """Say what an interruption or an error leaves behind."""
+def report_kept_rows(part: WorkingFile, job: Job, out: Output) -> Iterator[None]:
+    """Say what an interruption or an error leaves in the working file; without a row it is deleted."""
     try:
         yield
     except (JinaClipError, KeyboardInterrupt) as error:
@@ -181,11 +183,11 @@ def kept(part: WorkingFile, job: Job, out: Output) -> Iterator[None]:
         raise
 
 
-def digest_of(job: Job, mark: ModelMark) -> str:
-    """A digest of the model and of every input, files by size and time: only the same job may be gone on with."""
-    content = hashlib.sha256(mark.fingerprint.encode())
+def job_digest(job: Job, model: str) -> str:
+    """A digest of the model and of every input, files by size and time: only the same job may be continued."""
+    content = hashlib.sha256(model_identity(model).encode())
     for source in job.sources:
         path = Path(source.input).expanduser() if source.kind == "image" else None
-        seen: Any = stamp(path) if path is not None and path.is_file() else ""
-        content.update(f"{source.kind}\n{source.input}\n{seen}\n".encode())
+        state: Any = read_stamp(path) if path is not None and path.is_file() else ""
+        content.update(f"{source.kind}\n{source.input}\n{state}\n".encode())
     return content.hexdigest()

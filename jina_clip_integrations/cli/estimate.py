@@ -7,18 +7,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..collections.passages import passages
-from ..collections.scan import FoundFile, existing_folder, read_text, scan
+from ..collections.passages import split_passages
+from ..collections.scan import SourceFile, read_text, resolve_folder, scan
 from ..errors import InputError
 from ..types import Modality
 from .messages import INCOMPLETE, OK
-from .options import DEFAULT_MODEL, add_output_options, output_of
+from .options import DEFAULT_MODEL, add_output_options, open_output
 from .output import Output, plural
 
 
 @dataclass
-class Share:
-    """What the files of one kind cost."""
+class Subtotal:
+    """What the files of one modality cost."""
 
     files: int = 0
     tokens: int = 0
@@ -26,16 +26,16 @@ class Share:
 
 
 @dataclass
-class Bill:
+class Estimate:
     """What a folder costs, sent as it is and with images resized first."""
 
-    shares: dict[Modality, Share] = field(default_factory=lambda: {"image": Share(), "text": Share()})
+    subtotals: dict[Modality, Subtotal] = field(default_factory=lambda: {"image": Subtotal(), "text": Subtotal()})
     failed: dict[str, str] = field(default_factory=dict)
 
-    def total(self) -> Share:
-        """Images and texts together."""
-        parts = list(self.shares.values())
-        return Share(
+    def total(self) -> Subtotal:
+        """The sum over both modalities."""
+        parts = list(self.subtotals.values())
+        return Subtotal(
             files=sum(part.files for part in parts),
             tokens=sum(part.tokens for part in parts),
             tokens_resized=sum(part.tokens_resized for part in parts),
@@ -46,7 +46,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Options of `jina-clip estimate`."""
     parser.add_argument("folder", help="folder of images and .txt or .md files, with its subfolders")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="jina-clip-v1 or jina-clip-v2 (default: %(default)s)")
-    parser.add_argument("--price", type=price, metavar="USD", help="dollars per million tokens (default: documented)")
+    parser.add_argument(
+        "--price", type=positive_price, metavar="USD", help="dollars per million tokens (default: documented)"
+    )
     parser.add_argument("--strict", action="store_true", help=f"exit with {INCOMPLETE} if a file could not be read")
     add_output_options(parser)
 
@@ -55,55 +57,55 @@ def run(args: argparse.Namespace) -> int:
     """Add up a folder."""
     from ..tokens import PRICE_USD_PER_MILLION
 
-    out = output_of(args)
-    files = list(scan(existing_folder(args.folder)))
+    out = open_output(args)
+    files = list(scan(resolve_folder(args.folder)))
     if not files:
         raise InputError(f"{args.folder} holds no images and no .txt or .md files")
     with out.progress(len(files), "reading") as bar:
-        bill = add_up(files, args.model, advance=bar.advance)
-    show(out, bill, args.model, args.price or PRICE_USD_PER_MILLION)
-    for name, reason in bill.failed.items():
+        estimate = add_up(files, args.model, advance=bar.advance)
+    print_estimate(out, estimate, args.model, args.price or PRICE_USD_PER_MILLION)
+    for name, reason in estimate.failed.items():
         out.warn(f"left out {name}: {reason}")
-    return INCOMPLETE if bill.failed and args.strict else OK
+    return INCOMPLETE if estimate.failed and args.strict else OK
 
 
-def add_up(files: Iterable[FoundFile], model: str, *, advance: Callable[[], object] = lambda: None) -> Bill:
-    """The bill of these files; of an image only the header is read."""
-    bill = Bill()
+def add_up(files: Iterable[SourceFile], model: str, *, advance: Callable[[], object] = lambda: None) -> Estimate:
+    """The estimate of these files; of an image only the header is read."""
+    estimate = Estimate()
     for file in files:
         try:
-            _add(bill.shares[file.modality], file, model)
+            _add(estimate.subtotals[file.modality], file, model)
         except (InputError, OSError) as error:
-            bill.failed[file.name] = str(error).removeprefix(f"{file.path}: ")
+            estimate.failed[file.name] = str(error).removeprefix(f"{file.path}: ")
         advance()
-    return bill
+    return estimate
 
 
-def _add(share: Share, file: FoundFile, model: str) -> None:
+def _add(subtotal: Subtotal, file: SourceFile, model: str) -> None:
     from ..tokens import estimate_tokens
 
     if file.modality == "image":
         items: list[dict[str, Any]] = [{"image": file.path}]
     else:
-        items = [{"text": passage} for passage in passages(read_text(file.path))]
+        items = [{"text": passage} for passage in split_passages(read_text(file.path))]
     as_it_is = estimate_tokens(items, model=model)
     resized = estimate_tokens(items, model=model, resize_images=True)
-    share.files += 1
-    share.tokens += as_it_is.total_tokens
-    share.tokens_resized += resized.total_tokens
+    subtotal.files += 1
+    subtotal.tokens += as_it_is.total_tokens
+    subtotal.tokens_resized += resized.total_tokens
 
 
-def show(out: Output, bill: Bill, model: str, usd_per_million: float) -> None:
-    """The bill, for people or as JSON."""
-    total = bill.total()
-    images, texts = bill.shares["image"], bill.shares["text"]
+def print_estimate(out: Output, estimate: Estimate, model: str, usd_per_million: float) -> None:
+    """Print the estimate, for people or as JSON."""
+    total = estimate.total()
+    images, texts = estimate.subtotals["image"], estimate.subtotals["text"]
     out.line(f"{model} at ${usd_per_million:g} per million tokens; an estimate, nothing was sent.")
     out.line()
     header = ["", "files", "tokens as they are", "price", "tokens resized", "price"]
     rows = [("images", images), ("texts", texts), ("together", total)]
-    out.table(header, [_columns(name, share, usd_per_million) for name, share in rows])
+    out.table(header, [_columns(name, subtotal, usd_per_million) for name, subtotal in rows])
     out.line()
-    out.line(saving(total, images.files, usd_per_million))
+    out.line(describe_saving(total, images.files, usd_per_million))
     out.result(
         {
             "model": model,
@@ -111,43 +113,46 @@ def show(out: Output, bill: Bill, model: str, usd_per_million: float) -> None:
             "images": _as_json(images, usd_per_million),
             "texts": _as_json(texts, usd_per_million),
             "total": _as_json(total, usd_per_million),
-            "failed": bill.failed,
+            "failed": estimate.failed,
         }
     )
 
 
-def _columns(name: str, share: Share, usd_per_million: float) -> list[str]:
-    before, after = (dollars(tokens * usd_per_million / 1e6) for tokens in (share.tokens, share.tokens_resized))
-    return [name, f"{share.files:,}", f"{share.tokens:,}", before, f"{share.tokens_resized:,}", after]
+def _columns(name: str, subtotal: Subtotal, usd_per_million: float) -> list[str]:
+    before, after = (
+        format_dollars(tokens * usd_per_million / 1e6) for tokens in (subtotal.tokens, subtotal.tokens_resized)
+    )
+    return [name, f"{subtotal.files:,}", f"{subtotal.tokens:,}", before, f"{subtotal.tokens_resized:,}", after]
 
 
-def _as_json(share: Share, usd_per_million: float) -> dict[str, float]:
+def _as_json(subtotal: Subtotal, usd_per_million: float) -> dict[str, float]:
     return {
-        **vars(share),
-        "usd": share.tokens * usd_per_million / 1e6,
-        "usd_resized": share.tokens_resized * usd_per_million / 1e6,
+        **vars(subtotal),
+        "usd": subtotal.tokens * usd_per_million / 1e6,
+        "usd_resized": subtotal.tokens_resized * usd_per_million / 1e6,
     }
 
 
-def saving(total: Share, images: int, usd_per_million: float) -> str:
+def describe_saving(total: Subtotal, images: int, usd_per_million: float) -> str:
     """What resizing before upload saves, in words."""
     saved = total.tokens - total.tokens_resized
     if saved <= 0:
         return "Resizing before upload saves nothing here: no image is larger than one tile."
+    price = format_dollars(saved * usd_per_million / 1e6)
     return (
         f"Resizing {plural(images, 'image')} before upload (the default) saves {saved:,} tokens, "
-        f"{100 * saved // total.tokens}%, {dollars(saved * usd_per_million / 1e6)}; the model sees the same pixels."
+        f"{100 * saved // total.tokens}%, {price}; the model sees the same pixels."
     )
 
 
-def dollars(amount: float) -> str:
+def format_dollars(amount: float) -> str:
     """A price with as many digits as it needs to be read: `$12.40`, `$0.0004`."""
     if amount >= 1 or amount == 0:
         return f"${amount:,.2f}"
     return f"${amount:.3g}" if amount >= 0.0001 else "<$0.0001"
 
 
-def price(text: str) -> float:
+def positive_price(text: str) -> float:
     """An argparse type: a positive number."""
     try:
         amount = float(text)

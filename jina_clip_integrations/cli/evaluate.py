@@ -12,10 +12,10 @@ from typing import Any
 
 from ..catalog import ModelSpec
 from ..errors import InputError
-from ..retrieval.metrics import CUTOFFS, mean_of, ranks, recall, recall_by_group, truncate
+from ..retrieval.metrics import CUTOFFS, mean_over_groups, ranks, recall, recall_by_group, truncate
 from ..types import Vectors
 from .batches import encode_all
-from .captions import images_of, read_captions
+from .captions import read_captions, unique_images
 from .messages import OK
 from .options import (
     DEFAULT_MODEL,
@@ -23,15 +23,15 @@ from .options import (
     add_model_options,
     add_output_options,
     open_encoder,
-    output_of,
+    open_output,
     positive_int,
-    width_of,
+    vector_width,
 )
 from .output import Output
 
 
 @dataclass(frozen=True)
-class Test:
+class RetrievalTask:
     """Texts, images, and which image answers which text."""
 
     name: str
@@ -42,7 +42,7 @@ class Test:
     languages: Sequence[str]
     """For every text its language, or the empty string."""
 
-    def texts_of(self) -> list[list[int]]:
+    def texts_by_image(self) -> list[list[int]]:
         """For every image the positions of its texts."""
         texts: list[list[int]] = [[] for _ in self.images]
         for position, image in enumerate(self.answers):
@@ -61,31 +61,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure recall and show it."""
-    out = output_of(args)
+    out = open_output(args)
     if args.model is None:
         args.model = DEFAULT_MODEL if args.captions else DEMO_MODEL
-    test = captioned(args.captions) if args.captions else gallery_test(args.languages)
+    task = captions_task(args.captions) if args.captions else gallery_task(args.languages)
     with open_encoder(args) as encoder:
-        sizes = sizes_of(encoder.spec, width_of(encoder), args.at)
-        images = encode_all(encoder, [{"image": image} for image in test.images], out, "images")
-        texts = encode_all(encoder, [{"text": text} for text in test.texts], out, "texts")
-    result = measure(test, texts, images, sizes)
-    show(out, test, result, args.model)
+        sizes = evaluation_sizes(encoder.spec, vector_width(encoder), args.at)
+        images = encode_all(encoder, [{"image": image} for image in task.images], out, "images")
+        texts = encode_all(encoder, [{"text": text} for text in task.texts], out, "texts")
+    result = measure_recall(task, texts, images, sizes)
+    print_recall(out, task, result, args.model)
     return OK
 
 
-def captioned(file: str) -> Test:
-    """A file of captioned images as a test."""
+def captions_task(file: str) -> RetrievalTask:
+    """A file of captioned images as a task."""
     captions = read_captions(file)
-    images = images_of(captions)
+    images = unique_images(captions)
     position = {image: number for number, image in enumerate(images)}
     answers = [position[caption.image] for caption in captions]
     texts, languages = [c.text for c in captions], [c.language for c in captions]
-    return Test(file, texts, images, answers, languages)
+    return RetrievalTask(file, texts, images, answers, languages)
 
 
-def gallery_test(languages: str | None = None) -> Test:
-    """The demo gallery as a test: every name of every image, in all its languages or the given ones."""
+def gallery_task(languages: str | None = None) -> RetrievalTask:
+    """The demo gallery as a task: every name of every image, in all its languages or the given ones."""
     from ..demo import gallery
 
     images = gallery()
@@ -100,11 +100,11 @@ def gallery_test(languages: str | None = None) -> Test:
         for number, image in enumerate(images)
         if language in image.names
     ]
-    texts, answers, spoken = zip(*named, strict=True)
-    return Test("demo gallery", texts, [image.data() for image in images], answers, spoken)
+    texts, answers, text_languages = zip(*named, strict=True)
+    return RetrievalTask("demo gallery", texts, [image.data() for image in images], answers, text_languages)
 
 
-def sizes_of(spec: ModelSpec | None, dimensions: int, at: Sequence[int] | None) -> list[int]:
+def evaluation_sizes(spec: ModelSpec | None, dimensions: int, at: Sequence[int] | None) -> list[int]:
     """The widths to evaluate, the largest first: those asked for, or the trained ones up to `dimensions`."""
     if at:
         for size in at:
@@ -117,46 +117,48 @@ def sizes_of(spec: ModelSpec | None, dimensions: int, at: Sequence[int] | None) 
     return sorted({dimensions, *(size for size in trained if size < dimensions)}, reverse=True)
 
 
-def measure(test: Test, texts: Vectors, images: Vectors, sizes: Sequence[int]) -> dict[str, Any]:
+def measure_recall(task: RetrievalTask, texts: Vectors, images: Vectors, sizes: Sequence[int]) -> dict[str, Any]:
     """Recall in percent at every width: text to image (overall and per language), and image to text."""
     found = {}
     for size in sizes:
         short_texts, short_images = truncate(texts, size), truncate(images, size)
-        to_image = ranks(short_texts, short_images, [[answer] for answer in test.answers])
+        to_image = ranks(short_texts, short_images, [[answer] for answer in task.answers])
         row: dict[str, Any] = {"bytes_per_vector": 4 * size, "text_to_image": recall(to_image)}
-        if len(set(test.languages)) > 1:
-            row["languages"] = recall_by_group(to_image, test.languages)
-            row["text_to_image"] = mean_of(row["languages"])
+        if len(set(task.languages)) > 1:
+            row["languages"] = recall_by_group(to_image, task.languages)
+            row["text_to_image"] = mean_over_groups(row["languages"])
         else:
-            row["image_to_text"] = recall(ranks(short_images, short_texts, test.texts_of()))
+            row["image_to_text"] = recall(ranks(short_images, short_texts, task.texts_by_image()))
         found[str(size)] = row
     return found
 
 
-def show(out: Output, test: Test, result: dict[str, Any], model: str) -> None:
-    """The figures, for people or as JSON."""
-    out.line(f"{model} on {test.name}: {len(test.texts):,} texts, {len(test.images):,} images; recall in percent")
+def print_recall(out: Output, task: RetrievalTask, result: dict[str, Any], model: str) -> None:
+    """Print the figures, for people or as JSON."""
+    out.line(f"{model} on {task.name}: {len(task.texts):,} texts, {len(task.images):,} images; recall in percent")
     out.line()
     header = ["dimensions", "bytes", *(f"R@{k}" for k in CUTOFFS)]
     out.line("Text to image" + (", mean over languages" if "languages" in next(iter(result.values())) else ""))
-    out.table(header, _rows(result, "text_to_image"))
+    out.table(header, _table_rows(result, "text_to_image"))
     widest = next(iter(result.values()))
     if "languages" in widest:
         out.line()
         out.line(f"Text to image per language, {next(iter(result))} dimensions")
-        out.table(["language", *header[2:]], [[name, *percentages(row)] for name, row in widest["languages"].items()])
+        out.table(
+            ["language", *header[2:]], [[name, *format_percentages(row)] for name, row in widest["languages"].items()]
+        )
     else:
         out.line()
         out.line("Image to text")
-        out.table(header, _rows(result, "image_to_text"))
-    counts = {"texts": len(test.texts), "images": len(test.images)}
-    out.result({"model": model, "test": test.name, **counts, "dimensions": result})
+        out.table(header, _table_rows(result, "image_to_text"))
+    counts = {"texts": len(task.texts), "images": len(task.images)}
+    out.result({"model": model, "test": task.name, **counts, "dimensions": result})
 
 
-def _rows(result: dict[str, Any], direction: str) -> list[list[str]]:
-    return [[size, str(row["bytes_per_vector"]), *percentages(row[direction])] for size, row in result.items()]
+def _table_rows(result: dict[str, Any], direction: str) -> list[list[str]]:
+    return [[size, str(row["bytes_per_vector"]), *format_percentages(row[direction])] for size, row in result.items()]
 
 
-def percentages(row: dict[str, float]) -> list[str]:
+def format_percentages(row: dict[str, float]) -> list[str]:
     """Recall values, one digit after the point."""
     return [f"{row[f'R@{k}']:.1f}" for k in CUTOFFS]

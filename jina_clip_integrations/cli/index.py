@@ -1,4 +1,4 @@
-"""`jina-clip index`: put a person's folder of images and texts into a vector store, and keep it up to date."""
+"""`jina-clip index`: put a folder of images and texts into a vector store, and keep it up to date."""
 
 from __future__ import annotations
 
@@ -10,15 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..collections.identity import ModelMark, mark_of
-from ..collections.passages import passages
-from ..collections.scan import FoundFile, Stamp, digest, existing_folder, read_text, scan, stamp
+from ..collections.identity import CollectionModel
+from ..collections.passages import split_passages
+from ..collections.scan import SourceFile, Stamp, file_digest, read_stamp, read_text, resolve_folder, scan
 from ..collections.store import DEFAULT_COLLECTION, Entry, FolderStore, StoredFile
 from ..errors import InputError, JinaClipError
 from ..types import Vectors
-from .batches import Pace
+from .batches import ChunkSizer
 from .messages import INCOMPLETE, OK
-from .options import add_model_options, add_output_options, open_encoder, output_of, width_of
+from .options import (
+    add_model_options,
+    add_output_options,
+    address_options,
+    open_encoder,
+    open_output,
+    vector_width,
+)
 from .output import Output, Progress, plural
 
 if TYPE_CHECKING:
@@ -29,9 +36,9 @@ if TYPE_CHECKING:
 class Plan:
     """What a run has to do, found out without embedding anything."""
 
-    new: list[tuple[FoundFile, Stamp]] = field(default_factory=list)
-    changed: list[tuple[FoundFile, Stamp]] = field(default_factory=list)
-    touched: list[tuple[FoundFile, Stamp]] = field(default_factory=list)
+    new: list[tuple[SourceFile, Stamp]] = field(default_factory=list)
+    changed: list[tuple[SourceFile, Stamp]] = field(default_factory=list)
+    touched: list[tuple[SourceFile, Stamp]] = field(default_factory=list)
     """Their time changed, their content did not."""
     unchanged: int = 0
     vanished: list[str] = field(default_factory=list)
@@ -39,7 +46,7 @@ class Plan:
     """File to why it was left out."""
 
     @property
-    def to_embed(self) -> list[tuple[FoundFile, Stamp]]:
+    def to_embed(self) -> list[tuple[SourceFile, Stamp]]:
         """New and changed files, in the folder's order."""
         return sorted([*self.new, *self.changed], key=lambda pair: pair[0].name)
 
@@ -52,20 +59,21 @@ class Target:
     root: Path
     stored: dict[str, StoredFile]
     """What was there before."""
-    mark: ModelMark
+    model: CollectionModel
     finished: int = 0
     """Files stored by this run."""
 
     def keep(self, chunk: Sequence[Entry], rows: Vectors) -> None:
         """Store the files of a chunk of which every vector is there, in place of their older state."""
-        torn = {entry.file for entry, row in zip(chunk, rows, strict=True) if np.isnan(row).any()}
-        whole = [file for file in files_of(chunk) if file not in torn]
-        for file in whole:
+        incomplete = {entry.file for entry, row in zip(chunk, rows, strict=True) if np.isnan(row).any()}
+        complete = [file for file in unique_files(chunk) if file not in incomplete]
+        # Out with the old points first: a changed text may have fewer passages than it had.
+        for file in complete:
             self.store.remove(self.stored[file.name].points if file.name in self.stored else ())
-        positions = [number for number, entry in enumerate(chunk) if entry.file not in torn]
+        positions = [number for number, entry in enumerate(chunk) if entry.file not in incomplete]
         if positions:
-            self.store.put(self.root, [chunk[number] for number in positions], rows[positions], self.mark)
-        self.finished += len(whole)
+            self.store.put(self.root, [chunk[number] for number in positions], rows[positions], self.model)
+        self.finished += len(complete)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -86,43 +94,45 @@ def add_store_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Bring the store up to date with the folder."""
-    out = output_of(args)
-    root = existing_folder(args.folder)
+    out = open_output(args)
+    root = resolve_folder(args.folder)
     with open_encoder(args) as encoder:
-        mark = mark_of(encoder.model, width_of(encoder), backend=args.backend, base_url=args.base_url)
+        model = CollectionModel.of(
+            encoder.model, vector_width(encoder), backend=args.backend, address=address_options(args)
+        )
         with FolderStore(args.store, collection=args.collection) as store:
-            store.prepare(mark)
-            leave_out = None if store.is_server else Path(args.store).expanduser().resolve()
-            target = Target(store, root, store.files(root), mark)
-            plan = make_plan(scan(root, leave_out=leave_out), target.stored)
+            store.prepare(model)
+            exclude = None if store.is_server else Path(args.store).expanduser().resolve()
+            target = Target(store, root, store.files(root), model)
+            plan = make_plan(scan(root, exclude=exclude), target.stored)
             update(target, plan, encoder, out, keep_vanished=args.keep_vanished)
-            report(out, store, plan, args, encoder)
+            print_report(out, store, plan, args, encoder)
     return INCOMPLETE if args.strict and plan.failed else OK
 
 
-def make_plan(found: Iterator[FoundFile], stored: dict[str, StoredFile]) -> Plan:
+def make_plan(found: Iterator[SourceFile], stored: dict[str, StoredFile]) -> Plan:
     """Compare the folder with what is stored: size and time first, the content's digest where they differ."""
     plan = Plan()
-    there = set()
+    present = set()
     for file in found:
-        there.add(file.name)
+        present.add(file.name)
         try:
-            _place(file, stored.get(file.name), plan)
+            _add_to_plan(file, stored.get(file.name), plan)
         except OSError as error:
             plan.failed[file.name] = error.strerror or str(error)
-    plan.vanished = sorted(stored.keys() - there)
+    plan.vanished = sorted(stored.keys() - present)
     return plan
 
 
-def _place(file: FoundFile, before: StoredFile | None, plan: Plan) -> None:
-    now = stamp(file.path)
-    if before and before.complete and before.stamp.same_moment(now):
+def _add_to_plan(file: SourceFile, before: StoredFile | None, plan: Plan) -> None:
+    now = read_stamp(file.path)
+    if before and before.is_complete and before.stamp.is_unchanged(now):
         plan.unchanged += 1
         return
-    now = replace(now, sha256=digest(file.path))
+    now = replace(now, sha256=file_digest(file.path))
     if before is None:
         plan.new.append((file, now))
-    elif before.complete and before.stamp.sha256 == now.sha256:
+    elif before.is_complete and before.stamp.sha256 == now.sha256:
         plan.touched.append((file, now))
     else:
         plan.changed.append((file, now))
@@ -136,12 +146,12 @@ def update(target: Target, plan: Plan, encoder: JinaClipEncoder, out: Output, *,
         target.store.remove(target.stored[name].points)
     try:
         with out.progress(len(plan.to_embed), "indexing") as bar:
-            pace = Pace()
-            for chunk in chunks(plan, bar, pace):
-                with pace.timed():
-                    embed(target, chunk, encoder, plan)
-                bar.advance(len(files_of(chunk)))
-        for name in plan.failed.keys() & target.stored.keys():  # changed into something unreadable
+            sizer = ChunkSizer()
+            for chunk in split_chunks(plan, bar, sizer):
+                with sizer.measure():
+                    embed_chunk(target, chunk, encoder, plan)
+                bar.advance(len(unique_files(chunk)))
+        for name in plan.failed.keys() & target.stored.keys():  # it changed into something unreadable
             target.store.remove(target.stored[name].points)
     except (JinaClipError, KeyboardInterrupt) as error:
         remark = f"{target.finished} of {plural(len(plan.to_embed), 'file')} are in the store"
@@ -151,7 +161,7 @@ def update(target: Target, plan: Plan, encoder: JinaClipEncoder, out: Output, *,
         raise
 
 
-def embed(target: Target, chunk: Sequence[Entry], encoder: JinaClipEncoder, plan: Plan) -> None:
+def embed_chunk(target: Target, chunk: Sequence[Entry], encoder: JinaClipEncoder, plan: Plan) -> None:
     """Embed a chunk and store it; a file with an entry that cannot be embedded goes to `plan.failed`."""
     items: list[dict[str, Any]] = [
         {"image": entry.file.path} if entry.text is None else {"text": entry.text} for entry in chunk
@@ -169,39 +179,41 @@ def embed(target: Target, chunk: Sequence[Entry], encoder: JinaClipEncoder, plan
     target.keep(chunk, rows)
 
 
-def files_of(chunk: Sequence[Entry]) -> list[FoundFile]:
+def unique_files(chunk: Sequence[Entry]) -> list[SourceFile]:
     """The files of a chunk, in order."""
     return list(dict.fromkeys(entry.file for entry in chunk))
 
 
-def chunks(plan: Plan, bar: Progress, pace: Pace) -> Iterator[list[Entry]]:
-    """Entries of whole files, about `pace.size` at a time; files that cannot be read go to `plan.failed`."""
+def split_chunks(plan: Plan, bar: Progress, sizer: ChunkSizer) -> Iterator[list[Entry]]:
+    """Entries of whole files, about `sizer.size` at a time; files that cannot be read go to `plan.failed`."""
     chunk: list[Entry] = []
     for file, now in plan.to_embed:
         try:
-            chunk += entries_of(file, now)
+            chunk += make_entries(file, now)
         except (InputError, OSError) as error:
             plan.failed[file.name] = str(error)
             bar.advance()
-        if len(chunk) >= pace.size:
+        if len(chunk) >= sizer.size:
             yield chunk
             chunk = []
     if chunk:
         yield chunk
 
 
-def entries_of(file: FoundFile, now: Stamp) -> list[Entry]:
+def make_entries(file: SourceFile, now: Stamp) -> list[Entry]:
     """One entry for an image, one per passage for a text. Raises `InputError` for a blank or undecodable text."""
     if file.modality == "image":
         return [Entry(file, now)]
-    texts = passages(read_text(file.path))
+    texts = split_passages(read_text(file.path))
     if not texts:
         raise InputError("the file is blank")
     return [Entry(file, now, text, number, len(texts)) for number, text in enumerate(texts)]
 
 
-def report(out: Output, store: FolderStore, plan: Plan, args: argparse.Namespace, encoder: JinaClipEncoder) -> None:
-    """What was done, for people or as JSON, and every file that was left out, by name."""
+def print_report(
+    out: Output, store: FolderStore, plan: Plan, args: argparse.Namespace, encoder: JinaClipEncoder
+) -> None:
+    """Print what was done, for people or as JSON, and every file that was left out, by name."""
     for name, reason in sorted(plan.failed.items()):
         out.warn(f"left out {name}: {reason}")
     failed = set(plan.failed)

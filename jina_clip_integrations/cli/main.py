@@ -15,13 +15,13 @@ from importlib import import_module
 from typing import Any
 
 from .._version import __version__
-from .messages import BROKEN_PIPE, DEBUG_VARIABLE, EXIT_CODES, exit_code, one_line
+from .messages import BROKEN_PIPE, DEBUG_VARIABLE, EXIT_CODES, exit_code, format_error
 
 COMMANDS = {
     "demo": "search an image gallery in many languages with the demo model, offline",
     "embed": "vectors of texts and images as .npy, .parquet or .jsonl",
     "index": "put a folder of images and texts into a vector store",
-    "search": "ask a store made by index, with words or with an image",
+    "search": "search a store made by index, with words or with an image",
     "estimate": "what embedding a folder would cost, and what resizing saves",
     "evaluate": "recall of captioned images, or of the demo gallery, per number of dimensions",
     "serve": "this machine behind Jina's HTTP schema, for others to point base_url at",
@@ -34,12 +34,12 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit code (see `messages.EXIT_CODES`); errors become one line on stderr."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    _tolerate_narrow_terminals()
+    replace_unencodable_characters()
     try:
         args = build_parser(arguments).parse_args(arguments)
         with _short_warnings():
             code: int = args.run(args)
-            sys.stdout.flush()
+            sys.stdout.flush()  # here, so that a pipe without a reader is noticed before the exit code is chosen
         return code
     except BrokenPipeError:
         _silence_stdout()
@@ -47,12 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise
-        print(f"jina-clip: {one_line(error)}", file=sys.stderr)
+        print(f"jina-clip: {format_error(error)}", file=sys.stderr)
         return exit_code(error)
 
 
 def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """The parser, with the options of only that subcommand filled in which `arguments` ask for."""
+    """The parser. Only the subcommand in `arguments` gets its options, so that no other module is imported."""
     parser = argparse.ArgumentParser(
         prog="jina-clip",
         description="Text and images in one embedding space: Jina CLIP over the API or on this machine.",
@@ -82,8 +82,8 @@ def _short_warnings() -> Iterator[None]:
         yield
 
 
-def _tolerate_narrow_terminals() -> None:
-    """A terminal that cannot show a character gets a question mark instead of a crash."""
+def replace_unencodable_characters() -> None:
+    """Print a question mark for a character that the terminal's encoding lacks, instead of raising."""
     for stream in (sys.stdout, sys.stderr):
         encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
         if encoding not in ("utf8", "") and hasattr(stream, "reconfigure"):
@@ -91,6 +91,6 @@ def _tolerate_narrow_terminals() -> None:
 
 
 def _silence_stdout() -> None:
-    """The reader is gone (`| head`): keep the interpreter from complaining again when it flushes at exit."""
+    """Keep the interpreter from failing once more when it flushes a pipe whose reader is gone (`| head`) at exit."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

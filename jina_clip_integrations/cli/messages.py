@@ -21,7 +21,7 @@ EXIT_CODES = {
     INCOMPLETE: "done, but some inputs were left out (with --strict)",
     INTERRUPTED: "interrupted, what was finished is kept",
 }
-"""What the command's exit codes mean. 141 (the reader of a pipe went away) is the shell's own convention."""
+"""What the exit codes mean. 130 and 141 (a closed pipe) are the shell's convention: 128 plus the signal's number."""
 
 
 def exit_code(error: BaseException) -> int:
@@ -30,12 +30,12 @@ def exit_code(error: BaseException) -> int:
         return INTERRUPTED
     if isinstance(error, BackendError):
         return FAILED
-    if isinstance(error, (JinaClipError, ImportError, OSError)):
+    if isinstance(error, (JinaClipError, ImportError, OSError)):  # a file that is not there is bad input, too
         return BAD_INPUT
     return FAILED
 
 
-def one_line(error: BaseException) -> str:
+def format_error(error: BaseException) -> str:
     """What went wrong, on one line, without a traceback."""
     if isinstance(error, KeyboardInterrupt):
         return str(error) or "interrupted"
@@ -43,6 +43,6 @@ def one_line(error: BaseException) -> str:
         text = str(error)
     elif isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    else:
+    else:  # a bug: its class helps to find it, and so does the traceback
         text = f"{type(error).__name__}: {error} (set {DEBUG_VARIABLE}=1 to see where)"
     return " ".join(text.split())

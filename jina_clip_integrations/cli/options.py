@@ -1,4 +1,4 @@
-"""Options that the subcommands share, and the encoder that they describe."""
+"""Options that the subcommands share, and the encoder that is built from them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import argparse
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from ..backends import is_local_model
+from ..backends.registry import BACKENDS, is_local_model
+from ..collections.identity import ADDRESS_OPTIONS
 from ..errors import ConfigurationError
 from .output import Output
 
@@ -27,13 +28,13 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 def add_model_options(parser: argparse.ArgumentParser, *, model: str | None = DEFAULT_MODEL) -> None:
     """Which model, where it runs and how. `model=None` leaves the default to the subcommand."""
     group = parser.add_argument_group("model")
-    shown = f" (default: {model})" if model else ""
+    default = f" (default: {model})" if model else ""
     group.add_argument(
-        "--model", default=model, help=f"jina-clip-v1, jina-clip-v2, demo, a checkpoint folder or a Hub id{shown}"
+        "--model", default=model, help=f"jina-clip-v1, jina-clip-v2, demo, a checkpoint folder or a Hub id{default}"
     )
     group.add_argument(
         "--backend",
-        help="api, local, or MODULE:FACTORY of one of your own (default: local for demo and for a folder, else api)",
+        help=f"{', '.join(BACKENDS)}, or MODULE:FACTORY of your own (default: local for demo and folders, else api)",
     )
     group.add_argument("--dimensions", type=positive_int, metavar="N", help="width of the vectors (default: full)")
     add_backend_options(group)
@@ -46,15 +47,17 @@ def add_backend_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--batch-size", type=batch_size, metavar="N", help="items per forward pass or request")
     group.add_argument("--cache", metavar="PATH", help="keep vectors in this folder and never embed an input twice")
     group.add_argument("--base-url", metavar="URL", help="api: a server of your own instead of api.jina.ai")
+    group.add_argument("--endpoint-name", metavar="NAME", help="sagemaker: name of the endpoint")
+    group.add_argument("--region-name", metavar="NAME", help="sagemaker: AWS region of the endpoint")
 
 
-def output_of(args: argparse.Namespace) -> Output:
-    """The voice that `--json` and `--quiet` ask for."""
+def open_output(args: argparse.Namespace) -> Output:
+    """The output as `--json` and `--quiet` want it."""
     return Output(as_json=args.json, quiet=args.quiet)
 
 
 def open_encoder(args: argparse.Namespace, **overrides: Any) -> JinaClipEncoder:
-    """The encoder that the options describe; `overrides` are constructor arguments that win.
+    """The encoder that the options describe; `overrides` are constructor arguments that take precedence.
 
     Raises `ConfigurationError` for settings that cannot work and `ImportError` for a missing extra.
     """
@@ -62,7 +65,7 @@ def open_encoder(args: argparse.Namespace, **overrides: Any) -> JinaClipEncoder:
 
     settings: dict[str, Any] = {
         "model": args.model,
-        "backend": chosen_backend(args.backend, args.model),
+        "backend": choose_backend(args.backend, args.model),
         "dimensions": args.dimensions,
         "cache": args.cache,
         **backend_options(args),
@@ -70,30 +73,38 @@ def open_encoder(args: argparse.Namespace, **overrides: Any) -> JinaClipEncoder:
     return JinaClipEncoder(**(settings | overrides))
 
 
-def width_of(encoder: JinaClipEncoder) -> int:
-    """Width of the encoder's vectors; a model that only its server knows is asked with one short text."""
+def vector_width(encoder: JinaClipEncoder) -> int:
+    """Width of the encoder's vectors; where only a server knows its model, it embeds one short text."""
     return encoder.dimensions or int(encoder.encode_text("width").shape[-1])
 
 
 def backend_options(args: argparse.Namespace) -> dict[str, Any]:
-    """What was given for the backend; an option that it does not know is the encoder's error to raise."""
+    """What was given for the backend. The encoder refuses an option that its backend does not have."""
     device = args.device.split(",") if args.device and "," in args.device else args.device
-    given = {"device": device, "dtype": args.dtype, "batch_size": args.batch_size, "base_url": args.base_url}
+    given = {"device": device, "dtype": args.dtype, "batch_size": args.batch_size, **address_options(args)}
     return {name: value for name, value in given.items() if value is not None}
 
 
-def chosen_backend(backend: str | None, model: str) -> Any:
+def address_options(args: argparse.Namespace) -> dict[str, str]:
+    """Where the backend is found, as far as it was given: what a collection has to remember."""
+    given = vars(args)  # the demo has no such options
+    return {name: given[name] for name in ADDRESS_OPTIONS if given.get(name) is not None}
+
+
+def choose_backend(backend: str | None, model: str) -> Any:
     """The encoder's `backend` argument: a name, or the object that `MODULE:FACTORY` makes."""
     if backend is None:
         return "local" if is_local_model(model) else "api"
     if ":" in backend:
-        return _made_by(backend)
-    if backend not in ("api", "local"):
-        raise ConfigurationError(f"--backend {backend!r} is neither 'api', 'local' nor MODULE:FACTORY")
+        return _call_factory(backend)
+    if backend not in BACKENDS:
+        known = ", ".join(map(repr, BACKENDS))
+        raise ConfigurationError(f"--backend {backend!r} is none of {known}, nor MODULE:FACTORY")
     return backend
 
 
-def _made_by(path: str) -> Any:
+def _call_factory(path: str) -> Any:
+    """The backend that `MODULE:FACTORY` makes. This runs code that the user named, as `python -m` does."""
     module_name, _, factory_name = path.partition(":")
     try:
         factory = getattr(importlib.import_module(module_name), factory_name)

@@ -7,40 +7,43 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..encoder.progress import ProgressBar
 
 PROGRESS_LINE_EVERY_S = 5.0
-"""Where stderr is not a terminal, a line of progress is due this often, in seconds."""
+"""Seconds between two lines of progress where stderr is not a terminal."""
 
 
 class Output:
-    """One command's voice. With `as_json`, stdout carries exactly one JSON document."""
+    """Where a command prints. With `as_json`, stdout carries exactly one JSON document."""
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self.as_json = as_json
         self.quiet = quiet
 
     def line(self, text: str = "") -> None:
-        """A line for people on stdout; nothing with `--json`."""
+        """Print a line for people on stdout; nothing with `--json`."""
         if not self.as_json:
             print(text)
 
     def result(self, value: Any) -> None:
-        """The machine-readable result on stdout; nothing without `--json`."""
+        """Print the machine-readable result on stdout; nothing without `--json`."""
         if self.as_json:
             print(json.dumps(value, ensure_ascii=False, indent=2))
 
     def note(self, text: str) -> None:
-        """A remark on stderr, so that a pipe stays clean."""
+        """Print a remark on stderr, so that a pipe stays clean; nothing with `--quiet`."""
         if not self.quiet:
             print(text, file=sys.stderr)
 
     def warn(self, text: str) -> None:
-        """Something that went wrong without ending the command: always on stderr."""
+        """Say on stderr, always, what went wrong without ending the command."""
         print(f"warning: {text}", file=sys.stderr)
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Aligned columns on stdout: the first to the left, the others to the right."""
+        """Print aligned columns on stdout; nothing with `--json`."""
         for text in format_table(header, rows):
             self.line(text)
 
@@ -55,49 +58,61 @@ class Output:
 
 
 class Progress:
-    """A count that shows itself. `advance` says that items are finished."""
+    """Counts finished items, and shows the count unless `quiet`. Not thread-safe."""
 
     def __init__(self, total: int, label: str, *, quiet: bool = False) -> None:
         self.total = total
         self.done = 0
-        self._label = label
-        self._bar: Any = None
-        self._shows_lines = False
-        self._shown = -1
-        self._last_line_s = self._started_s = time.monotonic()
-        if quiet:
-            return
-        if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self._bar = tqdm(total=total, desc=label, unit="", file=sys.stderr, dynamic_ncols=True, leave=True)
-        else:
-            self._shows_lines = True
+        self._display = None if quiet else _open_display(total, label)
 
     def advance(self, count: int = 1) -> None:
         """`count` more items are finished."""
         self.done += count
-        if self._bar is not None:
-            self._bar.update(count)
-        elif self._shows_lines and time.monotonic() - self._last_line_s >= PROGRESS_LINE_EVERY_S:
-            self._line()
+        if self._display is not None:
+            self._display.advance(count)
 
     def close(self) -> None:
         """Show where the count ended."""
-        if self._bar is not None:
-            self._bar.close()
-        elif self._shows_lines and self.total and self.done != self._shown:
-            self._line()
+        if self._display is not None:
+            self._display.close()
 
-    def _line(self) -> None:
-        self._last_line_s, self._shown = time.monotonic(), self.done
-        share = 100 * self.done // self.total if self.total else 100
+
+class ProgressLines:
+    """Progress for a log file or a pipe: a line every few seconds, and one at the end."""
+
+    def __init__(self, total: int, label: str) -> None:
+        self._total, self._label = total, label
+        self._done, self._printed = 0, -1
+        self._last_line_s = self._started_s = time.monotonic()
+
+    def advance(self, count: int) -> None:
+        """`count` more items are finished."""
+        self._done += count
+        if time.monotonic() - self._last_line_s >= PROGRESS_LINE_EVERY_S:
+            self._print_line()
+
+    def close(self) -> None:
+        """Print the final count, unless the last line has said it."""
+        if self._total and self._done != self._printed:
+            self._print_line()
+
+    def _print_line(self) -> None:
+        self._last_line_s, self._printed = time.monotonic(), self._done
+        percent = 100 * self._done // self._total if self._total else 100
         took_s = self._last_line_s - self._started_s
-        print(f"{self._label}: {self.done}/{self.total} ({share}%) after {took_s:.1f} s", file=sys.stderr)
+        print(f"{self._label}: {self._done}/{self._total} ({percent}%) after {took_s:.1f} s", file=sys.stderr)
+
+
+def _open_display(total: int, label: str) -> ProgressBar | ProgressLines:
+    if not sys.stderr.isatty():
+        return ProgressLines(total, label)  # the control characters of a bar would fill a log
+    from ..encoder.progress import ProgressBar
+
+    return ProgressBar(total, shown=True, label=label, unit="")
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of aligned columns: the first to the left, the others to the right."""
+    """Lines of aligned columns, the first flush left, the others flush right."""
     table = [list(header), *map(list, rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
     return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in table]

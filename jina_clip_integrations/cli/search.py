@@ -1,4 +1,4 @@
-"""`jina-clip search`: ask a store made by `jina-clip index`, with words or with an image."""
+"""`jina-clip search`: search a store made by `jina-clip index`, with words or with an image."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..collections.identity import ModelMark, check_same_model, mark_of
-from ..collections.store import FolderStore, Found
+from ..collections.identity import CollectionModel
+from ..collections.store import FolderStore, Hit
 from ..errors import InputError
 from ..retrieval.ranking import reciprocal_rank_fusion
 from ..types import Modality, Vectors
 from .index import add_store_options
 from .messages import OK
-from .options import add_model_options, add_output_options, open_encoder, output_of, positive_int, width_of
+from .options import add_model_options, add_output_options, open_encoder, open_output, positive_int, vector_width
 from .output import Output
 
 if TYPE_CHECKING:
     from ..encoder import JinaClipEncoder
 
 SNIPPET_CHARACTERS = 100
+"""Most characters of a passage in the list; with its rank and name it still fits a terminal's line or two."""
 
 KINDS: dict[str, Modality] = {"images": "image", "texts": "text"}
 
@@ -31,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("query", nargs="?", help="words to search with")
     parser.add_argument("--image", metavar="FILE", help="search with this image instead")
     add_store_options(parser)
-    parser.add_argument("--top", type=positive_int, default=5, metavar="K", help="answers per list (default: 5)")
+    parser.add_argument("--top", type=positive_int, default=5, metavar="K", help="results per list (default: 5)")
     parser.add_argument("--kind", choices=["all", *KINDS], default="all", help="what to look for (default: all)")
     parser.add_argument("--fuse", action="store_true", help="one list of images and texts, merged by rank")
     add_model_options(parser, model=None)
@@ -39,22 +40,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Answer one query."""
-    out = output_of(args)
+    """Search for one query."""
+    out = open_output(args)
     if (args.query is None) == (args.image is None):
         raise InputError("give either words to search with or --image FILE")
     check_store_exists(args.store)
     with FolderStore(args.store, collection=args.collection) as store:
-        held = store.mark()
+        held = store.model()
         if held is None:
             raise InputError(f"{args.store} is an empty store; fill it with: jina-clip index FOLDER --store PATH")
-        adopt(args, held)
+        adopt_settings(args, held)
         with open_encoder(args) as encoder:
-            check_same_model(held, mark_of(encoder.model, width_of(encoder)), where=args.store)
-            vector = query_vector(encoder, args.query, args.image)
+            CollectionModel.of(encoder.model, vector_width(encoder)).check(held, where=args.store)
+            vector = embed_query(encoder, args.query, args.image)
         kinds = KINDS if args.kind == "all" else {args.kind: KINDS[args.kind]}
         lists = {kind: store.search(vector, modality, top=args.top) for kind, modality in kinds.items()}
-    show(out, lists, args)
+    print_hits(out, lists, args)
     return OK
 
 
@@ -64,19 +65,21 @@ def check_store_exists(location: str) -> None:
         raise InputError(f"there is no store at {location}; make one with: jina-clip index FOLDER --store {location}")
 
 
-def adopt(args: argparse.Namespace, held: ModelMark) -> None:
+def adopt_settings(args: argparse.Namespace, held: CollectionModel) -> None:
     """Fill in what was not said with what the store was made with. Raises `ConfigurationError` for another model."""
-    args.dimensions = args.dimensions or held.dimensions
+    args.dimensions = args.dimensions or held.fingerprint.dimensions
     if args.model is not None:
-        check_same_model(held, mark_of(args.model, args.dimensions), where=args.store)
+        CollectionModel.of(args.model, args.dimensions).check(held, where=args.store)
         return
     args.model = held.model
     args.backend = args.backend or held.backend or None
-    args.base_url = args.base_url or held.base_url or None
+    if args.backend == (held.backend or None):  # an address belongs to its backend
+        for name, value in held.address.items():
+            setattr(args, name, getattr(args, name) or value)
 
 
-def query_vector(encoder: JinaClipEncoder, query: str | None, image: str | None) -> Vectors:
-    """The vector `(d,)` of the query; a model with a query instruction gets it."""
+def embed_query(encoder: JinaClipEncoder, query: str | None, image: str | None) -> Vectors:
+    """The vector `(d,)` of the query, with the query instruction of a model that has one."""
     if image is not None:
         return encoder.encode_image(image)
     if query is None or not query.strip():
@@ -87,38 +90,35 @@ def query_vector(encoder: JinaClipEncoder, query: str | None, image: str | None)
     return encoder.encode_text(query, task=RETRIEVAL_QUERY if spec and RETRIEVAL_QUERY in spec.tasks else None)
 
 
-def fuse(lists: Sequence[Sequence[Found]], *, top: int) -> list[Found]:
-    """One list out of several by reciprocal rank, since the scores of different modalities do not compare."""
+def fuse(lists: Sequence[Sequence[Hit]], *, top: int) -> list[Hit]:
+    """One list out of several by reciprocal rank, since scores of different modalities cannot be compared."""
     return [fused.id for fused in reciprocal_rank_fusion(lists)][:top]
 
 
-def show(out: Output, lists: dict[str, list[Found]], args: argparse.Namespace) -> None:
-    """The answers, for people or as JSON."""
+def print_hits(out: Output, lists: dict[str, list[Hit]], args: argparse.Namespace) -> None:
+    """Print the results, for people or as JSON."""
     if args.fuse:
         lists = {"merged by rank": fuse(list(lists.values()), top=args.top)}
-    for title, answers in lists.items():
+    for title, hits in lists.items():
         out.line(f"{title[0].upper()}{title[1:]}")
-        for rank, found in enumerate(answers, 1):
-            out.line(f"{rank:3d}  {found.score:6.3f}  {described(found)}")
-        out.line("" if answers else "     nothing\n")
+        for rank, hit in enumerate(hits, 1):
+            out.line(f"{rank:3d}  {hit.score:6.3f}  {describe_hit(hit)}")
+        out.line("" if hits else "     nothing\n")
     if len(lists) > 1 or args.fuse:
         out.note("Texts score higher against words than images do: compare scores within a list, not between them.")
     out.result({"query": args.query, "image": args.image, "model": args.model, "results": _as_json(lists)})
 
 
-def described(found: Found) -> str:
-    """A found file on one line: its name, and for a text which passage and how it begins."""
-    if found.text is None:
-        return found.name
-    where = f" (passage {found.passage + 1} of {found.passages})" if found.passages > 1 else ""
-    text = " ".join(found.text.split())
+def describe_hit(hit: Hit) -> str:
+    """A hit on one line: its name, and for a text which passage and how it begins."""
+    if hit.text is None:
+        return hit.name
+    where = f" (passage {hit.passage + 1} of {hit.passages})" if hit.passages > 1 else ""
+    text = " ".join(hit.text.split())
     snippet = text if len(text) <= SNIPPET_CHARACTERS else f"{text[: SNIPPET_CHARACTERS - 1]}…"
-    return f"{found.name}{where}: {snippet}"
+    return f"{hit.name}{where}: {snippet}"
 
 
-def _as_json(lists: dict[str, list[Found]]) -> Any:
-    named = {title.replace(" ", "_"): answers for title, answers in lists.items()}
-    return {
-        title: [{"rank": rank, **asdict(found)} for rank, found in enumerate(answers, 1)]
-        for title, answers in named.items()
-    }
+def _as_json(lists: dict[str, list[Hit]]) -> Any:
+    named = {title.replace(" ", "_"): hits for title, hits in lists.items()}
+    return {title: [{"rank": rank, **asdict(hit)} for rank, hit in enumerate(hits, 1)] for title, hits in named.items()}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ConfigurationError, require_extra
 from ..server.settings import MIB, ServerSettings
 from .messages import OK
-from .options import DEFAULT_MODEL, chosen_backend, positive_int
+from .options import DEFAULT_MODEL, choose_backend, positive_int
 from .output import Output
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def open_local_encoder(args: argparse.Namespace) -> JinaClipEncoder:
     """The encoder to serve: on this machine unless told otherwise."""
     from ..encoder import JinaClipEncoder
 
-    backend = chosen_backend(args.backend or "local", args.model)
+    backend = choose_backend(args.backend or "local", args.model)
     device = args.device.split(",") if args.device and "," in args.device else args.device
     given = {"device": device, "dtype": args.dtype}
     options = {name: value for name, value in given.items() if value is not None}

@@ -14,19 +14,20 @@ import numpy as np
 from ..errors import InputError, require_extra
 from ..types import Modality, Vectors
 
-ROWS_AT_A_TIME = 1024
+ROWS_PER_BATCH = 1024
+"""Rows of a Parquet record batch: the vectors are mapped from a file and never in memory all at once."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a vector came from."""
+    """What a vector was made from."""
 
     kind: Modality
     input: str
     """The text itself, or the image's path or URL."""
 
 
-Write = Callable[[Path, Sequence[Source], Vectors, dict[str, Any]], None]
+Writer = Callable[[Path, Sequence[Source], Vectors, dict[str, Any]], None]
 
 
 class WorkingFile:
@@ -39,10 +40,10 @@ class WorkingFile:
         self.path = output.with_name(f"{output.name}.part")
         self.dimensions = dimensions
         self._head = json.dumps({"job": job, "dimensions": dimensions}).encode() + b"\n"
-        self.rows = self._rows_kept()
+        self.rows = self._count_rows()
 
-    def _rows_kept(self) -> int:
-        """How many whole rows of the same job are there; a torn last row is cut off."""
+    def _count_rows(self) -> int:
+        """Whole rows that an earlier run of the same job left; the incomplete last row of a killed run is cut off."""
         row_bytes = 4 * self.dimensions
         try:
             with self.path.open("rb") as file:
@@ -57,7 +58,7 @@ class WorkingFile:
         return rows
 
     def append(self, rows: Vectors) -> None:
-        """Keep more rows, on disk before this returns."""
+        """Add rows to the file. They survive an interruption of this process."""
         with self.path.open("ab") as file:
             file.write(np.ascontiguousarray(rows, np.float32).tobytes())
         self.rows += len(rows)
@@ -70,11 +71,11 @@ class WorkingFile:
         return np.memmap(self.path, np.float32, mode="r", offset=len(self._head), shape=shape)
 
     def discard(self) -> None:
-        """The output is written; the working file is no longer needed."""
+        """Delete the file. Idempotent."""
         self.path.unlink(missing_ok=True)
 
 
-def writer_for(output: Path) -> Write:
+def find_writer(output: Path) -> Writer:
     """The function that writes this kind of file. Raises `InputError` for an unknown kind."""
     writers = {".npy": write_npy, ".parquet": write_parquet, ".jsonl": write_jsonl}
     extension = output.suffix.lower()
@@ -95,7 +96,7 @@ def write_npy(path: Path, sources: Sequence[Source], vectors: Vectors, about: di
 
 
 def sidecar_path(path: Path) -> Path:
-    """Where the names of a .npy file's rows are."""
+    """The file that says what each row of a .npy file is."""
     return path.with_suffix(".json")
 
 
@@ -107,13 +108,13 @@ def write_jsonl(path: Path, sources: Sequence[Source], vectors: Vectors, about: 
 
 
 def dump_lines(file: TextIO, sources: Sequence[Source], vectors: Vectors) -> None:
-    """Rows as JSON lines."""
+    """Write rows as JSON lines."""
     for source, vector in zip(sources, vectors, strict=True):
-        embedding = None if np.isnan(vector).any() else shortest(vector)
+        embedding = None if np.isnan(vector).any() else shorten_floats(vector)
         file.write(json.dumps({**asdict(source), "embedding": embedding}, ensure_ascii=False) + "\n")
 
 
-def shortest(vector: Vectors) -> list[float]:
+def shorten_floats(vector: Vectors) -> list[float]:
     """Float32 values with no more digits than it takes to read them back exactly."""
     return [float(f"{value:.9g}") for value in vector.tolist()]
 
@@ -127,13 +128,13 @@ def write_parquet(path: Path, sources: Sequence[Source], vectors: Vectors, about
     schema = pa.schema([("kind", pa.string()), ("input", pa.string()), ("embedding", width)])
     schema = schema.with_metadata({key: json.dumps(value) for key, value in about.items()})
     with parquet.ParquetWriter(path, schema) as writer:
-        for some, rows in _slices(sources, vectors):
+        for some, rows in _split_batches(sources, vectors):
             embeddings = [None if np.isnan(row).any() else row for row in rows]
             columns = [[source.kind for source in some], [source.input for source in some], embeddings]
             arrays = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
             writer.write_batch(pa.record_batch(arrays, schema=schema))
 
 
-def _slices(sources: Sequence[Source], vectors: Vectors) -> Iterator[tuple[Sequence[Source], Vectors]]:
-    for start in range(0, len(sources), ROWS_AT_A_TIME):
-        yield sources[start : start + ROWS_AT_A_TIME], vectors[start : start + ROWS_AT_A_TIME]
+def _split_batches(sources: Sequence[Source], vectors: Vectors) -> Iterator[tuple[Sequence[Source], Vectors]]:
+    for start in range(0, len(sources), ROWS_PER_BATCH):
+        yield sources[start : start + ROWS_PER_BATCH], vectors[start : start + ROWS_PER_BATCH]

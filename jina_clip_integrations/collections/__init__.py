@@ -1,1 +1,1 @@
-"""A folder of one's own in a vector store: scan, passages, store."""
+"""A person's own folder in a vector store: scan, passages, store, and which model made the vectors."""

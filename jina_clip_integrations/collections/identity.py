@@ -1,56 +1,80 @@
-"""Which model made a set of vectors, so that vectors of different models are never compared."""
+"""Which model made the vectors of a collection: a `VectorFingerprint`, and how to ask for that model again."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..catalog import find_model
 from ..errors import ConfigurationError
-from ..retrieval.fingerprint import model_identity
+from ..retrieval.fingerprint import DIGEST, VectorFingerprint, model_fingerprint
+
+ADDRESS_OPTIONS = ("base_url", "endpoint_name", "region_name")
+"""Options that say where a backend is found. A search has to ask the same place, so a collection remembers them."""
+
+EARLIER_DIGEST_KEY = "fingerprint"
+"""What the first stores called the model's identity; their digests of folders were computed in another way."""
 
 
 @dataclass(frozen=True)
-class ModelMark:
-    """What made the vectors of a store, and how to make more of them."""
+class CollectionModel:
+    """The model of a collection. Only the fingerprint decides what can be compared, not where it was computed."""
 
+    fingerprint: VectorFingerprint
     model: str
     """What to ask the encoder for: a model's name, or the absolute path of a checkpoint folder."""
-    dimensions: int
-    fingerprint: str
-    """The same for the same weights: the name of a published model, a digest of a checkpoint folder."""
-    backend: str
+    backend: str = ""
     """The value of `--backend` that was used; empty for the default."""
-    base_url: str
-    """The value of `--base-url` that was used; empty for none."""
+    address: Mapping[str, str] = field(default_factory=dict)
+    """Those of `ADDRESS_OPTIONS` that were given."""
 
-    def __str__(self) -> str:
-        return f"{Path(self.model).name} with {self.dimensions} dimensions"
+    @classmethod
+    def of(
+        cls, model: str, dimensions: int, *, backend: str | None = None, address: Mapping[str, str] | None = None
+    ) -> CollectionModel:
+        """The record of vectors of `model` that are `dimensions` wide and of unit length."""
+        known = find_model(model)
+        folder = Path(model).expanduser()
+        name = known.name if known is not None else model
+        if known is None and model != "demo" and folder.is_dir():
+            name = str(folder.resolve())  # a later search may start in another folder
+        return cls(model_fingerprint(model, dimensions), name, backend or "", dict(address or {}))
 
-    def matches(self, other: ModelMark) -> bool:
-        """Whether vectors of both can be compared; where they were computed does not matter."""
-        return (self.fingerprint, self.dimensions) == (other.fingerprint, other.dimensions)
+    def to_payload(self) -> dict[str, Any]:
+        """A flat dict for the payload of a point."""
+        return {**self.fingerprint.to_metadata(), "model": self.model, "backend": self.backend, **self.address}
+
+    @classmethod
+    def from_payload(cls, payload: Mapping[str, Any], *, where: str) -> CollectionModel | None:
+        """What `to_payload` wrote, now or in an earlier version; None where it is something else.
+
+        Raises `ConfigurationError` for a record in `where` that is damaged or cannot be compared any more.
+        """
+        fingerprint = _earlier_fingerprint(payload, where) or VectorFingerprint.from_metadata(payload)
+        if fingerprint is None or not isinstance(payload.get("model"), str):
+            return None
+        address = {name: str(payload[name]) for name in ADDRESS_OPTIONS if payload.get(name)}
+        return cls(fingerprint, payload["model"], str(payload.get("backend") or ""), address)
+
+    def check(self, held: CollectionModel | None, *, where: str) -> None:
+        """Raise `ConfigurationError` if `where` holds vectors (`held`) that cannot be compared with ours."""
+        if held is not None:
+            self.fingerprint.check(held.fingerprint.to_metadata(), where=where)
 
 
-def mark_of(model: str, dimensions: int, *, backend: str | None = None, base_url: str | None = None) -> ModelMark:
-    """The mark of vectors of `model` cut to `dimensions`."""
-    known = find_model(model)
-    folder = Path(model).expanduser()
-    name = known.name if known is not None else model
-    if known is None and model != "demo" and folder.is_dir():
-        name = str(folder.resolve())
-    return ModelMark(name, dimensions, model_identity(model), backend or "", base_url or "")
+def _earlier_fingerprint(payload: Mapping[str, Any], where: str) -> VectorFingerprint | None:
+    """The fingerprint in a record of before `to_payload`, which kept `fingerprint` and `dimensions` as plain fields.
 
-
-def check_same_model(held: ModelMark | None, mark: ModelMark, *, where: str) -> None:
-    """Raise `ConfigurationError` if `where` holds vectors (`held`) that cannot be compared with those of `mark`."""
-    if held is None or held.matches(mark):
-        return
-    if (held.model, held.dimensions) == (mark.model, mark.dimensions):
-        difference = f"another checkpoint under the name {held.model}"
-    else:
-        difference = f"{held}, not {mark}"
-    raise ConfigurationError(
-        f"{where} was made with {difference}; vectors of different models or widths cannot be compared: "
-        "give the model it was made with, or start a new one"
-    )
+    Raises `ConfigurationError` for a checkpoint folder, whose digest of then says nothing about its digest of now.
+    """
+    identity, dimensions = payload.get(EARLIER_DIGEST_KEY), payload.get("dimensions")
+    if not isinstance(identity, str) or not isinstance(dimensions, int):
+        return None
+    if identity.startswith(DIGEST):
+        raise ConfigurationError(
+            f"{where} was made by an earlier version with the checkpoint {payload.get('model')}, and whether that is "
+            "still the same one cannot be told: index the folder again, into a new store or collection"
+        )
+    return VectorFingerprint(identity, dimensions)

@@ -1,4 +1,4 @@
-"""Cutting a long text into passages that each say one thing and fit the model."""
+"""Splits a long text into passages that each say one thing and fit the model."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _SENTENCE_ENDS = re.compile(r"(?<=[.!?…]\s)|(?<=[。！？।۔؟])|(?<=\n)")
 _WORD_ENDS = re.compile(r"(?<=\s)")
 
 
-def passages(text: str, *, longest: int = PASSAGE_CHARACTERS) -> list[str]:
-    """Passages of at most `longest` characters, in order; an empty list for a blank text.
+def split_passages(text: str, *, max_characters: int = PASSAGE_CHARACTERS) -> list[str]:
+    """Passages of at most `max_characters` characters, in order; an empty list for a blank text.
 
     Paragraphs are kept whole and joined while they fit; a Markdown heading starts a passage and stays with what follows
     it. A paragraph that is too long is cut between sentences, a sentence between words, a word anywhere.
     """
     found: list[str] = []
     current = ""
-    for paragraph in _paragraphs(text, longest):
+    for paragraph in _split_paragraphs(text, max_characters):
         joined = f"{current}\n\n{paragraph}" if current else paragraph
-        if len(joined) <= longest and not _starts_section(paragraph, current):
+        if len(joined) <= max_characters and not _starts_section(paragraph, current):
             current = joined
             continue
         if current:
@@ -39,30 +39,30 @@ def _starts_section(paragraph: str, current: str) -> bool:
     return bool(_HEADING.match(paragraph)) and not _HEADING.match(last)
 
 
-def _paragraphs(text: str, longest: int) -> Iterator[str]:
+def _split_paragraphs(text: str, max_characters: int) -> Iterator[str]:
     for paragraph in _PARAGRAPHS.split(text.replace("\r\n", "\n")):
         whole = paragraph.strip()
         if whole:
-            yield from _cut(whole, longest) if len(whole) > longest else (whole,)
+            yield from _split_long(whole, max_characters) if len(whole) > max_characters else (whole,)
 
 
-def _cut(paragraph: str, longest: int) -> Iterator[str]:
-    """Join neighbouring pieces of a long paragraph while they fit."""
+def _split_long(paragraph: str, max_characters: int) -> Iterator[str]:
+    """Split a long paragraph, and join neighbouring parts while they fit."""
     current = ""
-    for piece in _pieces(paragraph, longest):
-        if len((current + piece).strip()) > longest:
+    for part in _split_sentences(paragraph, max_characters):
+        if len((current + part).strip()) > max_characters:
             yield current.strip()
             current = ""
-        current += piece
+        current += part
     if current.strip():
         yield current.strip()
 
 
-def _pieces(paragraph: str, longest: int) -> Iterator[str]:
+def _split_sentences(paragraph: str, max_characters: int) -> Iterator[str]:
     """Sentences; words of a sentence that is too long; parts of a word that is too long."""
     for sentence in _SENTENCE_ENDS.split(paragraph):
-        if len(sentence.strip()) <= longest:
+        if len(sentence.strip()) <= max_characters:
             yield sentence
             continue
         for word in _WORD_ENDS.split(sentence):
-            yield from (word[start : start + longest] for start in range(0, len(word), longest))
+            yield from (word[start : start + max_characters] for start in range(0, len(word), max_characters))

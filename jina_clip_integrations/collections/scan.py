@@ -1,4 +1,4 @@
-"""A person's folder: which files of it can be embedded, what they contain, whether they changed."""
+"""A folder of files: which of them can be embedded, what they contain, whether they changed."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ UNUSABLE_FORMATS = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
 """Formats that Pillow recognises but cannot decode by itself."""
 
 HASH_BLOCK_BYTES = 1 << 20
+"""Read at a time, so that a large file never has to fit into memory."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,13 @@ class Stamp:
     mtime_ns: int
     sha256: str = ""
 
-    def same_moment(self, other: Stamp) -> bool:
+    def is_unchanged(self, other: Stamp) -> bool:
         """Whether size and time agree, so that the content need not be read."""
         return (self.size, self.mtime_ns) == (other.size, other.mtime_ns)
 
 
 @dataclass(frozen=True)
-class FoundFile:
+class SourceFile:
     """A file of the folder that can be embedded."""
 
     path: Path
@@ -44,7 +45,7 @@ class FoundFile:
     modality: Modality
 
 
-def existing_folder(folder: str) -> Path:
+def resolve_folder(folder: str) -> Path:
     """The absolute path of a folder. Raises `InputError` if there is none."""
     path = Path(folder).expanduser().resolve()
     if not path.is_dir():
@@ -52,28 +53,29 @@ def existing_folder(folder: str) -> Path:
     return path
 
 
-def scan(root: Path, *, leave_out: Path | None = None) -> Iterator[FoundFile]:
-    """Images and texts below `root`, in a stable order, without hidden files and without the folder `leave_out`."""
+def scan(root: Path, *, exclude: Path | None = None) -> Iterator[SourceFile]:
+    """Images and texts below `root`, in a stable order, without hidden files and without the folder `exclude`."""
     for folder, subfolders, names in os.walk(root):
         here = Path(folder)
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and here / name != leave_out)
+        # os.walk enters what is left in this list, in its order.
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and here / name != exclude)
         for name in sorted(names):
-            modality = modality_of(name)
+            modality = file_modality(name)
             if modality and not name.startswith("."):
                 path = here / name
-                yield FoundFile(path, path.relative_to(root).as_posix(), modality)
+                yield SourceFile(path, path.relative_to(root).as_posix(), modality)
 
 
-def modality_of(name: str) -> Modality | None:
+def file_modality(name: str) -> Modality | None:
     """What a file holds, by its extension; None for what cannot be embedded."""
     extension = os.path.splitext(name)[1].lower()
     if extension in TEXT_EXTENSIONS:
         return "text"
-    return "image" if extension in image_extensions() else None
+    return "image" if extension in list_image_extensions() else None
 
 
 @cache
-def image_extensions() -> frozenset[str]:
+def list_image_extensions() -> frozenset[str]:
     """Extensions of the images that Pillow can read."""
     from PIL import Image
 
@@ -81,13 +83,13 @@ def image_extensions() -> frozenset[str]:
     return frozenset(e for e, name in known.items() if name in Image.OPEN and name not in UNUSABLE_FORMATS)
 
 
-def stamp(path: Path) -> Stamp:
+def read_stamp(path: Path) -> Stamp:
     """Size and time of a file, without reading it."""
     status = path.stat()
     return Stamp(status.st_size, status.st_mtime_ns)
 
 
-def digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
     """SHA-256 of a file's content, as hexadecimal digits."""
     content = hashlib.sha256()
     with path.open("rb") as file:

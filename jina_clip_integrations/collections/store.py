@@ -1,8 +1,8 @@
 """The vector store behind `index` and `search`: Qdrant, embedded in a folder or on a server.
 
-One collection holds a point per image and per passage of a text. A point's payload says which file it came from, how
-that file looked (so that unchanged files are skipped) and which model made the vector, so that a store is never asked
-with another model's vectors.
+One collection holds a point per image and per passage of a text. A point's payload says which file it came from, the
+state of that file (so that unchanged files are skipped) and which model made the vector, so that a store is never
+searched with another model's vectors.
 """
 
 from __future__ import annotations
@@ -10,24 +10,30 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BackendError, ConfigurationError, InputError, require_extra
 from ..types import Modality, Vectors
-from .identity import ModelMark, check_same_model
-from .scan import FoundFile, Stamp
+from .identity import CollectionModel
+from .scan import SourceFile, Stamp
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
 DEFAULT_COLLECTION = "jina-clip"
 QDRANT_KEY_VARIABLE = "QDRANT_API_KEY"
+MODEL_PAYLOAD = "made_with"
+"""Payload field for the model of a vector; in every point, as older servers keep no metadata of collections."""
+
 POINTS_PER_REQUEST = 256
 ERROR_CHARACTERS = 300
-_IDS = uuid.UUID("6f1a6d9e-2a0b-5c53-9a57-0d4f2f7c1b1e")
+"""Most characters of the store's own message that an error repeats."""
+
+POINT_IDS = uuid.UUID("6f1a6d9e-2a0b-5c53-9a57-0d4f2f7c1b1e")
+"""Namespace of the points' ids (RFC 9562, version 5). Another one would make every store of today unknown."""
 
 
 @dataclass
@@ -41,7 +47,7 @@ class StoredFile:
     """How many points the file should have."""
 
     @property
-    def complete(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether every passage arrived; an interrupted run may have left some out."""
         return len(self.points) == self.passages
 
@@ -50,7 +56,7 @@ class StoredFile:
 class Entry:
     """One image or passage on its way into the store."""
 
-    file: FoundFile
+    file: SourceFile
     stamp: Stamp
     text: str | None = None
     passage: int = 0
@@ -58,8 +64,8 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Found:
-    """One answer of a search."""
+class Hit:
+    """One result of a search."""
 
     score: float
     """Cosine, from -1 to 1."""
@@ -90,89 +96,93 @@ class FolderStore:
             reason = " ".join(str(error).split())[:ERROR_CHARACTERS]
             raise BackendError(f"the vector store {self.location} failed: {reason}") from error
 
-    def mark(self) -> ModelMark | None:
+    def model(self) -> CollectionModel | None:
         """The model whose vectors are in here; None while the store is empty."""
         if not self._client.collection_exists(self.collection):
             return None
         points, _ = self._client.scroll(self.collection, limit=1, with_payload=True)
         if not points:
             return None
-        mark = (points[0].payload or {}).get("made_with")
-        if not isinstance(mark, dict):
+        record = (points[0].payload or {}).get(MODEL_PAYLOAD)
+        model = CollectionModel.from_payload(record, where=self.location) if isinstance(record, dict) else None
+        if model is None:
             raise ConfigurationError(
                 f"collection {self.collection!r} in {self.location} was not made by jina-clip index; "
                 "choose another with --collection"
             )
-        return ModelMark(**mark)
+        return model
 
-    def prepare(self, mark: ModelMark) -> None:
+    def prepare(self, model: CollectionModel) -> None:
         """Make the collection for this model's vectors, or refuse one that holds another's (`ConfigurationError`)."""
         from qdrant_client import models
 
-        held = self.mark()
-        check_same_model(held, mark, where=self.location)
+        held = self.model()
+        model.check(held, where=self.location)
         if held is not None:
             return
+        # An empty collection may be of another width, left by a run that was stopped before its first vector.
         if self._client.collection_exists(self.collection):
             self._client.delete_collection(self.collection)
-        vectors = models.VectorParams(size=mark.dimensions, distance=models.Distance.COSINE)
+        vectors = models.VectorParams(size=model.fingerprint.dimensions, distance=models.Distance.COSINE)
         self._client.create_collection(self.collection, vectors_config=vectors)
-        if self.is_server:
+        if self.is_server:  # an embedded Qdrant ignores payload indexes, with a warning
             for name in ("root", "modality"):
                 self._client.create_payload_index(self.collection, name, models.PayloadSchemaType.KEYWORD)
 
     def files(self, root: Path) -> dict[str, StoredFile]:
         """What is stored of the folder `root`: relative name to file."""
         stored: dict[str, StoredFile] = {}
-        for point in self._points_of(root):
+        for point in self._scroll(root):
             payload = point.payload
             seen = Stamp(payload["size"], payload["mtime_ns"], payload["sha256"])
             file = stored.setdefault(payload["name"], StoredFile(seen, passages=payload["passages"]))
             file.points.append(str(point.id))
         return stored
 
-    def put(self, root: Path, entries: Sequence[Entry], vectors: Vectors, mark: ModelMark) -> None:
+    def put(self, root: Path, entries: Sequence[Entry], vectors: Vectors, model: CollectionModel) -> None:
         """Store one vector per entry; what was there under the same file and passage is replaced."""
         from qdrant_client import models
 
         points = [
-            models.PointStruct(id=point_id(root, entry), vector=vector.tolist(), payload=_payload(root, entry, mark))
+            models.PointStruct(
+                id=make_point_id(root, entry), vector=vector.tolist(), payload=_make_payload(root, entry, model)
+            )
             for entry, vector in zip(entries, vectors, strict=True)
         ]
         self._client.upsert(self.collection, points=points, wait=True)
 
     def touch(self, file: StoredFile, now: Stamp) -> None:
-        """The file's time changed but not its content: only note the new time."""
+        """Note a new modification time; the content, and so the vectors, stayed the same."""
         payload = {"size": now.size, "mtime_ns": now.mtime_ns, "sha256": now.sha256}
         self._client.set_payload(self.collection, payload=payload, points=file.points, wait=True)
 
     def remove(self, points: Iterable[str]) -> None:
-        """Take these points out."""
-        gone = list(points)
-        if gone:
-            self._client.delete(self.collection, points_selector=gone, wait=True)
+        """Delete these points."""
+        selected = list(points)
+        if selected:
+            self._client.delete(self.collection, points_selector=selected, wait=True)
 
-    def search(self, vector: Vectors, modality: Modality, *, top: int) -> list[Found]:
+    def search(self, vector: Vectors, modality: Modality, *, top: int) -> list[Hit]:
         """The nearest images, or passages, to a vector `(d,)`, best first."""
-        answer = self._client.query_points(
+        response = self._client.query_points(
             self.collection,
             query=vector.tolist(),
-            query_filter=_where("modality", modality),
+            query_filter=_match("modality", modality),
             limit=top,
             with_payload=True,
         )
-        return [_found(point.score, point.payload or {}) for point in answer.points]
+        return [_make_hit(point.score, point.payload or {}) for point in response.points]
 
     def count(self, modality: Modality) -> int:
         """How many points of a modality there are."""
-        return int(self._client.count(self.collection, count_filter=_where("modality", modality)).count)
+        return int(self._client.count(self.collection, count_filter=_match("modality", modality)).count)
 
-    def _points_of(self, root: Path) -> Iterator[Any]:
+    def _scroll(self, root: Path) -> Iterator[Any]:
         offset = None
         while True:
             points, offset = self._client.scroll(
                 self.collection,
-                scroll_filter=_where("root", str(root)),
+                scroll_filter=_match("root", str(root)),
                 limit=POINTS_PER_REQUEST,
                 offset=offset,
                 with_payload=["name", "size", "mtime_ns", "sha256", "passage", "passages"],
@@ -182,9 +192,9 @@ class FolderStore:
                 return
 
 
-def point_id(root: Path, entry: Entry) -> str:
+def make_point_id(root: Path, entry: Entry) -> str:
     """The same id for the same passage of the same file in every run."""
-    return str(uuid.uuid5(_IDS, f"{root}\n{entry.file.name}\n{entry.passage}"))
+    return str(uuid.uuid5(POINT_IDS, f"{root}\n{entry.file.name}\n{entry.passage}"))
 
 
 def _connect(location: str, *, server: bool) -> QdrantClient:
@@ -199,19 +209,19 @@ def _connect(location: str, *, server: bool) -> QdrantClient:
         raise InputError(f"--store {location} is a file; a folder or the URL of a Qdrant server is needed")
     try:
         return QdrantClient(path=str(path))
-    except RuntimeError as error:
+    except RuntimeError as error:  # the client has no class of its own for a locked folder
         if "already accessed" not in str(error):
             raise
         raise BackendError(f"the store {location} is in use by another program; wait for it or close it") from error
 
 
-def _where(field_name: str, value: str) -> Any:
+def _match(field_name: str, value: str) -> Any:
     from qdrant_client import models
 
     return models.Filter(must=[models.FieldCondition(key=field_name, match=models.MatchValue(value=value))])
 
 
-def _payload(root: Path, entry: Entry, mark: ModelMark) -> dict[str, Any]:
+def _make_payload(root: Path, entry: Entry, model: CollectionModel) -> dict[str, Any]:
     return {
         "root": str(root),
         "name": entry.file.name,
@@ -222,12 +232,12 @@ def _payload(root: Path, entry: Entry, mark: ModelMark) -> dict[str, Any]:
         "size": entry.stamp.size,
         "mtime_ns": entry.stamp.mtime_ns,
         "sha256": entry.stamp.sha256,
-        "made_with": asdict(mark),
+        MODEL_PAYLOAD: model.to_payload(),
     }
 
 
-def _found(score: float, payload: dict[str, Any]) -> Found:
-    return Found(
+def _make_hit(score: float, payload: dict[str, Any]) -> Hit:
+    return Hit(
         score=float(score),
         path=str(Path(payload["root"]) / payload["name"]),
         name=payload["name"],

@@ -1,1 +1,1 @@
-"""What every application of vectors shares: fingerprints, ranking, metrics."""
+"""What every application of vectors shares: which model made them, rankings, recall."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..catalog import find_model
+from ..demo.checkpoint import demo_model_path
 from ..errors import ConfigurationError
 
 PREFIX = "jina_clip_"
@@ -23,11 +24,20 @@ NORMALIZE_KEY = f"{PREFIX}normalize"
 NAME_KEY = f"{PREFIX}name"
 
 DIGEST = "sha256:"
-SHOWN = len(DIGEST) + 8
+DIGEST_DIGITS = 32
+"""Hexadecimal digits of a checkpoint's digest that a fingerprint keeps: 128 bits, still short in a store's metadata."""
+
+SHORT_DIGEST = len(DIGEST) + 8
 """Characters of a digest in a message."""
 
-SAMPLES_PER_FILE = 16
-SAMPLE_BYTES = 1 << 16
+CONFIGURATION_FILES = ("config.json", "preprocessor_config.json", "tokenizer.json")
+"""What besides the weights decides a vector; small enough to be read whole."""
+
+SAMPLES_PER_FILE, SAMPLE_BYTES = 65, 1 << 14
+"""Evenly spaced blocks of a weight file, the first and the last one included; 1 MB of any file."""
+
+MAX_HEADER_BYTES = 100_000_000
+"""The longest header that the safetensors format allows, in bytes; a damaged file could name any length."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +69,15 @@ class VectorFingerprint:
         model = getattr(maker, "model_name", None) or getattr(maker, "model", None)
         if not isinstance(model, str) or not hasattr(maker, "normalize"):
             raise ConfigurationError(f"a {type(source).__name__} is neither an encoder nor an embedding model of ours")
-        dimensions = _width(maker, model)
+        dimensions = _vector_width(maker, model)
         if not dimensions:
             raise ConfigurationError(
                 f"only the server knows the width of {model!r}; give dimensions=..., or embed something first"
             )
-        identity = model_identity(model)
-        name = Path(model).expanduser().resolve().name if identity.startswith(DIGEST) else ""
-        return cls(identity, dimensions, bool(maker.normalize), name)
+        return model_fingerprint(model, dimensions, normalize=bool(maker.normalize))
 
     def __str__(self) -> str:
-        model = f"{self.name} {self.model[:SHOWN]}".strip() if self.model.startswith(DIGEST) else self.model
+        model = f"{self.name} {self.model[:SHORT_DIGEST]}".strip() if self.model.startswith(DIGEST) else self.model
         return f"{model}, {self.dimensions} dimensions, {'unit' if self.normalize else 'raw'} length"
 
     def to_metadata(self) -> dict[str, str | int | bool]:
@@ -123,6 +131,13 @@ class VectorFingerprint:
             )
 
 
+def model_fingerprint(model: str, dimensions: int, *, normalize: bool = True) -> VectorFingerprint:
+    """The fingerprint of vectors of `model`, a name or a checkpoint folder, that are `dimensions` wide."""
+    identity = model_identity(model)
+    name = Path(model).expanduser().resolve().name if identity.startswith(DIGEST) else ""
+    return VectorFingerprint(identity, dimensions, normalize, name)
+
+
 def model_identity(model: str) -> str:
     """The same for the same weights: the short name of a published model, a digest of a checkpoint folder.
 
@@ -131,33 +146,43 @@ def model_identity(model: str) -> str:
     known = find_model(model)
     if known is not None:
         return known.name
-    if model == "demo":
-        from ..demo import demo_model_path
-
-        return folder_fingerprint(demo_model_path())
-    folder = Path(model).expanduser()
-    return folder_fingerprint(folder) if folder.is_dir() else model
+    folder = demo_model_path() if model == "demo" else Path(model).expanduser()
+    return f"{DIGEST}{checkpoint_digest(folder)[:DIGEST_DIGITS]}" if folder.is_dir() else model
 
 
-def folder_fingerprint(folder: Path) -> str:
-    """A digest of a checkpoint: its configuration, and size and samples of its weights."""
+def checkpoint_digest(folder: Path) -> str:
+    """SHA-256 of what decides the vectors of a checkpoint, as 64 hexadecimal digits; the folder's place is no part.
+
+    Configuration and tokenizer are read whole; of each weight file its size, its header and evenly spaced samples.
+    Another training run changes weights everywhere, so samples tell it apart without reading gigabytes.
+    """
     content = hashlib.sha256()
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("config.json"), *folder.glob("tokenizer.json")]):
-        content.update(path.name.encode())
-        _add_samples(content, path)
-    return f"{DIGEST}{content.hexdigest()[:32]}"
+    for name in CONFIGURATION_FILES:
+        path = folder / name
+        content.update(_digest_part(name, path.read_bytes() if path.is_file() else b""))
+    for path in sorted(folder.glob("*.safetensors")):
+        content.update(_digest_part(path.name, _sample_weights(path)))
+    return content.hexdigest()
 
 
-def _add_samples(content: hashlib._Hash, path: Path) -> None:
+def _digest_part(name: str, data: bytes) -> bytes:
+    """Name and digest of one file. Both are hashed again, so that bytes cannot move from one file into the next."""
+    return f"{name}\0".encode() + hashlib.sha256(data).digest()
+
+
+def _sample_weights(path: Path) -> bytes:
+    """Size, header and samples of a safetensors file: 8 bytes with the header's length, the header, the tensors."""
     size = path.stat().st_size
-    content.update(str(size).encode())
     with path.open("rb") as file:
+        header_bytes = int.from_bytes(file.read(8), "little")
+        parts = [f"{size}\0".encode(), file.read(min(header_bytes, MAX_HEADER_BYTES))]
         for number in range(SAMPLES_PER_FILE):
-            file.seek(number * size // SAMPLES_PER_FILE)
-            content.update(file.read(SAMPLE_BYTES))
+            file.seek(max(0, size - SAMPLE_BYTES) * number // (SAMPLES_PER_FILE - 1))
+            parts.append(file.read(SAMPLE_BYTES))
+    return b"".join(parts)
 
 
-def _width(maker: Any, model: str) -> int:
+def _vector_width(maker: Any, model: str) -> int:
     """Width of the vectors; an adapter of a model that nobody knows opens its encoder for it."""
     if maker.dimensions or not hasattr(maker, "_encoder"):
         return int(maker.dimensions or 0)

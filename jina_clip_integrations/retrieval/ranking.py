@@ -25,7 +25,7 @@ Id = TypeVar("Id", bound=Hashable)
 RRF_K = 60.0
 """How much the first places stand out: the figure of the paper, found on a pilot and not critical."""
 
-SMALLEST_SAMPLE = 2
+MIN_SAMPLE = 2
 """Scores that a standard deviation needs."""
 
 
@@ -74,7 +74,7 @@ def reciprocal_rank_fusion(
         ConfigurationError: `k` or `weights` cannot work.
         InputError: a `str` in place of a ranking; `index` says which.
     """
-    shares = _checked_weights(weights, len(rankings))
+    factors = _check_weights(weights, len(rankings))
     if not (math.isfinite(k) and k >= 0):
         raise ConfigurationError(f"k={k}: must be a finite number of at least 0 (the paper uses 60)")
     places: dict[Id, list[int | None]] = {}
@@ -85,8 +85,8 @@ def reciprocal_rank_fusion(
             row = places.setdefault(id_, [None] * len(rankings))
             if row[column] is None:
                 row[column] = place
-    fused = [Fused(id_, _rrf_score(row, shares, k), tuple(row)) for id_, row in places.items()]
-    return sorted(fused, key=_fused_order)
+    fused = [Fused(id_, _rrf_score(row, factors, k), tuple(row)) for id_, row in places.items()]
+    return sorted(fused, key=_fusion_order)
 
 
 def _rrf_score(places: Sequence[int | None], weights: Sequence[float], k: float) -> float:
@@ -94,12 +94,12 @@ def _rrf_score(places: Sequence[int | None], weights: Sequence[float], k: float)
     return math.fsum(weight / (k + place) for place, weight in zip(places, weights, strict=True) if place is not None)
 
 
-def _fused_order(one: Fused[Any]) -> tuple[float, int, int]:
+def _fusion_order(one: Fused[Any]) -> tuple[float, int, int]:
     best = min(place for place in one.places if place is not None)
     return -one.score, best, one.places.index(best)
 
 
-def _checked_weights(weights: Sequence[float] | None, rankings: int) -> Sequence[float]:
+def _check_weights(weights: Sequence[float] | None, rankings: int) -> Sequence[float]:
     if weights is None:
         return [1.0] * rankings
     if len(weights) != rankings:
@@ -187,7 +187,7 @@ class ScoreCalibration:
 
 def _statistics(modality: str, sample: ArrayLike) -> ScoreStatistics:
     scores = np.asarray(sample, dtype=np.float64).ravel()
-    if scores.size < SMALLEST_SAMPLE:
+    if scores.size < MIN_SAMPLE:
         raise InputError(f"{scores.size} {modality} scores; a calibration needs a sample of some dozens")
     if not np.isfinite(scores).all():
         raise InputError(f"the {modality} scores hold NaN or infinite values; leave them out")

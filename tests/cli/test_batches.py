@@ -9,28 +9,28 @@ import pytest
 
 from jina_clip_integrations import JinaClipEncoder
 from jina_clip_integrations.cli import batches
-from jina_clip_integrations.cli.batches import LARGEST_CHUNK, SMALLEST_CHUNK, Pace, encode_all
+from jina_clip_integrations.cli.batches import MAX_CHUNK, MIN_CHUNK, ChunkSizer, encode_all
 from jina_clip_integrations.cli.output import Output
 
 
 @pytest.mark.parametrize(
-    ("took_s", "size"), [([0.1], 32), ([2.0], 16), ([9.0], 16), ([0.1] * 9, LARGEST_CHUNK), ([0.1, 0.1, 9.0], 32)]
+    ("took_s", "size"), [([0.1], 32), ([2.0], 16), ([9.0], 16), ([0.1] * 9, MAX_CHUNK), ([0.1, 0.1, 9.0], 32)]
 )
 def test_the_size_follows_the_time_a_chunk_takes(took_s: list[float], size: int) -> None:
-    pace = Pace()
-    assert pace.size == SMALLEST_CHUNK
+    sizer = ChunkSizer()
+    assert sizer.size == MIN_CHUNK
     for seconds in took_s:
-        pace.adapt(seconds)
-    assert pace.size == size
+        sizer.adapt(seconds)
+    assert sizer.size == size
 
 
 def test_chunks_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 10.0])
     monkeypatch.setattr(batches.time, "monotonic", lambda: next(clock))
-    pace = Pace(64)
-    with pace.timed():
+    sizer = ChunkSizer(64)
+    with sizer.measure():
         pass
-    assert pace.size == 32
+    assert sizer.size == 32
 
 
 def test_rows_stay_in_order(colours: Any) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jina_clip_integrations.cli.captions import Caption, images_of, read_captions
+from jina_clip_integrations.cli.captions import Caption, read_captions, unique_images
 from jina_clip_integrations.errors import InputError
 
 CSV = 'image,text,language\na.png,one,en\nb.png,"two, too",de\nhttps://example.org/c.png,three,\n'
@@ -47,4 +47,4 @@ def test_what_is_wrong_is_named_by_line(tmp_path: Path, name: str, content: str,
 
 def test_an_image_with_two_captions_is_one_image() -> None:
     captions = [Caption("b", "1"), Caption("a", "2"), Caption("b", "3")]
-    assert images_of(captions) == ["b", "a"]
+    assert unique_images(captions) == ["b", "a"]

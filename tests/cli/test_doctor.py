@@ -70,8 +70,8 @@ def test_an_unusable_key_is_said_without_showing_it(run: Any, monkeypatch: pytes
 
 
 def test_a_missing_extra_names_its_line(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    installed = doctor.version_of
-    monkeypatch.setattr(doctor, "version_of", lambda name: None if name == "qdrant-client" else installed(name))
+    installed = doctor.find_version
+    monkeypatch.setattr(doctor, "find_version", lambda name: None if name == "qdrant-client" else installed(name))
     ran = run("doctor")
     assert 'missing; pip install "jina-clip-integrations[qdrant]"' in ran.out
 

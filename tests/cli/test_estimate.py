@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jina_clip_integrations.cli.estimate import Share, dollars, saving
+from jina_clip_integrations.cli.estimate import Subtotal, describe_saving, format_dollars
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_bad_requests_are_one_line(run: Any, album: Path, tmp_path: Path, argume
 
 
 def test_small_images_leave_nothing_to_save() -> None:
-    assert "saves nothing" in saving(Share(files=2, tokens=8000, tokens_resized=8000), 2, 0.05)
+    assert "saves nothing" in describe_saving(Subtotal(files=2, tokens=8000, tokens_resized=8000), 2, 0.05)
 
 
 @pytest.mark.parametrize(
@@ -100,4 +100,4 @@ def test_small_images_leave_nothing_to_save() -> None:
     ],
 )
 def test_prices_are_readable(amount: float, text: str) -> None:
-    assert dollars(amount) == text
+    assert format_dollars(amount) == text

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jina_clip_integrations.cli.evaluate import Test as Task
-from jina_clip_integrations.cli.evaluate import measure, sizes_of
+from jina_clip_integrations.cli.evaluate import RetrievalTask, evaluation_sizes, measure_recall
 from jina_clip_integrations.errors import ConfigurationError, InputError
 
 PAIRS = [
@@ -81,27 +80,27 @@ def test_a_missing_image_is_named(run: Any, colours: Any, captions: Path, folder
 
 
 def test_widths_default_to_the_trained_ones(colours: Any) -> None:
-    assert sizes_of(colours.spec, 16, None) == [16, 8]
-    assert sizes_of(colours.spec, 12, None) == [12, 8]
-    assert sizes_of(None, 16, None) == [16]
-    assert sizes_of(colours.spec, 16, [8, 16, 8]) == [16, 8]
+    assert evaluation_sizes(colours.spec, 16, None) == [16, 8]
+    assert evaluation_sizes(colours.spec, 12, None) == [12, 8]
+    assert evaluation_sizes(None, 16, None) == [16]
+    assert evaluation_sizes(colours.spec, 16, [8, 16, 8]) == [16, 8]
     with pytest.raises(InputError):
-        sizes_of(None, 16, [17])
+        evaluation_sizes(None, 16, [17])
     with pytest.raises(ConfigurationError):
-        sizes_of(colours.spec, 16, [3])
+        evaluation_sizes(colours.spec, 16, [3])
 
 
 def test_languages_weigh_the_same() -> None:
     eye = np.eye(4, dtype=np.float32)
     texts = eye[[0, 1, 2, 3, 0]]  # the last, alone in its language, means image 3 and finds 0
-    task = Task("t", ["a", "b", "c", "d", "e"], [None] * 4, [0, 1, 2, 3, 3], ["en"] * 4 + ["de"])
-    row = measure(task, texts, eye, [4])["4"]
+    task = RetrievalTask("t", ["a", "b", "c", "d", "e"], [None] * 4, [0, 1, 2, 3, 3], ["en"] * 4 + ["de"])
+    row = measure_recall(task, texts, eye, [4])["4"]
     assert row["text_to_image"]["R@1"] == 50
     assert row["languages"]["en"]["R@1"] == 100
 
 
 def test_any_caption_of_an_image_answers_it() -> None:
     eye = np.eye(3, dtype=np.float32)
-    task = Task("t", ["a", "b", "c"], [None, None], [0, 1, 1], ["", "", ""])
-    row = measure(task, eye, eye[[0, 2]], [3])["3"]
+    task = RetrievalTask("t", ["a", "b", "c"], [None, None], [0, 1, 1], ["", "", ""])
+    row = measure_recall(task, eye, eye[[0, 2]], [3])["3"]
     assert row["image_to_text"]["R@1"] == 100

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jina_clip_integrations.cli.batches import Pace
+from jina_clip_integrations.cli.batches import ChunkSizer
 from jina_clip_integrations.errors import ServerError
 
 
@@ -110,7 +110,7 @@ def test_what_was_done_before_an_interruption_is_kept(
     index: Any, colours: Any, failure: BaseException, code: int, said: str, at_a_time: int, monkeypatch: Any
 ) -> None:
     """With small chunks the first are stored; a large one is torn, and what it finished is stored."""
-    monkeypatch.setattr("jina_clip_integrations.cli.index.Pace", lambda: Pace(at_a_time))
+    monkeypatch.setattr("jina_clip_integrations.cli.index.ChunkSizer", lambda: ChunkSizer(at_a_time))
     colours.fail_after = (2, failure)
     ran = index()
     assert ran.code == code
@@ -126,7 +126,8 @@ def test_another_width_is_refused(index: Any) -> None:
     index()
     ran = index("--dimensions", 8)
     assert ran.code == 2
-    assert "colours with 16 dimensions, not colours with 8 dimensions" in ran.err
+    assert "holds vectors of [colours, 16 dimensions" in ran.err
+    assert "these are of [colours, 8 dimensions" in ran.err
     assert ran.err.count("\n") == 1
 
 
@@ -135,7 +136,7 @@ def test_another_model_is_refused(index: Any, colours: Any) -> None:
     colours.model = "shades"
     ran = index()
     assert ran.code == 2
-    assert "was made with colours" in ran.err
+    assert "holds vectors of [colours, " in ran.err
 
 
 def test_collections_keep_models_apart(index: Any) -> None:

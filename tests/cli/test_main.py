@@ -157,7 +157,7 @@ def test_model_options_are_the_same_everywhere(run: Any, name: str) -> None:
 
 
 def test_a_terminal_that_cannot_show_a_character_gets_a_question_mark() -> None:
-    code = "from jina_clip_integrations.cli import main; main._tolerate_narrow_terminals(); print('日本 ok')"
+    code = "from jina_clip_integrations.cli import main; main.replace_unencodable_characters(); print('日本 ok')"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii:strict"}
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)
     assert ran.stdout.strip() == b"?? ok"

@@ -13,9 +13,9 @@ from jina_clip_integrations.cli.options import (
     add_model_options,
     add_output_options,
     backend_options,
-    chosen_backend,
+    choose_backend,
     open_encoder,
-    width_of,
+    vector_width,
 )
 from jina_clip_integrations.errors import ConfigurationError
 
@@ -29,22 +29,22 @@ def parse(*words: str) -> argparse.Namespace:
 
 @pytest.mark.parametrize(("model", "backend"), [("jina-clip-v2", "api"), ("demo", "local"), ("some/model", "api")])
 def test_the_backend_follows_the_model(model: str, backend: str) -> None:
-    assert chosen_backend(None, model) == backend
+    assert choose_backend(None, model) == backend
 
 
 def test_a_folder_runs_here(tmp_path: Path) -> None:
-    assert chosen_backend(None, str(tmp_path)) == "local"
-    assert chosen_backend("api", str(tmp_path)) == "api"
+    assert choose_backend(None, str(tmp_path)) == "local"
+    assert choose_backend("api", str(tmp_path)) == "api"
 
 
 def test_a_backend_of_ones_own_is_made_by_its_factory(colours: Any) -> None:
-    assert chosen_backend("colour_backend:shared", "any") is colours
+    assert choose_backend("colour_backend:shared", "any") is colours
 
 
 @pytest.mark.parametrize("path", ["cloud", "colour_backend:missing", "no_module:x", "os.path:"])
 def test_what_is_no_backend_is_refused(path: str, colours: Any) -> None:
     with pytest.raises(ConfigurationError, match="--backend"):
-        chosen_backend(path, "any")
+        choose_backend(path, "any")
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,9 @@ def test_only_what_was_said_goes_to_the_backend(words: list[str], options: dict[
 def test_dimensions_and_overrides_reach_the_encoder(colours: Any) -> None:
     args = parse("--backend", "colour_backend:shared", "--dimensions", "8")
     with open_encoder(args) as encoder:
-        assert encoder.dimensions == width_of(encoder) == 8
+        assert encoder.dimensions == vector_width(encoder) == 8
     with open_encoder(args, dimensions=None) as encoder:
-        assert width_of(encoder) == 16
+        assert vector_width(encoder) == 16
 
 
 def test_an_unknown_width_is_asked_for() -> None:
@@ -78,7 +78,7 @@ def test_an_unknown_width_is_asked_for() -> None:
             return np.ones(len(text) + 7, np.float32)
 
     unknown: Any = Unknown()
-    assert width_of(unknown) == len("width") + 7
+    assert vector_width(unknown) == len("width") + 7
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from jina_clip_integrations.cli.search import described, fuse
-from jina_clip_integrations.collections.store import Found
+from jina_clip_integrations.cli.search import describe_hit, fuse
+from jina_clip_integrations.collections.store import Hit
 
 
 @pytest.fixture
@@ -65,8 +65,8 @@ def test_fused_is_one_list_by_rank(search: Any) -> None:
 
 
 def test_fusion_ignores_how_high_scores_run() -> None:
-    def found(name: str, score: float) -> Found:
-        return Found(score, name, name, "text", None, 0, 1)
+    def found(name: str, score: float) -> Hit:
+        return Hit(score, name, name, "text", None, 0, 1)
 
     high = [found("a", 0.99), found("b", 0.98), found("c", 0.97)]
     low = [found("x", 0.2), found("y", 0.1)]
@@ -74,7 +74,7 @@ def test_fusion_ignores_how_high_scores_run() -> None:
 
 
 def test_long_passages_are_shortened_on_one_line() -> None:
-    line = described(Found(0.5, "p", "p.txt", "text", "first\nline " + "x" * 200, 0, 1))
+    line = describe_hit(Hit(0.5, "p", "p.txt", "text", "first\nline " + "x" * 200, 0, 1))
     assert line.startswith("p.txt: first line xxx")
     assert line.endswith("…")
     assert len(line) <= 110
@@ -93,7 +93,7 @@ def test_the_store_remembers_model_and_backend(run: Any, colours: Any, folder: P
         ((), "either words"),
         (("red", "--image", "x.png"), "either words"),
         (("  ",), "blank"),
-        (("red", "--dimensions", "8"), "16 dimensions, not"),
+        (("red", "--dimensions", "8"), "holds vectors of [colours, 16 dimensions"),
         (("red", "--top", "0"), "positive integer"),
         (("red", "--collection", "other"), "empty"),
         (("--image", "nowhere.png"), "nowhere.png"),
@@ -119,4 +119,4 @@ def test_another_checkpoint_is_refused_before_it_is_loaded(search: Any, tmp_path
     (tmp_path / "checkpoint" / "model.safetensors").write_bytes(b"never read as weights")
     ran = search("red", "--model", tmp_path / "checkpoint")
     assert ran.code == 2
-    assert "was made with colours with 16 dimensions, not checkpoint with 16 dimensions" in ran.err
+    assert "holds vectors of [colours, 16 dimensions, unit length], but these are of [checkpoint sha256:" in ran.err

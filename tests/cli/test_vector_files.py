@@ -7,7 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jina_clip_integrations.cli.vector_files import Source, WorkingFile, shortest, sidecar_path, write_npy, writer_for
+from jina_clip_integrations.cli.vector_files import (
+    Source,
+    WorkingFile,
+    find_writer,
+    shorten_floats,
+    sidecar_path,
+    write_npy,
+)
 from jina_clip_integrations.errors import InputError
 
 ROWS = np.arange(12, dtype=np.float32).reshape(4, 3)
@@ -53,11 +60,11 @@ def test_it_can_be_discarded_twice(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["x.csv", "x", "x.npz"])
 def test_unknown_formats_are_refused_before_any_work(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="must end in"):
-        writer_for(tmp_path / name)
+        find_writer(tmp_path / name)
 
 
 def test_extensions_may_be_upper_case(tmp_path: Path) -> None:
-    assert writer_for(tmp_path / "X.NPY") is write_npy
+    assert find_writer(tmp_path / "X.NPY") is write_npy
 
 
 def test_the_sidecar_stands_beside_the_vectors(tmp_path: Path) -> None:
@@ -67,5 +74,5 @@ def test_the_sidecar_stands_beside_the_vectors(tmp_path: Path) -> None:
 
 def test_short_numbers_read_back_exactly() -> None:
     values = np.random.default_rng(0).normal(size=1000).astype(np.float32)
-    np.testing.assert_array_equal(np.float32(shortest(values)), values)
-    assert len(repr(shortest(values)[0])) < len(repr(values.tolist()[0]))
+    np.testing.assert_array_equal(np.float32(shorten_floats(values)), values)
+    assert len(repr(shorten_floats(values)[0])) < len(repr(values.tolist()[0]))

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from jina_clip_integrations.collections.scan import digest, existing_folder, modality_of, read_text, scan, stamp
+from jina_clip_integrations.collections.scan import (
+    file_digest,
+    file_modality,
+    read_stamp,
+    read_text,
+    resolve_folder,
+    scan,
+)
 from jina_clip_integrations.errors import InputError
 
 
@@ -21,7 +28,7 @@ def test_a_scan_is_in_a_stable_order_without_what_is_of_no_use(folder: Path) -> 
 def test_hidden_folders_and_the_one_to_leave_out_are_not_entered(folder: Path) -> None:
     (folder / ".git").mkdir()
     (folder / ".git" / "note.txt").write_text("no", "utf-8")
-    assert [file.name for file in scan(folder, leave_out=folder / "trip")] == ["apple.png", "leaf.jpg", "list.txt"]
+    assert [file.name for file in scan(folder, exclude=folder / "trip")] == ["apple.png", "leaf.jpg", "list.txt"]
 
 
 @pytest.mark.parametrize(
@@ -41,23 +48,23 @@ def test_hidden_folders_and_the_one_to_leave_out_are_not_entered(folder: Path) -
     ],
 )
 def test_the_extension_tells_what_a_file_holds(name: str, modality: str | None) -> None:
-    assert modality_of(name) == modality
+    assert file_modality(name) == modality
 
 
 @pytest.mark.parametrize(("name", "said"), [("apple.png", "a file"), ("nowhere", "no folder")])
 def test_a_folder_must_be_one(folder: Path, name: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        existing_folder(str(folder / name))
+        resolve_folder(str(folder / name))
 
 
 def test_a_stamp_tells_size_and_time_and_a_digest_the_content(folder: Path) -> None:
     path = folder / "list.txt"
-    before = stamp(path)
+    before = read_stamp(path)
     assert before.size == len("a red tomato")
-    assert before.same_moment(stamp(path))
-    assert digest(path) == hashlib.sha256(b"a red tomato").hexdigest()
+    assert before.is_unchanged(read_stamp(path))
+    assert file_digest(path) == hashlib.sha256(b"a red tomato").hexdigest()
     path.write_text("a red tomatos", "utf-8")
-    assert not before.same_moment(stamp(path))
+    assert not before.is_unchanged(read_stamp(path))
 
 
 def test_a_byte_order_mark_is_not_text_and_other_encodings_are_named(tmp_path: Path) -> None:

@@ -10,18 +10,18 @@ import pytest
 from qdrant_client import QdrantClient, models
 
 from jina_clip_integrations.collections import store as store_module
-from jina_clip_integrations.collections.identity import mark_of
-from jina_clip_integrations.collections.scan import FoundFile, Stamp
-from jina_clip_integrations.collections.store import Entry, FolderStore, point_id
+from jina_clip_integrations.collections.identity import CollectionModel
+from jina_clip_integrations.collections.scan import SourceFile, Stamp
+from jina_clip_integrations.collections.store import Entry, FolderStore, make_point_id
 from jina_clip_integrations.errors import BackendError, ConfigurationError, InputError
 
 URL = "http://127.0.0.1:1"
-MARK = mark_of("mine", 4)
+MODEL = CollectionModel.of("mine", 4)
 ROOT = Path("/images")
 
 
 def entry(name: str, modality: Any = "image", passage: int = 0, passages: int = 1) -> Entry:
-    file = FoundFile(ROOT / name, name, modality)
+    file = SourceFile(ROOT / name, name, modality)
     return Entry(file, Stamp(10, 20, "digest"), "words" if modality == "text" else None, passage, passages)
 
 
@@ -62,13 +62,13 @@ def test_a_key_for_the_server_comes_from_the_environment(monkeypatch: pytest.Mon
 
 def test_points_come_back_with_their_files(tmp_path: Path) -> None:
     with FolderStore(str(tmp_path / "s")) as store:
-        assert store.mark() is None
-        store.prepare(MARK)
+        assert store.model() is None
+        store.prepare(MODEL)
         entries = [entry("a.png"), entry("t.txt", "text", 0, 3), entry("t.txt", "text", 2, 3)]
-        store.put(ROOT, entries, np.eye(4, dtype=np.float32)[:3], MARK)
+        store.put(ROOT, entries, np.eye(4, dtype=np.float32)[:3], MODEL)
         files = store.files(ROOT)
-        assert store.mark() == MARK
-        assert (files["a.png"].complete, files["t.txt"].complete) == (True, False)
+        assert store.model() == MODEL
+        assert (files["a.png"].is_complete, files["t.txt"].is_complete) == (True, False)
         assert store.files(Path("/elsewhere")) == {}
         assert (store.count("image"), store.count("text")) == (1, 2)
         found = store.search(np.float32([0, 1, 0.5, 0]), "text", top=5)
@@ -80,15 +80,19 @@ def test_points_come_back_with_their_files(tmp_path: Path) -> None:
 def test_many_files_are_read_in_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "POINTS_PER_REQUEST", 3)
     with FolderStore(str(tmp_path / "s")) as store:
-        store.prepare(MARK)
-        store.put(ROOT, [entry(f"{n}.png") for n in range(10)], np.ones((10, 4), np.float32), MARK)
+        store.prepare(MODEL)
+        store.put(ROOT, [entry(f"{n}.png") for n in range(10)], np.ones((10, 4), np.float32), MODEL)
         assert len(store.files(ROOT)) == 10
 
 
 def test_ids_are_the_same_in_every_run_and_differ_by_file_and_passage() -> None:
-    ids = {point_id(ROOT, one) for one in (entry("a.png"), entry("b.png"), entry("a.png", passage=1))}
+    ids = {make_point_id(ROOT, one) for one in (entry("a.png"), entry("b.png"), entry("a.png", passage=1))}
     assert len(ids) == 3
-    assert point_id(ROOT, entry("a.png")) == point_id(ROOT, entry("a.png")) != point_id(Path("/x"), entry("a.png"))
+    assert (
+        make_point_id(ROOT, entry("a.png"))
+        == make_point_id(ROOT, entry("a.png"))
+        != make_point_id(Path("/x"), entry("a.png"))
+    )
 
 
 def test_a_foreign_collection_is_left_alone(tmp_path: Path) -> None:
@@ -97,7 +101,7 @@ def test_a_foreign_collection_is_left_alone(tmp_path: Path) -> None:
     client.upsert("jina-clip", [models.PointStruct(id=1, vector=[1, 0, 0, 0], payload={"a": 1})])
     client.close()
     with FolderStore(str(tmp_path / "s")) as store, pytest.raises(ConfigurationError, match="not made by jina-clip"):
-        store.prepare(MARK)
+        store.prepare(MODEL)
 
 
 def test_a_file_is_no_store(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from jina_clip_integrations import JinaClipEncoder
 from jina_clip_integrations.errors import ConfigurationError
 from jina_clip_integrations.langchain import JinaClipEmbeddings
 from jina_clip_integrations.llama_index import JinaClipEmbedding
-from jina_clip_integrations.retrieval.fingerprint import VectorFingerprint, folder_fingerprint, model_identity
+from jina_clip_integrations.retrieval.fingerprint import VectorFingerprint, checkpoint_digest, model_identity
 from tests.fakes import BlockingBackend
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "v2"
@@ -73,7 +73,76 @@ def test_a_checkpoint_is_known_by_its_content_not_its_place(make: Any, tmp_path:
 
 def test_an_unknown_model_is_known_by_its_name() -> None:
     assert model_identity("me/my-clip") == "me/my-clip"
-    assert model_identity(str(GOLDEN)) == folder_fingerprint(GOLDEN)
+    assert model_identity(str(GOLDEN)) == f"sha256:{checkpoint_digest(GOLDEN)[:32]}"
+
+
+# The digest of a checkpoint
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A checkpoint folder with 64 MB of weights, most of them zero."""
+    for name in ("config.json", "preprocessor_config.json", "tokenizer.json"):
+        (tmp_path / name).write_text(f'{{"name": "{name}"}}', "utf-8")
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        file.write((16).to_bytes(8, "little") + b'{"__metadata__"}')
+        file.truncate(64 << 20)
+    return tmp_path
+
+
+def test_a_digest_is_64_digits_and_the_same_for_a_copy_elsewhere(tmp_path: Path) -> None:
+    digest = checkpoint_digest(GOLDEN)
+    assert len(digest) == 64
+    assert set(digest) <= set("0123456789abcdef")
+    assert checkpoint_digest(Path(shutil.copytree(GOLDEN, tmp_path / "copy"))) == digest
+
+
+@pytest.mark.parametrize("place", [8, (32 << 20) + 10, (64 << 20) - 1], ids=["header", "middle", "end"])
+def test_a_digest_samples_the_whole_weight_file(folder: Path, place: int) -> None:
+    before = checkpoint_digest(folder)
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.seek(place)
+        file.write(b"!")
+    assert checkpoint_digest(folder) != before
+
+
+def test_a_digest_knows_how_long_the_weights_are(folder: Path) -> None:
+    before = checkpoint_digest(folder)
+    with (folder / "model.safetensors").open("ab") as file:
+        file.write(b"\0")
+    assert checkpoint_digest(folder) != before
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "tokenizer.json"])
+def test_a_digest_covers_what_else_decides_a_vector(folder: Path, name: str) -> None:
+    before = checkpoint_digest(folder)
+    text = (folder / name).read_text("utf-8")
+    (folder / name).write_text(text.replace("name", "game"), "utf-8")
+    changed = checkpoint_digest(folder)
+    (folder / name).unlink()
+    assert len({before, changed, checkpoint_digest(folder)}) == 3
+
+
+def test_a_digest_ignores_what_decides_none(folder: Path) -> None:
+    before = checkpoint_digest(folder)
+    (folder / "README.md").write_text("words", "utf-8")
+    assert checkpoint_digest(folder) == before
+
+
+def test_bytes_do_not_move_from_one_file_into_the_next(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("ab", "utf-8")
+    (tmp_path / "preprocessor_config.json").write_text("c", "utf-8")
+    before = checkpoint_digest(tmp_path)
+    (tmp_path / "config.json").write_text("a", "utf-8")
+    (tmp_path / "preprocessor_config.json").write_text("bc", "utf-8")
+    assert checkpoint_digest(tmp_path) != before
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"\xff" * 8], ids=["empty", "short", "endless header"])
+def test_a_damaged_weight_file_has_a_digest_too(folder: Path, content: bytes) -> None:
+    before = checkpoint_digest(folder)
+    (folder / "model.safetensors").write_bytes(content)
+    assert checkpoint_digest(folder) != before
 
 
 def test_a_width_that_only_a_server_knows() -> None:

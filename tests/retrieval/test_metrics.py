@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from jina_clip_integrations.retrieval.metrics import mean_of, ranks, recall, recall_by_group, truncate
+from jina_clip_integrations.retrieval.metrics import mean_over_groups, ranks, recall, recall_by_group, truncate
 
 EYE = np.eye(4, dtype=np.float32)
 
@@ -50,7 +50,7 @@ def test_many_queries_are_ranked_in_blocks(monkeypatch: pytest.MonkeyPatch) -> N
     queries, candidates = rng.normal(size=(50, 8)).astype(np.float32), rng.normal(size=(20, 8)).astype(np.float32)
     right = [[number % 20] for number in range(50)]
     whole = ranks(queries, candidates, right)
-    monkeypatch.setattr("jina_clip_integrations.retrieval.metrics.QUERIES_AT_A_TIME", 7)
+    monkeypatch.setattr("jina_clip_integrations.retrieval.metrics.QUERIES_PER_BLOCK", 7)
     assert ranks(queries, candidates, right).tolist() == whole.tolist()
 
 
@@ -70,7 +70,7 @@ def test_recall_is_a_share_in_percent() -> None:
 def test_groups_weigh_the_same_in_the_mean() -> None:
     groups = recall_by_group(np.array([1, 1, 1, 20]), ["en", "en", "en", "de"])
     assert list(groups) == ["en", "de"]
-    assert mean_of(groups) == {"R@1": 50.0, "R@5": 50.0, "R@10": 50.0}
+    assert mean_over_groups(groups) == {"R@1": 50.0, "R@5": 50.0, "R@10": 50.0}
 
 
 def test_cut_vectors_are_unit_vectors_again() -> None:

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...errors import BackendError, ConfigurationError, require_extra
-from ..doctor import version_of
+from ..doctor import find_version
 from ..messages import OK
-from ..options import DEFAULT_MODEL, add_output_options, output_of, positive_int
+from ..options import DEFAULT_MODEL, add_output_options, open_output, positive_int
 from ..output import Output, format_table, plural
-from .advice import Advice, advise, rate
+from .advice import Advice, advise, format_rate
 
 if TYPE_CHECKING:
     from ...backends.local.devices import DeviceChoice
@@ -31,10 +31,10 @@ clock: Callable[[], float] = time.perf_counter
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What a run of the command knows in the end."""
+class Report:
+    """What a run of the command found out."""
 
-    subject: BenchmarkModel
+    model: BenchmarkModel
     choices: Sequence[DeviceChoice]
     figures: Sequence[Figure]
     seconds: float
@@ -58,7 +58,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: %(default)s)")
     parser.add_argument("--dtype", help="precisions to compare, with commas (default: the native one, and float32)")
     parser.add_argument(
-        "--seconds", type=seconds, default=DEFAULT_SECONDS, metavar="S", help="time to take (default: %(default)g)"
+        "--seconds",
+        type=positive_seconds,
+        default=DEFAULT_SECONDS,
+        metavar="S",
+        help="time to take (default: %(default)g)",
     )
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--text-only", action="store_true", help="measure no images")
@@ -69,27 +73,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, and say what to write."""
-    out = output_of(args)
-    measured = measure(args, out)
-    if not measured.interrupted:
-        check_something_was_measured(measured)
-    out.result(as_json(measured))
-    show(out, measured)
-    if measured.interrupted:
-        raise KeyboardInterrupt(f"interrupted: {plural(len(measured.figures), 'figure')} measured")
+    out = open_output(args)
+    report = measure(args, out)
+    if not report.interrupted:
+        check_has_figures(report)
+    out.result(as_json(report))
+    print_report(out, report)
+    if report.interrupted:
+        raise KeyboardInterrupt(f"interrupted: {plural(len(report.figures), 'figure')} measured")
     return OK
 
 
-def check_something_was_measured(measured: Measured) -> None:
+def check_has_figures(report: Report) -> None:
     """Raise what ended it if there is no figure at all."""
-    if any(figure.per_second for figure in measured.figures):
+    if any(figure.per_second for figure in report.figures):
         return
-    if any(figure.why_not == "out of memory" for figure in measured.figures):
-        raise BackendError(f"nothing could be measured: the model does not fit into the memory of {measured.device}")
-    raise ConfigurationError(f"nothing was measured: starting took {measured.seconds:.0f} s; give more with --seconds")
+    if any(figure.why_not == "out of memory" for figure in report.figures):
+        raise BackendError(f"nothing could be measured: the model does not fit into the memory of {report.device}")
+    raise ConfigurationError(f"nothing was measured: starting took {report.seconds:.0f} s; give more with --seconds")
 
 
-def measure(args: argparse.Namespace, out: Output) -> Measured:
+def measure(args: argparse.Namespace, out: Output) -> Report:
     """Everything that the options ask for, or what was measured of it when Ctrl-C came."""
     start = clock()
     for package in ("torch", "transformers"):
@@ -97,14 +101,14 @@ def measure(args: argparse.Namespace, out: Output) -> Measured:
     from . import measure as local
     from .model import find_benchmark_model
 
-    choices = choices_of(args.device, args.dtype)
-    subject = find_benchmark_model(args.model)
+    choices = list_choices(args.device, args.dtype)
+    model = find_benchmark_model(args.model)
     figures: list[Figure] = []
     interrupted = False
-    out.note(f"measuring {title(subject)} on {choices[0].device} for up to {args.seconds:g} s")
+    out.note(f"measuring {model_title(model)} on {choices[0].device} for up to {args.seconds:g} s")
     try:
         for figure in local.measure(
-            subject,
+            model,
             choices,
             seconds=args.seconds - (clock() - start),
             texts=not args.images_only,
@@ -116,10 +120,10 @@ def measure(args: argparse.Namespace, out: Output) -> Measured:
             out.note(f"{clock() - start:5.1f} s  {describe(figure)}")
     except KeyboardInterrupt:
         interrupted = True
-    return Measured(subject, choices, figures, clock() - start, interrupted, with_device(advise(figures), args.device))
+    return Report(model, choices, figures, clock() - start, interrupted, add_device(advise(figures), args.device))
 
 
-def choices_of(device: str, dtypes: str | None) -> list[DeviceChoice]:
+def list_choices(device: str, dtypes: str | None) -> list[DeviceChoice]:
     """The device in every precision that is to be measured: those asked for, else the native one and float32.
 
     Raises `ConfigurationError` for what this machine does not have, and for more than one device.
@@ -128,23 +132,24 @@ def choices_of(device: str, dtypes: str | None) -> list[DeviceChoice]:
 
     if "," in device:
         raise ConfigurationError(f"--device {device}: one device is measured at a time")
+    # "auto" may come to float32, and then stands once; the order is the one asked for.
     names = [name.strip() for name in dtypes.split(",")] if dtypes else ["auto", "float32"]
     choices = {choice.dtype: choice for choice in (choose_devices(device, name)[0] for name in reversed(names))}
     return [*reversed(choices.values())]
 
 
-def with_device(advice: Advice | None, device: str) -> Advice | None:
+def add_device(advice: Advice | None, device: str) -> Advice | None:
     """The advice, naming the device where it is not the one that is taken anyway."""
     if advice is None or device == "auto":
         return advice
     return Advice({"device": device, **advice.settings}, advice.reasons)
 
 
-def title(subject: BenchmarkModel) -> str:
+def model_title(model: BenchmarkModel) -> str:
     """The model, and whether its weights are its own."""
-    if subject.folder is not None:
-        return subject.name
-    return f"{subject.name} with random weights (its own are not here; the speed is the same)"
+    if model.folder is not None:
+        return model.name
+    return f"{model.name} with random weights (its own are not here; the speed is the same)"
 
 
 def describe(figure: Figure) -> str:
@@ -153,104 +158,104 @@ def describe(figure: Figure) -> str:
     unit = "threads" if figure.what == "decoding" else "at a time"
     count = "" if figure.what == "query" else f"{figure.size} {unit}"
     head = ", ".join(part for part in (figure.dtype, things[figure.what], count) if part)
-    return f"{head}: {figure.why_not or rate(figure.per_second or 0.0) + ' per second'}"
+    return f"{head}: {figure.why_not or format_rate(figure.per_second or 0.0) + ' per second'}"
 
 
-def as_json(measured: Measured) -> dict[str, Any]:
+def as_json(report: Report) -> dict[str, Any]:
     """Everything that was measured, ready for JSON."""
     from ...backends.local.processors import processors
 
-    advice = measured.advice
+    advice = report.advice
     return {
-        "model": measured.subject.name,
-        "weights": "random" if measured.subject.folder is None else "checkpoint",
-        "device": measured.device,
-        "reason": measured.choices[0].reason,
+        "model": report.model.name,
+        "weights": "random" if report.model.folder is None else "checkpoint",
+        "device": report.device,
+        "reason": report.choices[0].reason,
         "processors": processors(),
-        "torch": version_of("torch"),
-        "seconds": round(measured.seconds, 1),
-        "interrupted": measured.interrupted,
-        "figures": [asdict(figure) for figure in measured.figures],
-        "advice": advice and {"settings": dict(advice.settings), "call": advice.call(measured.subject.name)},
+        "torch": find_version("torch"),
+        "seconds": round(report.seconds, 1),
+        "interrupted": report.interrupted,
+        "figures": [asdict(figure) for figure in report.figures],
+        "advice": advice and {"settings": dict(advice.settings), "call": advice.call(report.model.name)},
         "reasons": list(advice.reasons) if advice else [],
     }
 
 
-def show(out: Output, measured: Measured) -> None:
+def print_report(out: Output, report: Report) -> None:
     """The figures for people, and in the last line what to write."""
     from ...backends.local.processors import processors
 
-    choice, figures = measured.choices[0], measured.figures
-    out.line(f"{title(measured.subject)}")
-    out.line(f"{choice.device}, {plural(processors(), 'processor')}, torch {version_of('torch')}: {choice.reason}")
+    choice, figures = report.choices[0], report.figures
+    out.line(f"{model_title(report.model)}")
+    out.line(f"{choice.device}, {plural(processors(), 'processor')}, torch {find_version('torch')}: {choice.reason}")
     for what, heading in (("images", "images at a time"), ("texts", "texts at a time, 41 tokens on average")):
-        for line in table(figures, what, heading):
+        for line in speed_table(figures, what, heading):
             out.line(line)
     out.line()
     for line in remarks(figures):
         out.line(line)
-    if measured.advice is None:
-        out.line(f"Too little was measured for advice; give it more than {measured.seconds:.0f} s with --seconds.")
+    if report.advice is None:
+        out.line(f"Too little was measured for advice; give it more than {report.seconds:.0f} s with --seconds.")
         return
     out.line()
-    for reason in measured.advice.reasons:
+    for reason in report.advice.reasons:
         out.line(reason)
     out.line()
-    out.line(measured.advice.call(measured.subject.name))
+    out.line(report.advice.call(report.model.name))
 
 
-def table(figures: Sequence[Figure], what: str, heading: str) -> list[str]:
+def speed_table(figures: Sequence[Figure], what: str, heading: str) -> list[str]:
     """Items per second: a line per batch size, a column per precision. Empty if nothing of it was measured."""
-    mine = [figure for figure in figures if figure.what == what]
-    if not mine:
+    selected = [figure for figure in figures if figure.what == what]
+    if not selected:
         return []
-    sizes = sorted({figure.size for figure in mine}, key=lambda size: math.inf if size == "auto" else size)
-    dtypes = list(dict.fromkeys(str(figure.dtype) for figure in mine))
-    cells = {(figure.size, figure.dtype): figure for figure in mine}
-    automatic = {figure.size for figure in mine if figure.auto and what == "images"}
+    sizes = sorted({figure.size for figure in selected}, key=lambda size: math.inf if size == "auto" else size)
+    dtypes = list(dict.fromkeys(str(figure.dtype) for figure in selected))
+    cells = {(figure.size, figure.dtype): figure for figure in selected}
+    automatic = {figure.size for figure in selected if figure.auto and what == "images"}
     rows = []
     for size in sizes:
-        shown = [cells.get((size, dtype)) for dtype in dtypes]
+        row = [cells.get((size, dtype)) for dtype in dtypes]
         name = "auto (by tokens)" if size == "auto" else f"{size} (auto)" if size in automatic else str(size)
-        rows.append([name, *("" if f is None else f.why_not or rate(f.per_second or 0.0) for f in shown)])
+        rows.append([name, *("" if f is None else f.why_not or format_rate(f.per_second or 0.0) for f in row)])
     return ["", *format_table([heading, *(f"{dtype}/s" for dtype in dtypes)], rows)]
 
 
 def remarks(figures: Sequence[Figure]) -> list[str]:
     """What does not fit a table: the short query, decoding, memory."""
     lines = [
-        f"One short query, {figure.dtype}: {duration(1 / figure.per_second)}"
+        f"One short query, {figure.dtype}: {format_duration(1 / figure.per_second)}"
         for figure in figures
         if figure.what == "query" and figure.per_second
     ]
     decoded = [figure for figure in figures if figure.what == "decoding" and figure.per_second]
     if decoded:
-        speeds = ", ".join(f"{plural(int(f.size), 'thread')} {rate(f.per_second or 0.0)}" for f in decoded)
+        speeds = ", ".join(f"{plural(int(f.size), 'thread')} {format_rate(f.per_second or 0.0)}" for f in decoded)
         lines.append(f"12-megapixel JPEGs decoded and resized per second: {speeds}")
-    if spans := [span(figures, what) for what in ("images", "texts") if best(figures, what)]:
-        lines.append(f"At the highest speed, {' and '.join(spans)}")
+    if durations := [describe_duration(figures, what) for what in ("images", "texts") if best_speed(figures, what)]:
+        lines.append(f"At the highest speed, {' and '.join(durations)}")
     if memory := max((figure.memory_bytes or 0 for figure in figures), default=0):
         lines.append(f"Memory at the most: {memory / 1e9:.1f} GB")
     return lines
 
 
-def best(figures: Sequence[Figure], what: str) -> float:
+def best_speed(figures: Sequence[Figure], what: str) -> float:
     """The highest speed, items per second; 0.0 if there is none."""
     return max((figure.per_second or 0.0 for figure in figures if figure.what == what), default=0.0)
 
 
-def span(figures: Sequence[Figure], what: str) -> str:
+def describe_duration(figures: Sequence[Figure], what: str) -> str:
     """How long a thousand take."""
-    return f"1,000 {what} take {duration(1000 / best(figures, what))}"
+    return f"1,000 {what} take {format_duration(1000 / best_speed(figures, what))}"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """`8.4 ms`, `1.2 s`, `12 min`, `4.6 h`."""
     unit, length = next((unit, length) for unit, length in UNITS if seconds >= length or unit == "ms")
     return f"{seconds / length:.3g} {unit}"
 
 
-def seconds(text: str) -> float:
+def positive_seconds(text: str) -> float:
     """An argparse type: a positive number of seconds."""
     try:
         number = float(text)

@@ -16,9 +16,9 @@ from typing import Literal, TypeAlias
 
 from ...backends.local.devices import DeviceChoice, is_out_of_memory
 from ...backends.local.processors import processors
-from ...backends.local.workers import MOST_DECODERS
+from ...backends.local.workers import MAX_DECODERS
 from .model import BenchmarkModel
-from .workloads import Workloads, preparation, text_lengths
+from .workloads import Workloads, preprocess_workload, text_lengths
 
 Clock: TypeAlias = Callable[[], float]
 Size: TypeAlias = 'int | Literal["auto"]'
@@ -31,15 +31,15 @@ TEXT_SIZES: tuple[Size, ...] = ("auto", 1, 8, 32)
 """Values of `batch_size` that are tried on texts, the likely one first."""
 
 QUERY_TOKENS, PROBE_TOKENS = 12, 128
-"""Length of a short query, and of the text from whose time everything else is foreseen."""
+"""Tokens of a short query, and of the text from whose time all other times are estimated."""
 
-FEWEST_TEXTS, MOST_TEXTS = 8, 4096
+MIN_TEXTS, MAX_TEXTS = 8, 4096
 """Texts of a sample: as many as the time allows, within these bounds."""
 
-MOST_RUNS, MOST_ROUNDS = 20, 5
+MAX_RUNS, MAX_ROUNDS = 20, 5
 """More repetitions of a pass, or photos per thread, would tell nothing new."""
 
-GAIN, PATIENCE = 1.03, 2
+MIN_GAIN, PATIENCE = 1.03, 2
 """So many larger batches that do not beat the best one by this factor end the search."""
 
 DECODING_SHARE, QUERY_SHARE, TEXT_SHARE = 0.1, 0.05, 0.35
@@ -106,14 +106,14 @@ class Budget:
         start = self.clock()
         first = longest = self.seconds(work)
         times: list[float] = []
-        while len(times) < MOST_RUNS and self.clock() - start + longest <= within_s:
+        while len(times) < MAX_RUNS and self.clock() - start + longest <= within_s:
             times.append(self.seconds(work))
             longest = max(times)
         return statistics.median(times or [first]), max(1, len(times))
 
 
 def measure(
-    subject: BenchmarkModel,
+    model: BenchmarkModel,
     choices: Sequence[DeviceChoice],
     *,
     seconds: float,
@@ -122,10 +122,10 @@ def measure(
     threads: int | None = None,
     clock: Clock = time.perf_counter,
 ) -> Iterator[Figure]:
-    """Measure `subject` on the device and in the precision of each choice, yielding figures as they are known.
+    """Measure `model` on the device and in the precision of each choice, yielding figures as they are known.
 
     Args:
-        subject: What to measure.
+        model: What to measure.
         choices: Device and precision; each gets an equal part of the time.
         seconds: How long all of it may take, making or reading the models included.
         texts: Whether to measure texts.
@@ -138,105 +138,108 @@ def measure(
     """
     budget = Budget.of(seconds, clock)
     if images:
-        yield from decoding(preparation(subject), budget.share(DECODING_SHARE), most_threads=threads)
+        yield from measure_decoding(preprocess_workload(model), budget.share(DECODING_SHARE), max_threads=threads)
     first_s = 0.0  # from the start of a precision to its first figure, mostly for reading the weights
-    for done, choice in enumerate(choices):
-        mine = budget.share(1 / (len(choices) - done))
-        if mine.left() <= 2 * first_s:
+    for finished, choice in enumerate(choices):
+        share = budget.share(1 / (len(choices) - finished))
+        if share.left() <= 2 * first_s:
             yield Figure(what="query", dtype=choice.dtype, size=1, why_not=NO_TIME)
             continue
         first_s, start = 0.0, clock()
-        for figure in speed(subject, choice, mine, texts=texts, images=images):
+        for figure in measure_precision(model, choice, share, texts=texts, images=images):
             first_s = first_s or clock() - start
             yield figure
 
 
-def speed(
-    subject: BenchmarkModel, choice: DeviceChoice, budget: Budget, *, texts: bool = True, images: bool = True
+def measure_precision(
+    model: BenchmarkModel, choice: DeviceChoice, budget: Budget, *, texts: bool = True, images: bool = True
 ) -> Iterator[Figure]:
     """One precision: queries, then texts, then images, as far as wanted."""
     try:
-        passes = Workloads(subject, choice)
+        workloads = Workloads(model, choice)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         yield Figure(what="query", dtype=choice.dtype, size=1, why_not=OUT_OF_MEMORY)
         return
-    with passes:
-        query = passes.texts([QUERY_TOKENS], most=1)
+    with workloads:
+        query = workloads.texts([QUERY_TOKENS], max_texts=1)
         query_s, runs = budget.sample(query, within_s=QUERY_SHARE * budget.left())
-        yield _figure(passes, "query", 1, items=1, tokens=QUERY_TOKENS, seconds=query_s, runs=runs)
+        yield _make_figure(workloads, "query", 1, items=1, tokens=QUERY_TOKENS, seconds=query_s, runs=runs)
         token_s = query_s / QUERY_TOKENS
         if PROBE_TOKENS * token_s < budget.left():
-            token_s = min(token_s, budget.seconds(passes.texts([PROBE_TOKENS], most=1)) / PROBE_TOKENS)
+            token_s = min(token_s, budget.seconds(workloads.texts([PROBE_TOKENS], max_texts=1)) / PROBE_TOKENS)
         if texts:
             share = budget.share(TEXT_SHARE if images else 1.0)
-            yield from text_speed(passes, share, query_s=query_s, token_s=token_s)
+            yield from measure_texts(workloads, share, query_s=query_s, token_s=token_s)
         if images:
-            yield from image_speed(passes, budget, image_s=token_s * passes.image_tokens)
+            yield from measure_images(workloads, budget, image_s=token_s * workloads.image_tokens)
 
 
-def text_speed(passes: Workloads, budget: Budget, *, query_s: float, token_s: float) -> Iterator[Figure]:
-    """Texts of all lengths, for several values of `batch_size`. Seconds per short query and per token foretell."""
-    text_s = token_s * sum(text_lengths(MOST_TEXTS)) / MOST_TEXTS
+def measure_texts(workloads: Workloads, budget: Budget, *, query_s: float, token_s: float) -> Iterator[Figure]:
+    """Texts of all lengths, for several values of `batch_size`; one short query takes `query_s`, a token `token_s`."""
+    text_s = token_s * sum(text_lengths(MAX_TEXTS)) / MAX_TEXTS
     for done, size in enumerate(TEXT_SIZES):
         each_s = text_s if size == "auto" else max(text_s, query_s / size)
         within_s = budget.left() / (len(TEXT_SIZES) - done)
-        count = int(min(MOST_TEXTS, max(FEWEST_TEXTS, within_s / 2 / each_s)))
+        count = int(min(MAX_TEXTS, max(MIN_TEXTS, within_s / 2 / each_s)))
         if size != "auto" and size > count:
             continue  # the sample would be one batch, as with "auto"
         if count * each_s > budget.left():
-            yield Figure(what="texts", dtype=passes.dtype, size=size, why_not=NO_TIME)
+            yield Figure(what="texts", dtype=workloads.dtype, size=size, why_not=NO_TIME)
             continue
         lengths = text_lengths(count)
-        timed = _sample(budget, partial(passes.texts, lengths, most=size), within_s=within_s)
+        timed = _sample(budget, partial(workloads.texts, lengths, max_texts=size), within_s=within_s)
         if timed is None:
-            yield Figure(what="texts", dtype=passes.dtype, size=size, why_not=OUT_OF_MEMORY)
+            yield Figure(what="texts", dtype=workloads.dtype, size=size, why_not=OUT_OF_MEMORY)
         else:
             took, runs = timed
-            yield _figure(passes, "texts", size, items=count, tokens=sum(lengths), seconds=took, runs=runs)
+            yield _make_figure(workloads, "texts", size, items=count, tokens=sum(lengths), seconds=took, runs=runs)
 
 
-def image_speed(passes: Workloads, budget: Budget, *, image_s: float) -> Iterator[Figure]:
+def measure_images(workloads: Workloads, budget: Budget, *, image_s: float) -> Iterator[Figure]:
     """Images in growing batches until memory, time or the gain ends. One is expected to take `image_s`."""
-    sizes = sorted({*IMAGE_SIZES[passes.kind], passes.auto_images})
-    best, idle = 0.0, 0
+    sizes = sorted({*IMAGE_SIZES[workloads.kind], workloads.auto_images})
+    best, idle = 0.0, 0  # images per second, and sizes since then that were no faster
     for done, size in enumerate(sizes):
-        if idle >= PATIENCE and size != passes.auto_images:
+        if idle >= PATIENCE and size != workloads.auto_images:
             continue
         if size * image_s > budget.left():
-            yield Figure(what="images", dtype=passes.dtype, size=size, why_not=NO_TIME)
+            yield Figure(what="images", dtype=workloads.dtype, size=size, why_not=NO_TIME)
             return
         within_s = budget.left() * size / sum(sizes[done:])
-        timed = _sample(budget, partial(passes.images, size), within_s=within_s)
+        timed = _sample(budget, partial(workloads.images, size), within_s=within_s)
         if timed is None:
-            yield Figure(what="images", dtype=passes.dtype, size=size, why_not=OUT_OF_MEMORY)
+            yield Figure(what="images", dtype=workloads.dtype, size=size, why_not=OUT_OF_MEMORY)
             return
         took, runs = timed
-        yield _figure(passes, "images", size, items=size, seconds=took, runs=runs)
+        yield _make_figure(workloads, "images", size, items=size, seconds=took, runs=runs)
         image_s = took / size
-        best, idle = (1 / image_s, 0) if 1 / image_s > GAIN * best else (best, idle + 1)
+        best, idle = (1 / image_s, 0) if 1 / image_s > MIN_GAIN * best else (best, idle + 1)
 
 
-def decoding(prepare: Callable[[], object], budget: Budget, *, most_threads: int | None = None) -> Iterator[Figure]:
+def measure_decoding(
+    prepare: Callable[[], object], budget: Budget, *, max_threads: int | None = None
+) -> Iterator[Figure]:
     """How many photos a second `prepare` gets through with 1, 2, 4 … threads."""
-    most = most_threads or min(processors(), MOST_DECODERS)
-    counts = sorted({most, *(2**power for power in range(most.bit_length()) if 2**power <= most)})
+    limit = max_threads or min(processors(), MAX_DECODERS)
+    counts = sorted({limit, *(2**power for power in range(limit.bit_length()) if 2**power <= limit)})
+    # The first run pays for imports and for memory, so the faster of two foretells the rest.
     photo_s = min(budget.seconds(prepare) for _ in range(2))
     for done, threads in enumerate(counts):
         within_s = budget.left() / (len(counts) - done)
-        rounds = int(min(MOST_ROUNDS, max(1, within_s / photo_s / threads)))  # if more threads were no faster
+        rounds = int(min(MAX_ROUNDS, max(1, within_s / photo_s / threads)))  # if more threads were no faster
         photos = rounds * threads
         if photos * photo_s > budget.left():
             yield Figure(what="decoding", size=threads, why_not=NO_TIME)
             return
         with ThreadPoolExecutor(threads) as pool:
-            took = budget.seconds(partial(_all, pool, prepare, photos))
+            took = budget.seconds(partial(_run_all, pool, prepare, photos))
         yield Figure(what="decoding", size=threads, per_second=photos / took, runs=rounds)
         photo_s = took / photos
 
 
-def _all(pool: ThreadPoolExecutor, work: Callable[[], object], times: int) -> None:
+def _run_all(pool: ThreadPoolExecutor, work: Callable[[], object], times: int) -> None:
     for future in [pool.submit(work) for _ in range(times)]:
         future.result()
 
@@ -251,16 +254,16 @@ def _sample(budget: Budget, make: Callable[[], Callable[[], object]], *, within_
         return None
 
 
-def _figure(
-    passes: Workloads, what: What, size: Size, *, items: int, seconds: float, runs: int, tokens: int | None = None
+def _make_figure(
+    workloads: Workloads, what: What, size: Size, *, items: int, seconds: float, runs: int, tokens: int | None = None
 ) -> Figure:
     return Figure(
         what=what,
-        dtype=passes.dtype,
+        dtype=workloads.dtype,
         size=size,
-        auto=size == (passes.auto_images if what == "images" else "auto"),
+        auto=size == (workloads.auto_images if what == "images" else "auto"),
         per_second=items / seconds,
         tokens_per_second=None if tokens is None else tokens / seconds,
         runs=runs,
-        memory_bytes=passes.memory_bytes(),
+        memory_bytes=workloads.memory_bytes(),
     )

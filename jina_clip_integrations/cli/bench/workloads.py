@@ -1,4 +1,4 @@
-"""Work of known size to be timed: forward passes of one engine, and the preparation of a large photo."""
+"""Work of known size to be timed: forward passes of one engine, and the preprocessing of a large photo."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .model import BenchmarkModel
 if TYPE_CHECKING:
     import torch
 
-TEXT_MEDIAN, TEXT_SIGMA, TEXT_SHORTEST, TEXT_LONGEST = 30, 0.8, 3, 512
+TEXT_MEDIAN, TEXT_SIGMA, MIN_TEXT, MAX_TEXT = 30, 0.8, 3, 512
 """Lengths of texts in tokens: log-normal, as captions and short passages are; the mean is 41."""
 
 PHOTO_SIZE, PHOTO_QUALITY, PHOTO_GRAIN = (4000, 3000), 90, 0.1
@@ -30,21 +30,21 @@ PHOTO_SIZE, PHOTO_QUALITY, PHOTO_GRAIN = (4000, 3000), 90, 0.1
 
 
 class Workloads:
-    """Passes of one engine, on a thread that has what a worker of the backend has. A context manager.
+    """Forward passes of one engine, on a thread set up as a worker of the backend is. A context manager.
 
     Raises what `BenchmarkModel.engine` raises, and what torch raises when memory is full.
     """
 
-    def __init__(self, subject: BenchmarkModel, choice: DeviceChoice) -> None:
+    def __init__(self, model: BenchmarkModel, choice: DeviceChoice) -> None:
         from ...backends.local.workers import adopt, claims, kind_of
 
-        self._config = subject.config
-        self._engine = engine = subject.engine(choice)
+        self._config = model.config
+        self._engine = engine = model.engine(choice)
         self.device = engine.device
         self.dtype = choice.dtype
         self.kind = kind_of(engine.device)
         self.auto_images = max(1, PATCHES_PER_BATCH[self.kind] // engine.patches)
-        self.image_tokens = subject.image_tokens
+        self.image_tokens = model.image_tokens
         initargs = (threading.local(), claims([engine]))
         self._thread = ThreadPoolExecutor(1, "jina-clip-bench", initializer=adopt, initargs=initargs)
         self._random = np.random.default_rng(0)
@@ -56,14 +56,14 @@ class Workloads:
         # The thread holds the weights; but an interruption does not wait for the pass in hand.
         self._thread.shutdown(wait=kind is None, cancel_futures=True)
 
-    def texts(self, lengths: Sequence[int], *, most: int | Literal["auto"]) -> Callable[[], None]:
-        """Work: random texts of these lengths in tokens, grouped as the backend does for `batch_size=most`."""
+    def texts(self, lengths: Sequence[int], *, max_texts: int | Literal["auto"]) -> Callable[[], None]:
+        """Work: random texts of these lengths in tokens, grouped as the backend does for `batch_size=max_texts`."""
         vocabulary = self._config.text_config.settings.vocab_size
         rows = [self._random.integers(10, vocabulary, length).tolist() for length in lengths]  # past special tokens
-        limit = TEXTS_PER_BATCH if most == "auto" else most
-        groups = by_token_budget(lengths, budget=TOKENS_PER_BATCH[self.kind], most=limit, pads=self._engine.pads)
+        limit = TEXTS_PER_BATCH if max_texts == "auto" else max_texts
+        groups = by_token_budget(lengths, budget=TOKENS_PER_BATCH[self.kind], max_texts=limit, pads=self._engine.pads)
         return partial(
-            self._run, [partial(self._engine.embed_ids, [rows[place] for place in group]) for group in groups]
+            self._run, [partial(self._engine.embed_ids, [rows[position] for position in group]) for group in groups]
         )
 
     def images(self, count: int) -> Callable[[], None]:
@@ -98,12 +98,12 @@ def peak_memory(device: torch.device) -> int | None:
 
 def text_lengths(count: int) -> list[int]:
     """Lengths of `count` texts in tokens: evenly spaced quantiles, so that few texts are as long as many on average."""
-    quantiles = (NormalDist().inv_cdf((place + 0.5) / count) for place in range(count))
+    quantiles = (NormalDist().inv_cdf((number + 0.5) / count) for number in range(count))
     lengths = np.rint(TEXT_MEDIAN * np.exp(TEXT_SIGMA * np.array([*quantiles]))).astype(int)
-    return [int(length) for length in lengths.clip(TEXT_SHORTEST, TEXT_LONGEST)]
+    return [int(length) for length in lengths.clip(MIN_TEXT, MAX_TEXT)]
 
 
-def photo() -> bytes:
+def make_photo() -> bytes:
     """A JPEG with the detail and size of a camera's: the same bytes every time."""
     from PIL import Image
 
@@ -117,7 +117,7 @@ def photo() -> bytes:
     return buffer.getvalue()
 
 
-def preparation(subject: BenchmarkModel) -> Callable[[], object]:
+def preprocess_workload(model: BenchmarkModel) -> Callable[[], object]:
     """Work: that photo, from its bytes to what the model takes."""
-    data, processor = photo(), subject.image_processor()
+    data, processor = make_photo(), model.image_processor()
     return lambda: processor.fit(InputParser().image(data).open())

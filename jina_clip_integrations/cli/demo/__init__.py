@@ -1,4 +1,4 @@
-"""`jina-clip demo`: words in many languages and images, asked of a gallery with the demo model, offline."""
+"""`jina-clip demo`: search a gallery with words in many languages and with images, offline, with the demo model."""
 
 from .command import configure, run
 

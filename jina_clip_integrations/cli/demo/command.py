@@ -1,4 +1,4 @@
-"""`jina-clip demo`: words in many languages and images, asked of a gallery with the demo model, offline."""
+"""`jina-clip demo`: search a gallery with words in many languages and with images, offline, with the demo model."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import InputError
-from ...retrieval.metrics import mean_of, ranks, recall_by_group, truncate
+from ...retrieval.metrics import mean_over_groups, ranks, recall_by_group, truncate
 from ...types import Vectors
 from ..batches import encode_all
-from ..evaluate import gallery_test
+from ..evaluate import gallery_task
 from ..messages import OK
-from ..options import DEMO_MODEL, add_output_options, open_encoder, output_of, positive_int, width_of
+from ..options import DEMO_MODEL, add_output_options, open_encoder, open_output, positive_int, vector_width
 from ..output import Output
-from .queries import DEFAULT_QUERIES, LANGUAGES, Question, question_of
+from .queries import DEFAULT_QUERIES, LANGUAGES, Question, recognize_question
 
 if TYPE_CHECKING:
     from ...demo import GalleryImage
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 DEFAULT_OUTPUT = "jina-clip-demo.png"
 NOT_THE_WEIGHTS = "Demo model, not Jina's weights"
 LEGEND = "Scores are cosines. Green: what was asked for. Images: Noto Emoji, Apache-2.0."
-MOST_ON_SHEET = 10
-"""Answers per query that the contact sheet shows."""
+MAX_HITS_ON_SHEET = 10
+"""Columns of the contact sheet; more would make it wider than a screen."""
 
 QUALITY_LANGUAGES = ("en", "de", "es", "hi", "ja", "ar")
 """The quality of fewer dimensions is measured with the names in these languages."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One image of the gallery as an answer."""
+class GalleryHit:
+    """One image of the gallery as a result."""
 
     image: GalleryImage
     score: float
@@ -47,11 +47,11 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A query with its answers, best first."""
+class Result:
+    """A question with its hits, best first."""
 
     question: Question
-    answers: list[Answer]
+    hits: list[GalleryHit]
 
 
 @dataclass(frozen=True)
@@ -83,37 +83,37 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("queries", nargs="*", metavar="QUERY", help="words to search with (default: six languages)")
     parser.add_argument("--image", action="append", default=[], metavar="FILE", help="search with this image")
     parser.add_argument("--dimensions", type=positive_int, metavar="N", help="cut vectors to N, and measure the cost")
-    parser.add_argument("--top", type=positive_int, default=6, metavar="K", help="answers per query (default: 6)")
+    parser.add_argument("--top", type=positive_int, default=6, metavar="K", help="results per query (default: 6)")
     parser.add_argument("--output", default=DEFAULT_OUTPUT, metavar="FILE.png", help="contact sheet (%(default)s)")
     parser.add_argument("--no-sheet", action="store_true", help="draw no contact sheet")
     parser.add_argument("--device", help="auto, cpu, cuda or mps (default: auto)")
     add_output_options(parser)
-    parser.set_defaults(model=DEMO_MODEL, backend="local", dtype="float32", batch_size=None, cache=None, base_url=None)
+    parser.set_defaults(model=DEMO_MODEL, backend="local", dtype="float32", batch_size=None, cache=None)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Embed the gallery, ask it, show the answers."""
+    """Embed the gallery, search it, show the results."""
     from ...demo import gallery
 
-    out = output_of(args)
+    out = open_output(args)
     sheet_file = None if args.no_sheet else sheet_path(args.output)
     images = gallery()
-    questions = questions_of(args, images)
+    questions = make_questions(args, images)
     with open_encoder(args, dimensions=None) as encoder:
-        full = width_of(encoder)
-        width = checked_width(encoder, args.dimensions, full)
+        full = vector_width(encoder)
+        width = choose_width(encoder, args.dimensions, full)
         queries = encode_questions(encoder, questions)
         started_s = time.perf_counter()
         vectors = encode_all(encoder, [{"image": image.data()} for image in images], out, "embedding images")
         took_s = time.perf_counter() - started_s
         quality = measure_quality(encoder, vectors, [full, width], out) if args.dimensions else {}
     facts = Facts(len(images), width, took_s, quality)
-    asked = ask(questions, truncate(queries, width), truncate(vectors, width), images, args.top)
-    show(out, asked, facts)
+    results = search_gallery(questions, truncate(queries, width), truncate(vectors, width), images, args.top)
+    print_results(out, results, facts)
     if sheet_file:
-        save_sheet(sheet_file, asked, facts)
+        save_sheet(sheet_file, results, facts)
         out.line(f"Contact sheet: {sheet_file}")
-    out.result(as_json(asked, facts, sheet_file))
+    out.result(as_json(results, facts, sheet_file))
     return OK
 
 
@@ -127,14 +127,14 @@ def sheet_path(output: str) -> Path:
     return path
 
 
-def questions_of(args: argparse.Namespace, images: Sequence[GalleryImage]) -> list[Question]:
+def make_questions(args: argparse.Namespace, images: Sequence[GalleryImage]) -> list[Question]:
     """The words and images of the command line, or the tour."""
-    own = [question_of(text, images) for text in args.queries]
+    own = [recognize_question(text, images) for text in args.queries]
     own += [Question(image=image) for image in args.image]
     return own or list(DEFAULT_QUERIES)
 
 
-def checked_width(encoder: JinaClipEncoder, dimensions: int | None, full: int) -> int:
+def choose_width(encoder: JinaClipEncoder, dimensions: int | None, full: int) -> int:
     """The width to cut to. Raises `ConfigurationError` if the model was not trained for it."""
     if dimensions is not None and encoder.spec is not None:
         encoder.spec.check_dimensions(dimensions)
@@ -146,71 +146,70 @@ def encode_questions(encoder: JinaClipEncoder, questions: Sequence[Question]) ->
     return encoder.encode([{"image": q.image} if q.image is not None else {"text": q.text} for q in questions])
 
 
-def ask(
+def search_gallery(
     questions: Sequence[Question], queries: Vectors, vectors: Vectors, images: Sequence[GalleryImage], top: int
-) -> list[Asked]:
-    """The `top` nearest images of every question."""
-    asked = []
+) -> list[Result]:
+    """The `top` nearest images of every question; `queries` `(q, d)` and `vectors` `(n, d)` are unit vectors."""
+    results = []
     for question, scores in zip(questions, queries @ vectors.T, strict=True):
-        nearest = np.argsort(-scores, kind="stable")[:top]
-        asked.append(
-            Asked(question, [_answer(question, images[position], float(scores[position])) for position in nearest])
-        )
-    return asked
+        nearest = np.argsort(-scores, kind="stable")[:top]  # stable: equal scores keep the gallery's order
+        hits = [_make_hit(question, images[position], float(scores[position])) for position in nearest]
+        results.append(Result(question, hits))
+    return results
 
 
-def _answer(question: Question, image: GalleryImage, score: float) -> Answer:
-    return Answer(image, score, is_right=question.is_answered_by(image))
+def _make_hit(question: Question, image: GalleryImage, score: float) -> GalleryHit:
+    return GalleryHit(image, score, is_right=question.is_answered_by(image))
 
 
 def measure_quality(encoder: JinaClipEncoder, images: Vectors, sizes: Sequence[int], out: Output) -> dict[int, float]:
     """Recall@5 in percent of the gallery's names against its images, mean over languages, at every width."""
-    test = gallery_test(",".join(QUALITY_LANGUAGES))
-    texts = encode_all(encoder, [{"text": text} for text in test.texts], out, "embedding names")
-    right = [[answer] for answer in test.answers]
+    task = gallery_task(",".join(QUALITY_LANGUAGES))
+    texts = encode_all(encoder, [{"text": text} for text in task.texts], out, "embedding names")
+    right = [[answer] for answer in task.answers]
     found = {}
     for size in sizes:
         rows = ranks(truncate(texts, size), truncate(images, size), right)
-        found[size] = mean_of(recall_by_group(rows, test.languages))["R@5"]
+        found[size] = mean_over_groups(recall_by_group(rows, task.languages))["R@5"]
     return found
 
 
-def show(out: Output, asked: Sequence[Asked], facts: Facts) -> None:
-    """The answers for people."""
+def print_results(out: Output, results: Sequence[Result], facts: Facts) -> None:
+    """Print the results for people."""
     out.line(f"{NOT_THE_WEIGHTS}: {facts.size_line()}.")
-    for one in asked:
+    for result in results:
         out.line()
-        out.line(one.question.heading())
-        for rank, answer in enumerate(one.answers, 1):
-            mark = "✓" if answer.is_right else " "
-            out.line(f"{rank:4d}  {answer.score:6.3f} {mark} {answer.image.emoji} {answer.image.names['en']}")
+        out.line(result.question.heading())
+        for rank, hit in enumerate(result.hits, 1):
+            mark = "✓" if hit.is_right else " "
+            out.line(f"{rank:4d}  {hit.score:6.3f} {mark} {hit.image.emoji} {hit.image.names['en']}")
     out.line()
     if facts.quality:
         out.line(facts.quality_line())
         out.line()
 
 
-def save_sheet(path: Path, asked: Sequence[Asked], facts: Facts) -> None:
+def save_sheet(path: Path, results: Sequence[Result], facts: Facts) -> None:
     """Draw and write the contact sheet."""
     from .contact_sheet import Sheet, draw_sheet
 
-    rows = [_row(one) for one in asked]
+    rows = [_make_row(result) for result in results]
     notes = [facts.quality_line(), LEGEND] if facts.quality else [LEGEND]
     sheet = Sheet("Words and images in one space", f"{NOT_THE_WEIGHTS}: {facts.size_line()}", rows, notes)
     draw_sheet(sheet).save(path, optimize=True)
 
 
-def _row(one: Asked) -> Row:
+def _make_row(result: Result) -> Row:
     from .contact_sheet import Hit, Row, load_image
 
-    question = one.question
-    answers = one.answers[:MOST_ON_SHEET]
-    hits = [Hit(a.image.image(), a.image.names["en"], a.score, a.is_right) for a in answers]
+    question = result.question
+    best = result.hits[:MAX_HITS_ON_SHEET]
+    hits = [Hit(hit.image.image(), hit.image.names["en"], hit.score, hit.is_right) for hit in best]
     image = load_image(question.image) if question.image is not None else None
     return Row(question.text, hits, LANGUAGES.get(question.language, ""), question.gloss, image)
 
 
-def as_json(asked: Sequence[Asked], facts: Facts, sheet: Path | None) -> dict[str, Any]:
+def as_json(results: Sequence[Result], facts: Facts, sheet: Path | None) -> dict[str, Any]:
     """Everything shown, for machines."""
     return {
         "model": DEMO_MODEL,
@@ -221,19 +220,19 @@ def as_json(asked: Sequence[Asked], facts: Facts, sheet: Path | None) -> dict[st
         "seconds_to_embed": round(facts.embedding_s, 3),
         "recall_at_5": {str(size): value for size, value in facts.quality.items()},
         "sheet": str(sheet) if sheet else None,
-        "queries": [{**one.question.as_json(), "results": _results(one)} for one in asked],
+        "queries": [{**result.question.as_json(), "results": _hits_as_json(result)} for result in results],
     }
 
 
-def _results(one: Asked) -> list[dict[str, Any]]:
+def _hits_as_json(result: Result) -> list[dict[str, Any]]:
     return [
         {
             "rank": rank,
-            "score": answer.score,
-            "id": answer.image.id,
-            "emoji": answer.image.emoji,
-            "name": answer.image.names["en"],
-            "right": answer.is_right,
+            "score": hit.score,
+            "id": hit.image.id,
+            "emoji": hit.image.emoji,
+            "name": hit.image.names["en"],
+            "right": hit.is_right,
         }
-        for rank, answer in enumerate(one.answers, 1)
+        for rank, hit in enumerate(result.hits, 1)
     ]

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .typefaces import script_of, typeface
+from .typefaces import script_name, typeface
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -83,7 +83,7 @@ class Sheet:
     @cached_property
     def footer(self) -> list[str]:
         """The notes in lines that fit."""
-        return [line for note in self.notes for line in wrapped(note, 13, self.width - 2 * MARGIN)]
+        return [line for note in self.notes for line in wrap_text(note, 13, self.width - 2 * MARGIN)]
 
 
 def load_image(file: str) -> Image | None:
@@ -126,9 +126,9 @@ def draw_row(pen: Pen, row: Row, top: int) -> None:
 def draw_query(pen: Pen, row: Row, left: int, top: int) -> None:
     """Language, the words themselves, and what they mean; words without a font here are described instead."""
     width = QUERY_WIDTH - 48
-    words, gloss = legible(row)
-    lines, size = fitted(words, width)
-    below = shortened(wrapped(gloss, 14, width), 2) if gloss else []
+    words, gloss = choose_words(row)
+    lines, size = fit_text(words, width)
+    below = limit_lines(wrap_text(gloss, 14, width), 2) if gloss else []
     height = LABEL_STEP * bool(row.language) + len(lines) * size * LEADING + len(below) * GLOSS_STEP
     baseline = top + (ROW_HEIGHT - height) / 2
     if row.language:
@@ -143,7 +143,7 @@ def draw_query(pen: Pen, row: Row, left: int, top: int) -> None:
 
 
 def draw_hit(pen: Pen, hit: Hit, left: int, top: int) -> None:
-    """One answer: the image, its name, its score."""
+    """Draw one result: the image, its name, its score."""
     middle = left + CELL_WIDTH / 2
     tile = IMAGE + 16
     x = middle - tile / 2
@@ -151,36 +151,36 @@ def draw_hit(pen: Pen, hit: Hit, left: int, top: int) -> None:
     pen.box(frame, CARD, radius=12, outline=RIGHT if hit.is_right else FAINT, line=3 if hit.is_right else 1.5)
     pen.image(hit.image, (x + 8, top + 22), IMAGE)
     baseline = top + 14 + tile + 18
-    for line in shortened(wrapped(hit.name, 12, CELL_WIDTH - 12), 2):
+    for line in limit_lines(wrap_text(hit.name, 12, CELL_WIDTH - 12), 2):
         pen.text((middle, baseline), line, 12, anchor="ms")
         baseline += 15
     colour = RIGHT if hit.is_right else MUTED
     pen.text((middle, baseline + 2), f"{hit.score:.2f}", 13, colour=colour, anchor="ms", bold=True)
 
 
-def legible(row: Row) -> tuple[str, str]:
+def choose_words(row: Row) -> tuple[str, str]:
     """What to write as the query and below it; without a font for its letters the gloss, or the script's name."""
     if typeface(row.query, 24) is not None:
         return row.query, row.gloss
-    letters = f"written in {row.language or script_of(row.query)}; no font for it here"
-    return (row.gloss, letters) if row.gloss else (f"({script_of(row.query)})", letters)
+    letters = f"written in {row.language or script_name(row.query)}; no font for it here"
+    return (row.gloss, letters) if row.gloss else (f"({script_name(row.query)})", letters)
 
 
-def fitted(text: str, width: float) -> tuple[list[str], int]:
+def fit_text(text: str, width: float) -> tuple[list[str], int]:
     """The text in lines of at most `width`, and the largest size at which three lines are enough."""
     for size in (30, 26, 22, 18):
-        lines = wrapped(text, size, width)
+        lines = wrap_text(text, size, width)
         if len(lines) <= 2 or size == 18:
             break
-    return shortened(lines, 3), size
+    return limit_lines(lines, 3), size
 
 
-def shortened(lines: list[str], most: int) -> list[str]:
-    """At most `most` lines; an ellipsis where some were left out."""
-    return lines if len(lines) <= most else [*lines[: most - 1], f"{lines[most - 1].rstrip()}…"]
+def limit_lines(lines: list[str], max_lines: int) -> list[str]:
+    """At most `max_lines` lines; an ellipsis where some were left out."""
+    return lines if len(lines) <= max_lines else [*lines[: max_lines - 1], f"{lines[max_lines - 1].rstrip()}…"]
 
 
-def wrapped(text: str, size: int, width: float) -> list[str]:
+def wrap_text(text: str, size: int, width: float) -> list[str]:
     """Lines of at most `width`; only a word that is longer by itself, or a text without spaces, is cut inside."""
     words = text.split(" ") if " " in text else [text]
     lines: list[str] = []
@@ -189,11 +189,11 @@ def wrapped(text: str, size: int, width: float) -> list[str]:
         if lines and text_width(joined, size) <= width:
             lines[-1] = joined
         else:
-            lines += _cut(word, size, width)
+            lines += _split_word(word, size, width)
     return lines
 
 
-def _cut(word: str, size: int, width: float) -> list[str]:
+def _split_word(word: str, size: int, width: float) -> list[str]:
     lines = [""]
     for character in word:
         if lines[-1] and text_width(lines[-1] + character, size) > width:

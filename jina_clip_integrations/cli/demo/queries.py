@@ -1,4 +1,4 @@
-"""The questions that `jina-clip demo` asks by itself, and what is known of a person's own."""
+"""The queries of `jina-clip demo`: its own, and what is known of those on the command line."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Question:
 
     def is_answered_by(self, image: GalleryImage) -> bool:
         """Whether the image is one that is asked for; emoji are compared without their variation selectors."""
-        return _bare(image.emoji) in map(_bare, self.right)
+        return _strip_variation(image.emoji) in map(_strip_variation, self.right)
 
     def as_json(self) -> dict[str, Any]:
         """The question for machines."""
@@ -76,8 +76,8 @@ DEFAULT_QUERIES = (
 """Three that ask for one thing and three that ask for a kind of thing."""
 
 
-def question_of(text: str, images: Iterable[GalleryImage]) -> Question:
-    """A person's own words; if they are an image's name in some language, that and the English name are known."""
+def recognize_question(text: str, images: Iterable[GalleryImage]) -> Question:
+    """A question of the command line; where it is an image's name, its language and the English name are known."""
     wanted = text.strip().casefold()
     for image in images:
         for language, name in image.names.items():
@@ -87,5 +87,6 @@ def question_of(text: str, images: Iterable[GalleryImage]) -> Question:
     return Question(text)
 
 
-def _bare(emoji: str) -> str:
+def _strip_variation(emoji: str) -> str:
+    """Without the selector that asks for a coloured emoji, which some sources write and others leave out."""
     return emoji.replace("\ufe0f", "")

@@ -46,11 +46,11 @@ def typeface(text: str, size: float, *, bold: bool = False) -> FreeTypeFont | No
     """A font that draws every character of `text`, `size` in pixels; None if this machine has none."""
     if needs_shaping(text) and not can_shape():
         return None
-    characters = "".join(sorted({character for character in text if _is_drawn(character)}))
+    characters = "".join(sorted({character for character in text if _is_render(character)}))
     return next((_open(*found, size) for found in _candidates(characters, bold) if _covers(found, characters)), None)
 
 
-def script_of(text: str) -> str:
+def script_name(text: str) -> str:
     """The script of most letters of a text, as Unicode names it: `Devanagari`, `Hangul`, `Cjk` …"""
     names = [unicodedata.name(character, "").split(" ")[0].split("-")[0] for character in text if character.isalpha()]
     return max(names, key=names.count).capitalize() if any(names) else "symbols"
@@ -73,7 +73,7 @@ def can_shape() -> bool:
     return bool(features.check("raqm"))
 
 
-def _is_drawn(character: str) -> bool:
+def _is_render(character: str) -> bool:
     return unicodedata.category(character) not in ("Cc", "Cf", "Zs", "Zl", "Zp")
 
 
@@ -117,10 +117,10 @@ def _covers(found: tuple[str, int], characters: str) -> bool:
     font = _open(*found, 24.0)
     if font is None:
         return False
-    box = _drawn(font, _MISSING)
-    return all(_drawn(font, character) != box for character in characters)
+    box = _render(font, _MISSING)
+    return all(_render(font, character) != box for character in characters)
 
 
-def _drawn(font: FreeTypeFont, character: str) -> tuple[tuple[int, int], bytes]:
+def _render(font: FreeTypeFont, character: str) -> tuple[tuple[int, int], bytes]:
     mask = font.getmask(character, mode="L")
     return mask.size, bytes(mask)

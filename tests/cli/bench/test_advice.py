@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from jina_clip_integrations.cli.bench.advice import Curve, advise, best_batch_size, best_dtype, best_workers, rate
+from jina_clip_integrations.cli.bench.advice import (
+    Curve,
+    advise,
+    best_batch_size,
+    best_dtype,
+    best_workers,
+    format_rate,
+)
 from jina_clip_integrations.cli.bench.measure import Figure
 
 
@@ -96,7 +103,7 @@ class TestBatchSize:
         assert settings(together)["batch_size"] == 1
 
     def test_memory_that_is_full_at_once_leaves_only_auto(self) -> None:
-        assert best_batch_size({"texts": Curve(full=True)}) == "auto"
+        assert best_batch_size({"texts": Curve(memory_full=True)}) == "auto"
 
 
 class TestPrecision:
@@ -202,4 +209,4 @@ class TestWords:
         ("per_second", "text"), [(0.06123, "0.0612"), (4.8, "4.8"), (99.94, "99.9"), (1240.4, "1,240")]
     )
     def test_speeds_have_three_digits(self, per_second: float, text: str) -> None:
-        assert rate(per_second) == text
+        assert format_rate(per_second) == text

@@ -45,13 +45,20 @@ def spent(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
         return timed
 
-    texts, images, engine, prepare = Workloads.texts, Workloads.images, BenchmarkModel.engine, measure.preparation
+    texts, images, engine, prepare = (
+        Workloads.texts,
+        Workloads.images,
+        BenchmarkModel.engine,
+        measure.preprocess_workload,
+    )
     monkeypatch.setattr(bench, "clock", lambda: spent[0])
     monkeypatch.setattr(
-        Workloads, "texts", lambda self, lengths, most: taking(sum(lengths) / 1000, texts(self, lengths, most=most))
+        Workloads,
+        "texts",
+        lambda self, lengths, max_texts: taking(sum(lengths) / 1000, texts(self, lengths, max_texts=max_texts)),
     )
     monkeypatch.setattr(Workloads, "images", lambda self, count: taking(0.3 * count, images(self, count)))
-    monkeypatch.setattr(measure, "preparation", lambda subject: taking(1.0, prepare(subject)))
+    monkeypatch.setattr(measure, "preprocess_workload", lambda model: taking(1.0, prepare(model)))
 
     def start(self: BenchmarkModel, choice: Any) -> Any:
         spent[0] += 1.0
@@ -132,7 +139,7 @@ class TestTime:
         assert 0.3 * seconds <= spent[0] <= seconds
 
     def test_too_short_for_anything(self, run: Any, spent: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(bench, "choices_of", lambda *_: spent.__setitem__(0, 7.0) or measured_choices())
+        monkeypatch.setattr(bench, "list_choices", lambda *_: spent.__setitem__(0, 7.0) or measured_choices())
         ran = run(*WORDS, "--seconds", "5", "--text-only", "--quiet")
         assert ran.code == 2
         assert ran.err == "jina-clip: nothing was measured: starting took 7 s; give more with --seconds\n"
@@ -270,14 +277,14 @@ class TestParts:
 
         for native, expected in ((True, ["bfloat16", "float32"]), (False, ["float32"])):
             monkeypatch.setattr(devices, "cpu_has_native_bfloat16", lambda native=native: native)
-            assert [choice.dtype for choice in bench.choices_of("cpu", None)] == expected
+            assert [choice.dtype for choice in bench.list_choices("cpu", None)] == expected
 
     @pytest.mark.parametrize(
         ("dtypes", "expected"),
         [("float32", ["float32"]), ("bf16, float32", ["bfloat16", "float32"]), ("fp32,float32", ["float32"])],
     )
     def test_precisions_are_those_asked_for_in_their_order(self, dtypes: str, expected: list[str]) -> None:
-        assert [choice.dtype for choice in bench.choices_of("cpu", dtypes)] == expected
+        assert [choice.dtype for choice in bench.list_choices("cpu", dtypes)] == expected
 
     def test_a_table_says_why_a_figure_is_missing(self) -> None:
         figures = [
@@ -286,24 +293,24 @@ class TestParts:
             Figure(what="images", dtype="float32", size=1, per_second=3.0),
             Figure(what="images", dtype="float32", size=61, auto=True, why_not="out of memory"),
         ]
-        assert bench.table(figures, "images", "images at a time") == [
+        assert bench.speed_table(figures, "images", "images at a time") == [
             "",
             "images at a time  bfloat16/s      float32/s",
             "1                       12.3              3",
             "61 (auto)                100  out of memory",
         ]
-        assert bench.table(figures, "texts", "texts at a time") == []
+        assert bench.speed_table(figures, "texts", "texts at a time") == []
 
     def test_the_device_is_named_where_it_is_not_the_usual_one(self) -> None:
         advice = Advice({"dtype": "float32"}, ["because"])
-        assert bench.with_device(advice, "auto") == advice
-        named = bench.with_device(advice, "cuda:1")
+        assert bench.add_device(advice, "auto") == advice
+        named = bench.add_device(advice, "cuda:1")
         assert named is not None
         assert asdict(named)["settings"] == {"device": "cuda:1", "dtype": "float32"}
-        assert bench.with_device(None, "cuda:1") is None
+        assert bench.add_device(None, "cuda:1") is None
 
     @pytest.mark.parametrize(
         ("seconds", "text"), [(0.0084, "8.4 ms"), (1.234, "1.23 s"), (90, "1.5 min"), (16200, "4.5 h")]
     )
     def test_durations(self, seconds: float, text: str) -> None:
-        assert bench.duration(seconds) == text
+        assert bench.format_duration(seconds) == text

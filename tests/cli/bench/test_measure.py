@@ -17,9 +17,9 @@ import torch
 
 from jina_clip_integrations.backends.local.devices import choose_devices
 from jina_clip_integrations.cli.bench import measure as module
-from jina_clip_integrations.cli.bench.measure import Budget, Figure, decoding, measure
+from jina_clip_integrations.cli.bench.measure import Budget, Figure, measure, measure_decoding
 from jina_clip_integrations.cli.bench.model import BenchmarkModel, find_benchmark_model, random_model
-from jina_clip_integrations.cli.bench.workloads import Workloads, photo, text_lengths
+from jina_clip_integrations.cli.bench.workloads import Workloads, make_photo, text_lengths
 from jina_clip_integrations.errors import CheckpointError, ConfigurationError
 from jina_clip_integrations.modeling import JinaClipConfig
 
@@ -68,8 +68,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
             made.in_hand -= 1
             super().__exit__(*arguments)
 
-        def texts(self, lengths: Sequence[int], *, most: Any) -> Callable[[], None]:
-            super().texts(lengths, most=most)
+        def texts(self, lengths: Sequence[int], *, max_texts: Any) -> Callable[[], None]:
+            super().texts(lengths, max_texts=max_texts)
             return lambda: self._take(sum(lengths) * made.token_s)
 
         def images(self, count: int) -> Callable[[], None]:
@@ -81,12 +81,14 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
             made.clock.now += seconds
 
     monkeypatch.setattr(module, "Workloads", Timed)
-    monkeypatch.setattr(module, "preparation", lambda subject: lambda: setattr(made.clock, "now", made.clock.now + 0.2))
+    monkeypatch.setattr(
+        module, "preprocess_workload", lambda model: lambda: setattr(made.clock, "now", made.clock.now + 0.2)
+    )
     return made
 
 
 @pytest.fixture(scope="module")
-def subject() -> BenchmarkModel:
+def model() -> BenchmarkModel:
     return find_benchmark_model("demo")
 
 
@@ -99,42 +101,42 @@ class TestTime:
     @pytest.mark.parametrize("token_s", [1e-5, 0.001, 0.02])
     @pytest.mark.parametrize("dtypes", [1, 2])
     def test_it_is_kept_on_fast_and_slow_machines(
-        self, machine: Machine, subject: BenchmarkModel, seconds: float, token_s: float, dtypes: int
+        self, machine: Machine, model: BenchmarkModel, seconds: float, token_s: float, dtypes: int
     ) -> None:
         machine.token_s, machine.start_s = token_s, 0.3
         machine.image_s = lambda count: 1297 * token_s / min(count, 8) ** 0.2
-        figures = list(measure(subject, BOTH[:dtypes], seconds=seconds, clock=machine.clock))
+        figures = list(measure(model, BOTH[:dtypes], seconds=seconds, clock=machine.clock))
         assert machine.clock.now - 100 <= seconds
         assert all((figure.per_second is None) == (figure.why_not is not None) for figure in figures)
         assert any(figure.per_second for figure in figures)
 
-    def test_a_machine_too_slow_for_an_image_says_so(self, machine: Machine, subject: BenchmarkModel) -> None:
+    def test_a_machine_too_slow_for_an_image_says_so(self, machine: Machine, model: BenchmarkModel) -> None:
         machine.token_s, machine.image_s = 0.02, lambda count: 26.0
-        figures = list(measure(subject, [CPU], seconds=30, clock=machine.clock))
+        figures = list(measure(model, [CPU], seconds=30, clock=machine.clock))
         assert sizes(figures, "images") == []
         assert sizes(figures, "images", why_not="no time") == [1]
         assert machine.clock.now - 100 <= 30
 
     def test_what_leaves_no_room_for_a_second_run_counts_by_its_first(
-        self, machine: Machine, subject: BenchmarkModel
+        self, machine: Machine, model: BenchmarkModel
     ) -> None:
         machine.token_s, machine.image_s = 0.01, lambda count: 13.0
-        figures = list(measure(subject, [CPU], seconds=30, texts=False, clock=machine.clock))
+        figures = list(measure(model, [CPU], seconds=30, texts=False, clock=machine.clock))
         (one,) = [figure for figure in figures if figure.what == "images" and figure.size == 1]
         assert one.per_second == pytest.approx(1 / 13)
         assert one.runs == 1
 
     def test_a_second_precision_that_could_not_even_start_is_left_out(
-        self, machine: Machine, subject: BenchmarkModel
+        self, machine: Machine, model: BenchmarkModel
     ) -> None:
         machine.start_s, machine.token_s = 8.0, 1e-4
-        figures = list(measure(subject, BOTH, seconds=20, clock=machine.clock))
+        figures = list(measure(model, BOTH, seconds=20, clock=machine.clock))
         assert [f.why_not for f in figures if f.dtype == "bfloat16"] == ["no time"]
         assert machine.clock.now - 100 <= 20
 
-    def test_one_model_is_in_memory_at_a_time(self, machine: Machine, subject: BenchmarkModel) -> None:
+    def test_one_model_is_in_memory_at_a_time(self, machine: Machine, model: BenchmarkModel) -> None:
         machine.token_s = 1e-3
-        for _ in measure(subject, BOTH, seconds=60, clock=machine.clock):
+        for _ in measure(model, BOTH, seconds=60, clock=machine.clock):
             assert machine.in_hand <= 1
         assert machine.in_hand == 0
 
@@ -159,11 +161,11 @@ class TestTime:
 
 class TestImages:
     def test_a_gpu_that_saturates_ends_the_search(
-        self, machine: Machine, subject: BenchmarkModel, monkeypatch: pytest.MonkeyPatch
+        self, machine: Machine, model: BenchmarkModel, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "IMAGE_SIZES", {"cpu": module.IMAGE_SIZES["cuda"]})
         machine.token_s, machine.image_s = 1e-5, lambda count: 0.01 / min(count, 8)
-        figures = list(measure(subject, [CPU], seconds=90, texts=False, clock=machine.clock))
+        figures = list(measure(model, [CPU], seconds=90, texts=False, clock=machine.clock))
         tried = sizes(figures, "images")
         assert tried[:6] == [1, 2, 4, 8, 16, 32]
         assert tried[6:] == [figure.size for figure in figures if figure.auto]  # and what auto takes, come what may
@@ -171,13 +173,13 @@ class TestImages:
         assert speeds[8] == pytest.approx(800)
         assert speeds[1] == pytest.approx(100)
 
-    def test_full_memory_ends_it_too(self, machine: Machine, subject: BenchmarkModel) -> None:
+    def test_full_memory_ends_it_too(self, machine: Machine, model: BenchmarkModel) -> None:
         machine.token_s, machine.image_s, machine.fits = 1e-5, lambda count: 0.01, 3
-        figures = list(measure(subject, [CPU], seconds=90, texts=False, clock=machine.clock))
+        figures = list(measure(model, [CPU], seconds=90, texts=False, clock=machine.clock))
         assert sizes(figures, "images") == [1, 2]
         assert sizes(figures, "images", why_not="out of memory") == [4]
 
-    def test_another_error_is_not_taken_for_full_memory(self, machine: Machine, subject: BenchmarkModel) -> None:
+    def test_another_error_is_not_taken_for_full_memory(self, machine: Machine, model: BenchmarkModel) -> None:
         def image_s(count: int) -> float:
             if count > 1:
                 raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
@@ -185,28 +187,28 @@ class TestImages:
 
         machine.token_s, machine.image_s = 1e-5, image_s
         with pytest.raises(RuntimeError, match="cannot be multiplied"):
-            list(measure(subject, [CPU], seconds=90, texts=False, clock=machine.clock))
+            list(measure(model, [CPU], seconds=90, texts=False, clock=machine.clock))
 
     def test_a_model_that_does_not_fit_is_a_figure_too(
-        self, subject: BenchmarkModel, monkeypatch: pytest.MonkeyPatch
+        self, model: BenchmarkModel, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def full(*_: object) -> None:
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
         monkeypatch.setattr(BenchmarkModel, "engine", full)
-        (figure,) = measure(subject, [CPU], seconds=5, images=False)
+        (figure,) = measure(model, [CPU], seconds=5, images=False)
         assert (figure.dtype, figure.per_second, figure.why_not) == ("float32", None, "out of memory")
 
 
 class TestDecoding:
-    @pytest.mark.parametrize(("most", "expected"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6]), (16, [1, 2, 4, 8, 16])])
-    def test_threads_double_up_to_the_limit(self, most: int, expected: list[int]) -> None:
+    @pytest.mark.parametrize(("limit", "expected"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6]), (16, [1, 2, 4, 8, 16])])
+    def test_threads_double_up_to_the_limit(self, limit: int, expected: list[int]) -> None:
         clock = Clock()
 
         def prepare() -> None:
             clock.now += 0.1
 
-        figures = list(decoding(prepare, Budget.of(1000, clock), most_threads=most))
+        figures = list(measure_decoding(prepare, Budget.of(1000, clock), max_threads=limit))
         assert sizes(figures, "decoding") == expected
         assert all(figure.dtype is None for figure in figures)
 
@@ -216,13 +218,13 @@ class TestDecoding:
         def prepare() -> None:
             clock.now += 3.0
 
-        figures = list(decoding(prepare, Budget.of(8, clock), most_threads=8))
+        figures = list(measure_decoding(prepare, Budget.of(8, clock), max_threads=8))
         assert sizes(figures, "decoding", why_not="no time") == [1]
         assert clock.now - 100 <= 8
 
     def test_the_photo_is_the_same_every_time_and_as_large_as_a_cameras(self) -> None:
-        data = photo()
-        assert data == photo()
+        data = make_photo()
+        assert data == make_photo()
         assert 3e6 < len(data) < 5e6
         with PIL.Image.open(io.BytesIO(data)) as image:
             assert image.size == (4000, 3000)
@@ -238,16 +240,16 @@ class TestTexts:
         assert min(lengths) >= 3
         assert max(lengths) <= 512
 
-    def test_batches_are_those_of_the_backend(self, subject: BenchmarkModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_batches_are_those_of_the_backend(self, model: BenchmarkModel, monkeypatch: pytest.MonkeyPatch) -> None:
         seen: list[list[list[int]]] = []
-        with Workloads(subject, CPU) as passes:
-            monkeypatch.setattr(passes._engine, "embed_ids", seen.append, raising=True)
-            passes.texts(text_lengths(100), most=8)()
+        with Workloads(model, CPU) as workloads:
+            monkeypatch.setattr(workloads._engine, "embed_ids", seen.append, raising=True)
+            workloads.texts(text_lengths(100), max_texts=8)()
         assert sorted(len(row) for rows in seen for row in rows) == sorted(text_lengths(100))
         assert max(len(rows) for rows in seen) == 8
 
 
-class TestSubjects:
+class TestModels:
     def test_a_published_model_needs_no_weights(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
         for name, ratio in (("jina-clip-v1", 197 * 7.0 / 8.7), ("jinaai/jina-clip-v2", 1297)):

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from jina_clip_integrations.cli.demo import command as demo
-from jina_clip_integrations.cli.demo.command import Facts, ask, sheet_path
-from jina_clip_integrations.cli.demo.queries import DEFAULT_QUERIES, LANGUAGES, Question, question_of
+from jina_clip_integrations.cli.demo.command import Facts, search_gallery, sheet_path
+from jina_clip_integrations.cli.demo.queries import DEFAULT_QUERIES, LANGUAGES, Question, recognize_question
 from jina_clip_integrations.cli.main import main
 from jina_clip_integrations.demo import gallery
 from jina_clip_integrations.errors import InputError
@@ -32,10 +32,10 @@ IMAGES = [image("🔥", en="fire", de="Feuer"), image("🌧", en="rain", ja="雨
 
 def test_answers_are_ranked_and_the_one_asked_for_is_marked() -> None:
     queries = np.float32([[0.6, 0.8, 0], [0, 0, 1]])
-    first, second = ask([Question("x", right=("🔥",)), Question("y")], queries, EYE, IMAGES, 2)
-    assert [(a.image.emoji, a.is_right) for a in first.answers] == [("🌧", False), ("🔥", True)]
-    assert first.answers[0].score == pytest.approx(0.8)
-    assert [a.image.emoji for a in second.answers] == ["🐟", "🔥"]
+    first, second = search_gallery([Question("x", right=("🔥",)), Question("y")], queries, EYE, IMAGES, 2)
+    assert [(a.image.emoji, a.is_right) for a in first.hits] == [("🌧", False), ("🔥", True)]
+    assert first.hits[0].score == pytest.approx(0.8)
+    assert [a.image.emoji for a in second.hits] == ["🐟", "🔥"]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_answers_are_ranked_and_the_one_asked_for_is_marked() -> None:
     ],
 )
 def test_what_is_known_of_own_words(words: str, language: str, gloss: str, right: tuple[str, ...]) -> None:
-    question = question_of(words, IMAGES)
+    question = recognize_question(words, IMAGES)
     assert (question.language, question.gloss, question.right) == (language, gloss, right)
     assert question.text == words
 
@@ -214,7 +214,7 @@ def test_a_folder_is_indexed_and_searched_with_the_demo_model(run: Any, tmp_path
 def test_quality_is_measured_with_names_of_the_gallery(monkeypatch: pytest.MonkeyPatch) -> None:
     """Names in two languages, of which one points at the wrong image half of the time."""
     task = types.SimpleNamespace(texts=["a", "b", "c", "d"], answers=[0, 1, 0, 1], languages=["en", "en", "de", "de"])
-    monkeypatch.setattr(demo, "gallery_test", lambda languages: task)
+    monkeypatch.setattr(demo, "gallery_task", lambda languages: task)
     images = np.eye(12, dtype=np.float32)
     texts = images[[0, 1, 0, 0]].copy()
     texts[3] = -images[1]

@@ -14,12 +14,12 @@ from jina_clip_integrations.cli.demo.contact_sheet import (
     Hit,
     Row,
     Sheet,
+    choose_words,
     draw_sheet,
-    fitted,
-    legible,
+    fit_text,
     load_image,
     text_width,
-    wrapped,
+    wrap_text,
 )
 
 RED, BLUE = (200, 30, 30), (30, 30, 200)
@@ -72,7 +72,7 @@ def test_the_size_follows_rows_and_columns() -> None:
     assert draw_sheet(tall).size == (tall.width * SCALE, tall.height * SCALE)
 
 
-def test_notes_are_wrapped() -> None:
+def test_notes_are_wrap_text() -> None:
     narrow = Sheet("t", "s", [], ["a rather long note " * 20])
     assert len(narrow.footer) > 1
     assert narrow.height > Sheet("t", "s", [], ["a note"]).height
@@ -117,25 +117,25 @@ def test_letters_without_a_font_are_described(
     monkeypatch.setattr(
         contact_sheet, "typeface", lambda text, size, **more: found(text, size, **more) if text.isascii() else None
     )
-    assert legible(row) == (written, below)
+    assert choose_words(row) == (written, below)
     draw_sheet(sheet(row))
 
 
 def test_lines_fit_their_width() -> None:
-    lines = wrapped("several words that do not fit on one line", 20, 150)
+    lines = wrap_text("several words that do not fit on one line", 20, 150)
     assert " ".join(lines) == "several words that do not fit on one line"
     assert all(text_width(line, 20) <= 150 for line in lines)
 
 
 def test_a_word_that_does_not_fit_is_cut() -> None:
-    lines = wrapped("Fallschirmspringerausrüstungsgegenstände", 20, 150)
+    lines = wrap_text("Fallschirmspringerausrüstungsgegenstände", 20, 150)
     assert "".join(lines) == "Fallschirmspringerausrüstungsgegenstände"
     assert all(text_width(line, 20) <= 150 for line in lines)
 
 
 def test_long_queries_get_smaller_and_then_an_ellipsis() -> None:
-    assert fitted("short", 200)[1] == 30
-    lines, size = fitted("many words " * 40, 200)
+    assert fit_text("short", 200)[1] == 30
+    lines, size = fit_text("many words " * 40, 200)
     assert size < 30
     assert len(lines) == 3
     assert lines[-1].endswith("…")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jina_clip_integrations.cli.demo import typefaces
-from jina_clip_integrations.cli.demo.typefaces import needs_shaping, script_of, typeface
+from jina_clip_integrations.cli.demo.typefaces import needs_shaping, script_name, typeface
 
 WORDS = {
     "en": "a slice of pizza",
@@ -88,7 +88,7 @@ def test_bold_is_another_face() -> None:
     [("hello", "Latin"), ("दाँत", "Devanagari"), ("にっこり a", "Hiragana"), ("哈哈", "Cjk"), ("123 !", "symbols")],
 )
 def test_scripts_have_names(text: str, script: str) -> None:
-    assert script_of(text) == script
+    assert script_name(text) == script
 
 
 def test_the_licence_travels_with_the_fonts() -> None:
