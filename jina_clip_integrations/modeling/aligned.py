@@ -1,4 +1,4 @@
-"""Weights whose widths suit a GPU's matrix units, padded with zeros once instead of being read crookedly every time.
+"""Weights whose widths suit a GPU's matrix units: padded with zeros once, instead of read unaligned in every product.
 
 In half precision these units are fed in words of 16 bytes, and best in whole 128 bytes (NVIDIA, Matrix Multiplication
 Background User's Guide, "Tensor Core Requirements"). A row of v2's SwiGLU, 2,730 features wide, ends in the middle of a
@@ -19,34 +19,34 @@ WORD_BYTES, LINE_BYTES = 16, 128
 
 
 class AlignedLinear(nn.Module):
-    """Stands in for a `Linear` whose input has a crooked width."""
+    """Stands in for a `Linear` whose input has an unaligned width."""
 
     def __init__(self, layer: Linear) -> None:
         super().__init__()
-        self._missing = _missing(layer.in_features, layer.weight.dtype)
-        self._weight = F.pad(layer.weight.detach(), (0, self._missing))  # (out, in + missing)
+        self._padding = _pad_width(layer.in_features, layer.weight.dtype)
+        self._weight = F.pad(layer.weight.detach(), (0, self._padding))  # (out, in + padding)
         self._bias = layer.bias
         self._activation = layer.activation
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """As the layer it stands for."""
-        x = F.linear(F.pad(x, (0, self._missing)), self._weight, self._bias)
+        x = F.linear(F.pad(x, (0, self._padding)), self._weight, self._bias)
         if self._activation is not None:
             x = ACTIVATIONS[self._activation](x)
         return x if residual is None else x + residual
 
 
 class AlignedGatedLinear(nn.Module):
-    """Stands in for a `GatedLinear` whose output has a crooked width."""
+    """Stands in for a `GatedLinear` whose output has an unaligned width."""
 
     def __init__(self, layer: GatedLinear) -> None:
         super().__init__()
         self._out_features = layer.out_features // 2
-        missing = _missing(self._out_features, layer.weight.dtype)
+        padding = _pad_width(self._out_features, layer.weight.dtype)
         halves = layer.weight.detach().view(2, self._out_features, -1)
-        self._weight = F.pad(halves, (0, 0, 0, missing)).flatten(0, 1)  # (2 (out + missing), in)
+        self._weight = F.pad(halves, (0, 0, 0, padding)).flatten(0, 1)  # (2 (out + padding), in)
         bias = layer.bias
-        self._bias = None if bias is None else F.pad(bias.detach().view(2, -1), (0, missing)).flatten()
+        self._bias = None if bias is None else F.pad(bias.detach().view(2, -1), (0, padding)).flatten()
         self._activation = ACTIVATIONS[layer.activation]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,9 +63,9 @@ def align(module: nn.Module) -> int:
     count = 0
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, GatedLinear) and _missing(child.out_features // 2, child.weight.dtype):
+            if isinstance(child, GatedLinear) and _pad_width(child.out_features // 2, child.weight.dtype):
                 setattr(parent, name, AlignedGatedLinear(child))
-            elif isinstance(child, Linear) and _missing(child.in_features, child.weight.dtype):
+            elif isinstance(child, Linear) and _pad_width(child.in_features, child.weight.dtype):
                 setattr(parent, name, AlignedLinear(child))
             else:
                 continue
@@ -73,8 +73,8 @@ def align(module: nn.Module) -> int:
     return count
 
 
-def _missing(features: int, dtype: torch.dtype) -> int:
-    """Features that a row lacks; 0 for types that matrix units do not take as they are."""
+def _pad_width(features: int, dtype: torch.dtype) -> int:
+    """Zeros that a row of `features` lacks to be aligned; none for types that matrix units do not take directly."""
     if dtype not in (torch.bfloat16, torch.float16) or features * dtype.itemsize % WORD_BYTES == 0:
         return 0
     return -features % (LINE_BYTES // dtype.itemsize)

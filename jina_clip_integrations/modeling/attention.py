@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812  # the customary name
 from ..errors import ConfigurationError
 
 BLOCK_ELEMENTS = 2**24
-"""Most score or bias values held at a time where a kernel cannot avoid them: 64 MiB of float32."""
+"""Upper bound of score or bias values held at a time where a kernel cannot avoid them: 64 MiB of float32."""
 
 SHORT_ELEMENTS = 2**16
 """Scores of a text up to which a padded ALiBi batch is cheaper with one full bias than row by row (73 tokens in v1)."""
@@ -174,8 +174,8 @@ def rotate_halves(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat((torch.addcmul(a * cos, b, sin, value=-1), torch.addcmul(b * cos, a, sin)), dim=-1)
 
 
-def rotate_neighbours(x: Tensor, freqs_cis: Tensor) -> Tensor:
-    """Rotate the pairs (feature 2j, feature 2j + 1) of `x` `(..., D)` by `freqs_cis`, complex64, `(..., D/2)` broadcast.
+def rotate_interleaved(x: Tensor, freqs_cis: Tensor) -> Tensor:
+    """Rotate the pairs (feature 2j, feature 2j + 1) of `x` `(..., D)` by complex `freqs_cis`, broadcast from `(..., D/2)`.
 
     As a product of complex numbers, in float32 whatever the type of `x`: one pass instead of six.
     """

@@ -137,7 +137,7 @@ class Checkpoint:
         expected: dict[str, Shape] = {}
         for parameter in layout(config):
             for part in parameter.parts:
-                expected |= part.stored(0 if self._is_merged(part) else adapters, settings.lora_rank)
+                expected |= part.published_tensors(0 if self._is_merged(part) else adapters, settings.lora_rank)
         missing = [name for name in expected if name not in self]
         unexpected = [self._aliases[name] for name in self._handles if name not in expected]
         misshapen = {
@@ -148,7 +148,7 @@ class Checkpoint:
         integers = [n for n in expected if n in self and self._stored_type(n) not in FLOAT_TYPES]
         problems = {"missing": missing, "unexpected": unexpected, "misshapen": [*misshapen], "not floating": integers}
         if any(problems.values()):
-            lines = [f"{what}: {_listed(names)}" for what, names in problems.items() if names]
+            lines = [f"{what}: {_list_names(names)}" for what, names in problems.items() if names]
             raise CheckpointError(
                 "the weights do not fit the configuration; " + "; ".join(lines),
                 tensors=(*missing, *unexpected, *misshapen.values(), *integers),
@@ -198,7 +198,7 @@ class Checkpoint:
         return str(self._handles[name].get_slice(self._aliases[name]).get_dtype())
 
 
-def _listed(names: list[str]) -> str:
+def _list_names(names: list[str]) -> str:
     more = f" and {len(names) - LISTED_NAMES} more" if len(names) > LISTED_NAMES else ""
     return f"{len(names)} ({', '.join(names[:LISTED_NAMES])}{more})"
 
@@ -230,7 +230,7 @@ def published_state(
             if part.adapter is None or adapters is None:
                 published[part.plain_name] = tensor
                 continue
-            names = part.stored(1, settings.lora_rank)
+            names = part.published_tensors(1, settings.lora_rank)
             zeros = tuple(value.new_zeros(shape[1:]) for shape in [*names.values()][1:])
             factors = adapters.get(parameter.name, zeros)
             tensors = (tensor, *(factor[None].to(value.dtype) for factor in factors))

@@ -23,7 +23,7 @@ _BY_NAME = ("layer_norm_eps", *(name for name in COUNTS if name != "lora_rank"))
 class JinaClipTextConfig(PretrainedConfig):  # type: ignore[misc]  # transformers is untyped here
     """The `text_config` of a Jina CLIP model: which text model, and what differs from it.
 
-    `settings` is the outcome. A setting of the tower passed by name (`hidden_size=64`) is the same as that entry in
+    `settings` is the result. A setting of the tower passed by name (`hidden_size=64`) is the same as that entry in
     `hf_model_config_kwargs`, which is where the published format keeps it.
 
     Raises:
@@ -260,9 +260,9 @@ class JinaClipConfig(PretrainedConfig):  # type: ignore[misc]  # transformers is
         if config_dict["model_type"] != cls.model_type:
             found = config_dict["model_type"]
             raise ConfigurationError(f"this is a {found!r} model; Jina CLIP has model_type {cls.model_type!r}")
-        outcome = super().from_dict(config_dict, **kwargs)
-        (outcome[0] if isinstance(outcome, tuple) else outcome).check()
-        return outcome
+        result = super().from_dict(config_dict, **kwargs)
+        (result[0] if isinstance(result, tuple) else result).check()  # a tuple with `return_unused_kwargs`
+        return result
 
     @property
     def embed_dim(self) -> int:

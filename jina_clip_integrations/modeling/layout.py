@@ -31,7 +31,7 @@ class Part:
         """Name of the tensor where no adapter is stored, or where it has been merged already."""
         return self.name if self.adapter is None else f"{self.name}.weight"
 
-    def stored(self, adapters: int, rank: int) -> dict[str, Shape]:
+    def published_tensors(self, adapters: int, rank: int) -> dict[str, Shape]:
         """Names and shapes as published, with `adapters` adapters of rank `rank`."""
         if self.adapter is None or adapters == 0:
             return {self.plain_name: self.shape}
@@ -142,4 +142,6 @@ def expected_tensors(config: JinaClipConfig) -> dict[str, Shape]:
     settings = config.text_config.settings
     adapters = len(settings.lora_adaptations)
     parts = (part for parameter in layout(config) for part in parameter.parts)
-    return {name: shape for part in parts for name, shape in part.stored(adapters, settings.lora_rank).items()}
+    return {
+        name: shape for part in parts for name, shape in part.published_tensors(adapters, settings.lora_rank).items()
+    }

@@ -1,4 +1,4 @@
-"""Linear layers with what directly follows them, so that one kernel can do both where there is one (`packed`)."""
+"""Linear layers with the operation that follows them, so that one kernel can do both where there is one (`packed`)."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from .vision_tower import VisionTower
 
 DOWNLOAD_OPTIONS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
 
-NOT_FOR_PUBLISHED = ("gguf_file", "ignore_mismatched_sizes", "key_mapping", "state_dict", "variant")
+UNSUPPORTED_OPTIONS = ("gguf_file", "ignore_mismatched_sizes", "key_mapping", "state_dict", "variant")
 """Options of the framework that would read other weights, or fill gaps with random ones."""
 
 INIT_STD = 0.02
@@ -64,7 +64,7 @@ class JinaClipModel(PreTrainedModel):  # type: ignore[misc]  # transformers is u
         source = pretrained_model_name_or_path
         if source is None:
             return super().from_pretrained(None, *model_args, config=config, dtype=dtype, **kwargs)
-        for option in NOT_FOR_PUBLISHED:
+        for option in UNSUPPORTED_OPTIONS:
             if kwargs.pop(option, None):
                 raise ConfigurationError(f"{option} cannot be used with a Jina CLIP checkpoint")
         download = {name: kwargs.pop(name) for name in DOWNLOAD_OPTIONS if kwargs.get(name) is not None}
@@ -108,14 +108,14 @@ class JinaClipModel(PreTrainedModel):  # type: ignore[misc]  # transformers is u
     def get_text_features(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, output_hidden_states: bool = False
     ) -> BaseModelOutputWithPooling:
-        """Encode token ids `(n, length)`; `pooler_output` `(n, d)` float32 is the raw vector, neither cut nor unit."""
+        """Encode token ids `(n, length)`; `pooler_output` `(n, d)` float32 is the raw vector, not normalised."""
         return self.text_model(input_ids, attention_mask, output_hidden_states)
 
     @can_return_tuple  # type: ignore[untyped-decorator]
     def get_image_features(
         self, pixel_values: Tensor, ids_keep: Tensor | None = None, output_hidden_states: bool = False
     ) -> BaseModelOutputWithPooling:
-        """Encode pixels `(n, 3, S, S)`; `pooler_output` `(n, d)` float32 is the raw vector, neither cut nor unit.
+        """Encode pixels `(n, 3, S, S)`; `pooler_output` `(n, d)` float32 is the raw vector, not normalised.
 
         `ids_keep` `(n, k)` restricts the computation to those patches, for training.
         """
@@ -173,7 +173,7 @@ def _read_config(source: str | os.PathLike[str], options: dict[str, Any]) -> tup
 
 
 def _single_device(device_map: Any) -> torch.device | None:
-    """The device of a `device_map` that names only one; anything else is the framework's (and accelerate's) affair."""
+    """The device of a `device_map` that names only one; anything else is left to transformers and accelerate."""
     if isinstance(device_map, dict) and set(device_map) == {""}:
         device_map = device_map[""]
     if not isinstance(device_map, str | int | torch.device):

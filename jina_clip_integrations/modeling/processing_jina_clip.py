@@ -15,7 +15,7 @@ from .image_processing_jina_clip import JinaCLIPImageProcessor
 MAX_LENGTH = 8192
 """Longest text in tokens. The published `encode_text` stops at 512 unless told otherwise; the models go up to here."""
 
-NOT_HANDED_ON = ("_from_auto", "_from_pipeline", "config", "fix_mistral_regex", "trust_remote_code", "use_fast")
+IGNORED_OPTIONS = ("_from_auto", "_from_pipeline", "config", "fix_mistral_regex", "trust_remote_code", "use_fast")
 """Options of the auto classes that mean nothing here, or that are set below."""
 
 
@@ -47,7 +47,7 @@ class JinaCLIPProcessor(ProcessorMixin):  # type: ignore[misc]  # transformers i
         `fix_mistral_regex`, which some versions of the framework suggest for it, would change ids.
         """
         source = pretrained_model_name_or_path
-        options = {name: value for name, value in kwargs.items() if name not in NOT_HANDED_ON}
+        options = {name: value for name, value in kwargs.items() if name not in IGNORED_OPTIONS}
         text_config = JinaClipConfig.from_pretrained(source, **options).text_config
         return cls(
             JinaCLIPImageProcessor.from_pretrained(source, **options),

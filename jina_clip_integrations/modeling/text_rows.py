@@ -44,7 +44,7 @@ def rotary_table(length: int, head_dim: int, base: float, like: Tensor) -> Rotar
 
 
 class TextRows:
-    """What both ways share: rotary or ALiBi positions of texts up to `longest` tokens."""
+    """Base of both layouts: rotary or ALiBi positions of texts up to `longest` tokens."""
 
     def __init__(self, settings: TextSettings, longest: int, like: Tensor) -> None:
         self.heads = settings.num_attention_heads
@@ -61,7 +61,7 @@ class TextRows:
 
 
 class PaddedRows(TextRows):
-    """A grid `(B, L)`; `mask` `(B, L)` is True where a token counts, None where all do."""
+    """Layout as a grid `(B, L)`; `mask` `(B, L)` is True where a token counts, None where all do."""
 
     def __init__(self, settings: TextSettings, mask: Tensor | None, like: Tensor, implementation: str | None) -> None:
         """`like` `(B, L, W)` has the shape, the type and the device of what will be computed."""
@@ -80,7 +80,7 @@ class PaddedRows(TextRows):
 
 
 class PackedRows(TextRows):
-    """The tokens of all texts one after the other, `(T,)`. Neighbours of equal length are computed together."""
+    """Layout one after the other, `(T,)`. Neighbouring texts of equal length are computed together."""
 
     def __init__(
         self, settings: TextSettings, lengths: Sequence[int], like: Tensor, implementation: str | None
@@ -94,19 +94,19 @@ class PackedRows(TextRows):
             cos, sin = self.rotary
             self.rotary = cos[positions][:, None], sin[positions][:, None]  # each (T, 1, D / 2)
         self._ends = torch.tensor([0, *lengths]).cumsum(0).to(like.device, torch.int32)
-        self._in_one_call = varlen_attention(like, slopes=self.slopes, implementation=implementation)
+        self._varlen_attention = varlen_attention(like, slopes=self.slopes, implementation=implementation)
 
     def attend(self, qkv: Tensor) -> Tensor:
         """`(T, 3 W)` to `(T, W)`."""
         q, k, v = qkv.view(len(qkv), 3, self.heads, -1).unbind(1)  # each (T, H, D)
         if self.rotary is not None:
             q, k = rotate_halves(q, *self.rotary), rotate_halves(k, *self.rotary)
-        if self._in_one_call is not None:
-            return self._in_one_call(q, k, v, self._ends, max(self.lengths)).flatten(1)
-        pieces = [self._group(q[part], k[part], v[part], count) for part, count in self._groups()]
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+        if self._varlen_attention is not None:
+            return self._varlen_attention(q, k, v, self._ends, max(self.lengths)).flatten(1)
+        groups = [self._attend_group(q[part], k[part], v[part], count) for part, count in self._groups()]
+        return groups[0] if len(groups) == 1 else torch.cat(groups)
 
-    def _group(self, q: Tensor, k: Tensor, v: Tensor, count: int) -> Tensor:
+    def _attend_group(self, q: Tensor, k: Tensor, v: Tensor, count: int) -> Tensor:
         """Attention of `count` texts of equal length, `(T', H, D)` each, to `(T', W)`."""
         q, k, v = (x.view(count, -1, *x.shape[1:]).transpose(1, 2) for x in (q, k, v))  # each (count, H, L, D)
         a = attend(q, k, v, slopes=self.slopes, implementation=self.implementation)

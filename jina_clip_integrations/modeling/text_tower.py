@@ -91,7 +91,7 @@ class TextTower(nn.Module):
         # Without padding the kernels run faster when there is no mask at all.
         key_mask = None if not torch.compiler.is_compiling() and bool(mask.all()) else mask
 
-        x = self._first(input_ids)  # (B, L, W)
+        x = self._embed_tokens(input_ids)  # (B, L, W)
         rows = PaddedRows(self.settings, key_mask, x, self.config._attn_implementation)
         states = [x]
         for block in self.blocks:
@@ -109,13 +109,13 @@ class TextTower(nn.Module):
 
         `lengths` of the n texts, which add up to T; sorted lengths are fastest. No id may be the padding id.
         """
-        x = self._first(input_ids)  # (T, W)
+        x = self._embed_tokens(input_ids)  # (T, W)
         rows = PackedRows(self.settings, lengths, x, self.config._attn_implementation)
         for block in self.blocks:
             x = block(x, rows)
         return rows.mean(x)
 
-    def _first(self, input_ids: Tensor) -> Tensor:
+    def _embed_tokens(self, input_ids: Tensor) -> Tensor:
         return self.norm(self.word_embeddings(input_ids) + self.token_type_embeddings.weight[0])  # type: ignore[no-any-return]
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from ..errors import InputError
-from .attention import attend, rotate_neighbours
+from .attention import attend, rotate_interleaved
 from .configuration_jina_clip import JinaClipVisionConfig
 from .linear import GatedLinear, Linear, QkvLinear
 
@@ -22,7 +22,7 @@ ROTARY_BASE = 10000.0
 def rotary_grid(config: JinaClipVisionConfig, device: torch.device) -> tuple[Tensor, Tensor]:
     """Cosine and sine of every patch's angles, each `(G * G, head_width / 2)` float32.
 
-    The first half of the pairs turns with the patch's row, the second with its column. With `intp_freq` the grid is
+    The first half of the pairs encodes the patch's row, the second its column. With `intp_freq` the grid is
     rescaled to the `pt_hw_seq_len` positions of pre-training. Made anew for every forward pass, see `text_tower`.
     """
     grid, half = config.grid_size, config.head_width // 2
@@ -47,13 +47,13 @@ class VisionAttention(nn.Module):
         self.out = Linear(config.width, config.width)
 
     def forward(self, x: Tensor, freqs_cis: Tensor, implementation: str | None, residual: Tensor) -> Tensor:
-        """The residual `residual` and the attention of its tokens, the first of `x`, to all of `x` `(B, 1 + N, W)`.
+        """`residual` plus the attention of its tokens, which are the first of `x`, to all of `x` `(B, 1 + N, W)`.
 
         `freqs_cis` broadcasts to `(2, B, H, 1 + N, D / 2)`; returns the shape of `residual`, `(B, Q, W)`.
         """
         batch, tokens, width = x.shape
         qkv = self.qkv(x).view(batch, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        q, k = rotate_neighbours(qkv[:2], freqs_cis)  # each (B, H, 1 + N, D)
+        q, k = rotate_interleaved(qkv[:2], freqs_cis)  # each (B, H, 1 + N, D)
         queries = residual.shape[1]
         a = attend(q[:, :, :queries], k, qkv[2], implementation=implementation)
         a = a.transpose(1, 2).reshape(batch, queries, width)
@@ -83,9 +83,9 @@ class VisionBlock(nn.Module):
         self.norm2 = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
         self.mlp = VisionMlp(config)
 
-    def forward(self, x: Tensor, freqs_cis: Tensor, implementation: str | None, wanted: int | None = None) -> Tensor:
-        """`x` `(B, 1 + N, W)` to the first `wanted` tokens of the block's result, `(B, wanted, W)`; None for all."""
-        x = self.attn(self.norm1(x), freqs_cis, implementation, residual=x[:, :wanted])
+    def forward(self, x: Tensor, freqs_cis: Tensor, implementation: str | None, count: int | None = None) -> Tensor:
+        """`x` `(B, 1 + N, W)` to the first `count` tokens of the block's result, `(B, count, W)`; None for all."""
+        x = self.attn(self.norm1(x), freqs_cis, implementation, residual=x[:, :count])
         return self.mlp(self.norm2(x), residual=x)  # type: ignore[no-any-return]
 
 
@@ -110,7 +110,7 @@ class VisionTower(nn.Module):
         its own position: the patch dropout of training. `pooler_output` `(B, W)` float32 is the CLS token of
         `last_hidden_state` `(B, 1 + N, W)`, which is after the final norm. Raises `InputError` for another size.
         """
-        x, freqs_cis = self._first(pixel_values, ids_keep)
+        x, freqs_cis = self._embed_patches(pixel_values, ids_keep)
         states = [x]
         for block in self.blocks:
             x = block(x, freqs_cis, self.config._attn_implementation)
@@ -125,14 +125,14 @@ class VisionTower(nn.Module):
 
     def embed(self, pixel_values: Tensor) -> Tensor:
         """The pooled vectors alone, `(B, W)` float32: the last block computes CLS and nothing else."""
-        x, freqs_cis = self._first(pixel_values)
+        x, freqs_cis = self._embed_patches(pixel_values)
         for block in self.blocks[:-1]:
             x = block(x, freqs_cis, self.config._attn_implementation)
-        x = self.blocks[-1](x, freqs_cis, self.config._attn_implementation, wanted=1)  # (B, 1, W)
+        x = self.blocks[-1](x, freqs_cis, self.config._attn_implementation, count=1)  # (B, 1, W)
         return self.norm(x)[:, 0].float()  # type: ignore[no-any-return]
 
-    def _first(self, pixel_values: Tensor, ids_keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """What enters the first block, `(B, 1 + N, W)`, and how queries and keys turn, `(1 + N, D / 2)` complex64."""
+    def _embed_patches(self, pixel_values: Tensor, ids_keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Input of the first block, `(B, 1 + N, W)`, and the rotations of its tokens, `(1 + N, D / 2)` complex64."""
         patches = self._patches(pixel_values)  # (B, N, 3 * P * P)
         positions = self.pos_embed[:, 1:]  # (1, N, W)
         freqs_cis = torch.complex(*rotary_grid(self.config, patches.device))  # (N, D / 2)
@@ -140,15 +140,15 @@ class VisionTower(nn.Module):
             patches = patches.gather(1, ids_keep[..., None].expand(-1, -1, patches.shape[-1]))  # (B, K, 3 * P * P)
             positions = positions[0, ids_keep]  # (B, K, W)
             freqs_cis = freqs_cis[ids_keep][:, None]  # (B, 1, K, D / 2)
-        unturned = torch.ones_like(freqs_cis[..., :1, :])  # CLS has no position
+        unrotated = torch.ones_like(freqs_cis[..., :1, :])  # CLS has no position: a factor of 1
         cls = (self.cls_token + self.pos_embed[:, :1]).expand(len(patches), -1, -1)  # (B, 1, W)
-        return torch.cat((cls, self.patch_embed(patches) + positions), dim=1), torch.cat((unturned, freqs_cis), dim=-2)
+        return torch.cat((cls, self.patch_embed(patches) + positions), dim=1), torch.cat((unrotated, freqs_cis), dim=-2)
 
     def _patches(self, pixel_values: Tensor) -> Tensor:
-        """Cut `(B, 3, S, S)` into `(B, G * G, 3 * P * P)`, row by row; what exceeds whole patches is dropped."""
+        """Split `(B, 3, S, S)` into `(B, G * G, 3 * P * P)`, row by row; what exceeds whole patches is dropped."""
         size, patch, grid = self.config.image_size, self.config.patch_size, self.config.grid_size
         if pixel_values.ndim != 4 or tuple(pixel_values.shape[1:]) != (3, size, size):
             raise InputError(f"pixel_values must be (n, 3, {size}, {size}), not {tuple(pixel_values.shape)}")
-        seen = pixel_values[:, :, : grid * patch, : grid * patch].to(self.pos_embed.dtype)
-        cut = seen.reshape(-1, 3, grid, patch, grid, patch).permute(0, 2, 4, 1, 3, 5)  # (B, G, G, 3, P, P)
-        return cut.reshape(-1, grid * grid, 3 * patch * patch)
+        whole = pixel_values[:, :, : grid * patch, : grid * patch].to(self.pos_embed.dtype)
+        patches = whole.reshape(-1, 3, grid, patch, grid, patch).permute(0, 2, 4, 1, 3, 5)  # (B, G, G, 3, P, P)
+        return patches.reshape(-1, grid * grid, 3 * patch * patch)

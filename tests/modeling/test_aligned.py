@@ -24,7 +24,7 @@ def random(*shape: int) -> Tensor:
 
 
 class Mlp(nn.Module):
-    """A gated layer of a crooked width, the norm between, and the way back."""
+    """A gated layer of an unaligned width, the norm between, and the way back."""
 
     def __init__(self, bias: bool, activation: str) -> None:
         super().__init__()

@@ -169,7 +169,7 @@ def test_merged_adapters_are_read(golden: Any, model: Any, folder: Path) -> None
         for parameter in layout(model.config)[:40]:
             part = parameter.parts[0]
             if part.adapter is not None:
-                for name in part.stored(1, 4):
+                for name in part.published_tensors(1, 4):
                     del tensors[name]
                 tensors[part.plain_name] = state[parameter.name].clone()
 
@@ -277,7 +277,7 @@ def test_save_published_with_adapters(golden: Any, model: Any, tmp_path: Path) -
     for parameter in layout(model.config):
         part = parameter.parts[0]
         if part.adapter is not None and "blocks.1" not in parameter.name:
-            a, b = (shape[1:] for shape in list(part.stored(1, 4).values())[1:])
+            a, b = (shape[1:] for shape in list(part.published_tensors(1, 4).values())[1:])
             factors[parameter.name] = (torch.randn(a, generator=generator), torch.randn(b, generator=generator))
     if golden.folder.name == "v1":
         with pytest.raises(CheckpointError, match="adapters"):

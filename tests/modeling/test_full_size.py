@@ -66,7 +66,7 @@ def check_every_tensor(model: Any, folder: Path) -> None:
         for entry in layout(model.config):
             pieces = []
             for part in entry.parts:
-                names = list(part.stored(len(model.config.text_config.settings.lora_adaptations), 4))
+                names = list(part.published_tensors(len(model.config.text_config.settings.lora_adaptations), 4))
                 seen.update(names)
                 tensors = [file.get_tensor(name).float() for name in names]
                 if len(tensors) == 3:

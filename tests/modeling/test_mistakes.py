@@ -51,14 +51,14 @@ def _sorted_slopes(golden: Any, model: Any, patch: Patch) -> Any:
 
 
 def _neighbours_in_text(golden: Any, model: Any, patch: Patch) -> Any:
-    wrong = lambda x, cos, sin: attention.rotate_neighbours(x, torch.complex(cos, sin))  # noqa: E731
+    wrong = lambda x, cos, sin: attention.rotate_interleaved(x, torch.complex(cos, sin))  # noqa: E731
     patch.setattr(text_rows, "rotate_halves", wrong)
     return model
 
 
 def _halves_in_images(golden: Any, model: Any, patch: Patch) -> Any:
     wrong = lambda x, freqs_cis: attention.rotate_halves(x, freqs_cis.real, freqs_cis.imag)  # noqa: E731
-    patch.setattr(vision_tower, "rotate_neighbours", wrong)
+    patch.setattr(vision_tower, "rotate_interleaved", wrong)
     return model
 
 
