@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jina_clip_integrations.backends.registry import BACKENDS
 from jina_clip_integrations.cli.options import (
     add_model_options,
     add_output_options,
@@ -37,6 +38,21 @@ def test_a_folder_runs_here(tmp_path: Path) -> None:
     assert choose_backend("api", str(tmp_path)) == "api"
 
 
+@pytest.mark.parametrize("name", BACKENDS)
+def test_every_backend_is_known_by_its_name(run: Any, name: str) -> None:
+    assert choose_backend(name, "any") == name
+    assert name in run("embed", "--help").out
+
+
+def test_an_endpoint_is_an_encoder_like_any_other() -> None:
+    args = parse("--backend", "sagemaker", "--endpoint-name", "clip", "--region-name", "eu-central-1")
+    with open_encoder(args) as encoder:
+        backend: Any = encoder.backend
+        assert backend.endpoint_name == "clip"
+        assert "eu-central-1/clip" in backend.cache_identity
+        assert vector_width(encoder) == 1024
+
+
 def test_a_backend_of_ones_own_is_made_by_its_factory(colours: Any) -> None:
     assert choose_backend("colour_backend:shared", "any") is colours
 
@@ -56,6 +72,8 @@ def test_what_is_no_backend_is_refused(path: str, colours: Any) -> None:
         (["--dtype", "float32", "--batch-size", "4"], {"dtype": "float32", "batch_size": 4}),
         (["--batch-size", "auto"], {"batch_size": "auto"}),
         (["--base-url", "http://127.0.0.1:1/v1"], {"base_url": "http://127.0.0.1:1/v1"}),
+        (["--endpoint-name", "clip"], {"endpoint_name": "clip"}),
+        (["--region-name", "eu-central-1"], {"region_name": "eu-central-1"}),
     ],
 )
 def test_only_what_was_said_goes_to_the_backend(words: list[str], options: dict[str, Any]) -> None:
@@ -86,6 +104,7 @@ def test_an_unknown_width_is_asked_for() -> None:
     [
         (["--device", "cpu"], "device"),
         (["--model", "demo", "--backend", "api"], "local"),
+        (["--endpoint-name", "clip"], "sagemaker"),
         (["--model", "demo", "--base-url", "http://127.0.0.1:1"], "base_url"),
     ],
 )

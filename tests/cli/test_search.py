@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jina_clip_integrations.cli.search import describe_hit, fuse
+from jina_clip_integrations.cli.search import adopt_settings, describe_hit, fuse
+from jina_clip_integrations.collections.identity import CollectionModel
 from jina_clip_integrations.collections.store import Hit
 
 
@@ -85,6 +87,29 @@ def test_the_store_remembers_model_and_backend(run: Any, colours: Any, folder: P
     ran = run("search", "red", "--store", tmp_path / "store", "--json")
     assert ran.code == 0, ran.err
     assert ran.json["results"]["images"][0]["name"] == "apple.png"
+
+
+HELD = CollectionModel.of(
+    "jina-clip-v2", 512, backend="sagemaker", address={"endpoint_name": "clip", "region_name": "eu-central-1"}
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "adopted"),
+    [
+        ({}, ("jina-clip-v2", 512, "sagemaker", "clip", "eu-central-1")),
+        ({"region_name": "us-east-1"}, ("jina-clip-v2", 512, "sagemaker", "clip", "us-east-1")),
+        ({"backend": "local"}, ("jina-clip-v2", 512, "local", None, None)),
+        ({"model": "jinaai/jina-clip-v2"}, ("jinaai/jina-clip-v2", 512, None, None, None)),
+    ],
+    ids=["nothing given", "another region", "another backend", "a model given"],
+)
+def test_what_is_not_said_comes_from_the_store(given: dict[str, str], adopted: tuple[Any, ...]) -> None:
+    names = ("model", "dimensions", "backend", "endpoint_name", "region_name")
+    args = argparse.Namespace(**dict.fromkeys((*names, "base_url", "store")))
+    vars(args).update(given)
+    adopt_settings(args, HELD)
+    assert tuple(getattr(args, name) for name in names) == adopted
 
 
 @pytest.mark.parametrize(
