@@ -175,9 +175,9 @@ def rotate_halves(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def rotate_interleaved(x: Tensor, freqs_cis: Tensor) -> Tensor:
-    """Rotate the pairs (feature 2j, feature 2j + 1) of `x` `(..., D)` by complex `freqs_cis`, broadcast from `(..., D/2)`.
+    """Rotate the pairs (feature 2j, feature 2j + 1) of `x` `(..., D)`; `freqs_cis` broadcasts to `(..., D/2)`.
 
-    As a product of complex numbers, in float32 whatever the type of `x`: one pass instead of six.
+    As a product of complex numbers, in complex64 whatever the type of `x`: one pass instead of six.
     """
     if x.device.type == "mps" or torch.compiler.is_compiling():  # where complex products are slow or missing
         a, b = x[..., 0::2], x[..., 1::2]

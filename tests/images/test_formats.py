@@ -48,6 +48,7 @@ def test_both_byte_orders_of_tiff(byte_order: str) -> None:
 @pytest.mark.parametrize(
     "data",
     [b"", b"RIFF", b"RIFF\x24\0\0\0AVI LIST", b"P6", b"P1: a heading", b"\0\0\0\x18ftypisom", b"some words"],
+    ids=["nothing", "RIFF alone", "AVI", "two letters", "a heading", "MP4", "words"],
 )
 def test_what_is_no_image_has_no_media_type(data: bytes) -> None:
     assert media_type(data) is None
@@ -79,6 +80,7 @@ def test_base64_of_an_image_begins_as_the_table_says(format_: str) -> None:
         (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
         (b"RIFF\x24\0\0\0WAVEfmt ", "not an image in a format"),
     ],
+    ids=["nothing", "HTML", "SVG", "PostScript", "DOS EPS", "MP4", "Git LFS", "WAV"],
 )
 def test_what_a_file_is_that_pillow_does_not_know(head: bytes, said: str) -> None:
     assert said in describe_unreadable(head)
