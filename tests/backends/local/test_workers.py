@@ -28,6 +28,8 @@ from jina_clip_integrations.backends.local.workers import ForwardPass, Workers, 
 from jina_clip_integrations.errors import BackendError, ConfigurationError, ImageError
 from jina_clip_integrations.settings import LocalSettings
 
+GOLDEN = Path(__file__).parents[2] / "golden"
+
 WAIT_S = 60
 """Longest wait for something that must happen; reaching it is a failure."""
 
@@ -84,6 +86,14 @@ def together(workers: Workers, look: Callable[[Engine], Any], count: int) -> lis
     for _ in workers.run(ForwardPass([n], compute) for n in range(count)):
         pass
     return [seen.get() for _ in range(count)]
+
+
+class AnyModel:
+    """For tests to which it does not matter which model is computed: they run with one."""
+
+    @pytest.fixture
+    def golden_folder(self) -> Path:
+        return GOLDEN / "v2"
 
 
 class TestOrder:
@@ -147,7 +157,7 @@ class TestOrder:
             np.testing.assert_allclose(got, wanted, atol=2e-4, rtol=0)
 
 
-class TestErrors:
+class TestErrors(AnyModel):
     def test_what_fails_on_one_worker_is_raised_in_its_turn(self, two: Workers) -> None:
         def fail(engine: Engine) -> np.ndarray:
             raise ZeroDivisionError("here")
@@ -184,7 +194,7 @@ class TestErrors:
         assert is_out_of_memory(error) is full
 
 
-class TestClosing:
+class TestClosing(AnyModel):
     @pytest.mark.parametrize("modality", ["text", "image"])
     def test_closing_in_the_middle_is_an_error_for_the_one_who_computes(
         self, golden_folder: Path, modality: str
@@ -234,7 +244,7 @@ class TestClosing:
         assert [engine() for engine in engines] == [None, None]
 
 
-class TestThreads:
+class TestThreads(AnyModel):
     @pytest.fixture(autouse=True)
     def _no_number_of_the_user(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -291,7 +301,7 @@ class TestThreads:
         assert module.decoder_count(3) == 3
 
 
-class TestWeights:
+class TestWeights(AnyModel):
     def test_workers_on_one_device_share_the_weights(self, two: Workers) -> None:
         def look(engine: Engine) -> tuple[int, int]:
             return id(engine), id(engine.model)
@@ -306,7 +316,7 @@ class TestWeights:
         assert engines[0].model is engines[2].model is not engines[1].model
 
 
-class TestForks:
+class TestForks(AnyModel):
     @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
     def test_a_fork_while_another_thread_holds_the_lock(
         self, golden_folder: Path, monkeypatch: pytest.MonkeyPatch
