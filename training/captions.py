@@ -1,4 +1,4 @@
-"""Captions: what a picture may be called, drawn at random for training.
+"""Captions: what an image may be called, drawn at random for training.
 
 A caption is a short name, a sentence around a short name, one keyword, or several keywords. It counts as true for
 every emoji that the names and keywords of its language say it names, not only for the one it was drawn from. The

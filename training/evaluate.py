@@ -31,7 +31,7 @@ from jina_clip_integrations.demo import gallery
 RESULTS = Path(__file__).parent / "results"
 FULL = MATRYOSHKA_DIMENSIONS[-1]
 
-#: Figure -> the least it should be, in the order of the report.
+#: Figure -> its lower bound, in the order of the report.
 TARGETS = {
     "gallery R@5": 85.0,
     "gallery R@1": 55.0,
@@ -42,15 +42,15 @@ TARGETS = {
 }
 
 
-def cut(vectors: np.ndarray, dimensions: int) -> np.ndarray:
-    """Keep the first `dimensions` values and make the rows unit vectors again."""
+def truncate(vectors: np.ndarray, dimensions: int) -> np.ndarray:
+    """Keep the first `dimensions` values and normalise the rows again."""
     part = vectors[:, :dimensions].astype(np.float64)
     return part / np.linalg.norm(part, axis=1, keepdims=True)
 
 
 def ranks(queries: np.ndarray, images: np.ndarray, targets: Sequence[int], dimensions: int = FULL) -> np.ndarray:
     """Return the rank (from 1) of each query's image, ties counted against it."""
-    scores = cut(queries, dimensions) @ cut(images, dimensions).T
+    scores = truncate(queries, dimensions) @ truncate(images, dimensions).T
     own = scores[np.arange(len(scores)), list(targets)]
     result: np.ndarray = (scores >= own[:, None]).sum(axis=1)
     return result
@@ -95,9 +95,10 @@ def measure(model: str) -> dict[str, Any]:
         began, worked = time.perf_counter(), time.process_time()
         noto = encoder.encode_image(decoded)
         seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - worked
-        names = {lang: encoder.encode_text([p.names[lang] for p in images]) for lang in LANGUAGES}
+        names = {lang: encoder.encode_text([image.names[lang] for image in images]) for lang in LANGUAGES}
         asked = {
-            lang: encoder.encode_text([p.names[lang] for p in images], task="retrieval.query") for lang in LANGUAGES
+            lang: encoder.encode_text([image.names[lang] for image in images], task="retrieval.query")
+            for lang in LANGUAGES
         }
         styles = {style: encoder.encode_image(style_images(style)) for style in HELD_OUT_STYLES}
         keywords = {}

@@ -34,11 +34,11 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def vision_attention(
     self: VisionAttention,
     x: Tensor,
-    turns: Tensor,
+    freqs_cis: Tensor,
     implementation: str | None,  # noqa: ARG001
-    plus: Tensor,
+    residual: Tensor,
 ) -> Tensor:
-    """Stand in for `VisionAttention.forward`, for whole blocks (`plus` has all tokens)."""
+    """Stand in for `VisionAttention.forward`, for whole blocks (`residual` has all tokens)."""
     batch, tokens, width = x.shape
     size = width // self.heads
     halves = torch.cat((torch.arange(0, size, 2), torch.arange(1, size, 2)))
@@ -47,10 +47,11 @@ def vision_attention(
     weight = torch.cat((q_weight[order], k_weight[order], v_weight))
     bias = torch.cat((self.qkv.q_bias[order], torch.zeros_like(self.qkv.q_bias), self.qkv.v_bias))
     qkv = F.linear(x, weight, bias).view(batch, tokens, 3, self.heads, size)
-    turns = turns if turns.ndim == 4 else turns[None, None]  # (B or 1, 1, 1 + N, D / 2)
-    cos, sin = (table.transpose(1, 2)[:, :, None] for table in (turns.real, turns.imag))  # (B or 1, 1 + N, 1, 1, D / 2)
+    freqs_cis = freqs_cis if freqs_cis.ndim == 4 else freqs_cis[None, None]  # (B or 1, 1, 1 + N, D / 2)
+    tables = (freqs_cis.real, freqs_cis.imag)
+    cos, sin = (table.transpose(1, 2)[:, :, None] for table in tables)  # (B or 1, 1 + N, 1, 1, D / 2)
     q, k = _rotate(qkv[:, :, :2], cos, sin).permute(2, 0, 3, 1, 4)
-    return self.out(self.norm(_attend(q, k, qkv[:, :, 2].transpose(1, 2), None)), plus=plus)
+    return self.out(self.norm(_attend(q, k, qkv[:, :, 2].transpose(1, 2), None)), residual=residual)
 
 
 def text_attention(self: TextAttention, x: Tensor, rows: PaddedRows) -> Tensor:
@@ -60,7 +61,7 @@ def text_attention(self: TextAttention, x: Tensor, rows: PaddedRows) -> Tensor:
     cos, sin = (table[:, None, None] for table in rows.rotary)  # (L, 1, 1, D / 2)
     q, k = _rotate(qkv[:, :, :2], cos, sin).permute(2, 0, 3, 1, 4)
     hidden = None if rows.mask is None else torch.where(rows.mask, 0.0, -1e4).to(x.dtype)[:, None, None]
-    return self.out(_attend(q, k, qkv[:, :, 2].transpose(1, 2), hidden), plus=x)
+    return self.out(_attend(q, k, qkv[:, :, 2].transpose(1, 2), hidden), residual=x)
 
 
 def use_fast_attention() -> None:

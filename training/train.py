@@ -258,7 +258,7 @@ def train(args: argparse.Namespace) -> None:
             keep = kept_patches(len(rows), torch.Generator().manual_seed(SEED * 10**7 + step))
         with torch.no_grad():
             torch._foreach_copy_(halves, masters)
-        seen = pool.submit(lambda pixels, keep: vision(pixels, patch_keep=keep).pooler_output, pixels, keep)
+        seen = pool.submit(lambda pixels, keep: vision(pixels, ids_keep=keep).pooler_output, pixels, keep)
         read = pool.submit(lambda chunks: torch.cat([text(chunk).pooler_output for chunk in chunks]), chunks)
         outputs = [seen.result(), read.result()]
         inputs = [output.detach().requires_grad_() for output in outputs]
