@@ -19,7 +19,7 @@ import torch
 from jina_clip_integrations import LocalBackend
 from jina_clip_integrations.backends.local.devices import choose_devices
 from jina_clip_integrations.cli.bench import command as bench
-from jina_clip_integrations.cli.bench import measure
+from jina_clip_integrations.cli.bench import measure, workloads
 from jina_clip_integrations.cli.bench.advice import Advice
 from jina_clip_integrations.cli.bench.measure import Figure
 from jina_clip_integrations.cli.bench.model import BenchmarkModel
@@ -30,13 +30,33 @@ GOLDEN = Path(__file__).parents[2] / "golden"
 WORDS = ("bench", "--model", "demo", "--device", "cpu", "--dtype", "float32", "--threads", "1")
 
 
+INTERRUPTIBLE = """
+import sys, time
+from jina_clip_integrations.cli.bench import measure
+from jina_clip_integrations.cli.bench.workloads import Workloads
+from jina_clip_integrations.cli.main import main
+
+measure.MAX_TEXTS = measure.MIN_TEXTS
+texts = Workloads.texts
+
+def slow_texts(self, lengths, *, max_texts):
+    work = texts(self, lengths, max_texts=max_texts)
+    return (lambda: (work(), time.sleep(0.2))) if max_texts != "auto" and len(lengths) > 1 else work
+
+Workloads.texts = slow_texts
+sys.exit(main(sys.argv[1:]))
+"""
+"""The command with few texts, so that the first figure comes soon, and slow ones after it, to be interrupted."""
+
+
 @pytest.fixture(autouse=True)
-def spent(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def spent(monkeypatch: pytest.MonkeyPatch, load_engine: Any) -> list[float]:
     """Seconds by a clock that moves with the work: 0.3 per image, 0.001 per token, 1 per photo and per engine.
 
-    Everything is computed as always.
+    Everything is computed as always, but the photo is a small one.
     """
     spent = [0.0]
+    monkeypatch.setattr(workloads, "PHOTO_SIZE", (400, 300))
 
     def taking(seconds: float, work: Callable[[], object]) -> Callable[[], None]:
         def timed() -> None:
@@ -45,12 +65,7 @@ def spent(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
         return timed
 
-    texts, images, engine, prepare = (
-        Workloads.texts,
-        Workloads.images,
-        BenchmarkModel.engine,
-        measure.preprocess_workload,
-    )
+    texts, images, prepare = Workloads.texts, Workloads.images, measure.preprocess_workload
     monkeypatch.setattr(bench, "clock", lambda: spent[0])
     monkeypatch.setattr(
         Workloads,
@@ -62,7 +77,7 @@ def spent(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     def start(self: BenchmarkModel, choice: Any) -> Any:
         spent[0] += 1.0
-        return engine(self, choice)
+        return load_engine(self, choice)
 
     monkeypatch.setattr(BenchmarkModel, "engine", start)
     return spent
@@ -139,7 +154,9 @@ class TestTime:
         assert 0.3 * seconds <= spent[0] <= seconds
 
     def test_too_short_for_anything(self, run: Any, spent: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(bench, "list_choices", lambda *_: spent.__setitem__(0, 7.0) or measured_choices())
+        monkeypatch.setattr(
+            bench, "list_choices", lambda *_: spent.__setitem__(0, 7.0) or choose_devices("cpu", "float32")
+        )
         ran = run(*WORDS, "--seconds", "5", "--text-only", "--quiet")
         assert ran.code == 2
         assert ran.err == "jina-clip: nothing was measured: starting took 7 s; give more with --seconds\n"
@@ -148,10 +165,6 @@ class TestTime:
         ran = run(*WORDS, "--seconds", "1.05", "--text-only", "--quiet")
         assert ran.code == 0, ran.err
         assert ran.out.splitlines()[-1].startswith("Too little was measured for advice; give it more than 1 s")
-
-
-def measured_choices() -> Any:
-    return choose_devices("cpu", "float32")
 
 
 class TestInterruption:
@@ -188,7 +201,7 @@ class TestInterruption:
     @pytest.mark.skipif(not hasattr(signal, "SIGINT") or sys.platform == "win32", reason="no such signal here")
     def test_a_real_signal(self) -> None:
         """In a process of its own: Ctrl-C as soon as it has told of a first figure on texts."""
-        command = [sys.executable, "-m", "jina_clip_integrations.cli", *WORDS, "--seconds", "30", "--text-only"]
+        command = [sys.executable, "-c", INTERRUPTIBLE, *WORDS, "--seconds", "30", "--text-only"]
         before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it
         try:
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

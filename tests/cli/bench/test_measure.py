@@ -53,9 +53,12 @@ class Machine:
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+def machine(monkeypatch: pytest.MonkeyPatch, load_engine: Any) -> Machine:
     """Passes that take the made-up machine's time."""
     made = Machine(Clock())
+
+    def take(seconds: float) -> None:
+        made.clock.now += seconds
 
     class Timed(Workloads):
         def __init__(self, *arguments: Any) -> None:
@@ -70,20 +73,16 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
         def texts(self, lengths: Sequence[int], *, max_texts: Any) -> Callable[[], None]:
             super().texts(lengths, max_texts=max_texts)
-            return lambda: self._take(sum(lengths) * made.token_s)
+            return lambda: take(sum(lengths) * made.token_s)
 
         def images(self, count: int) -> Callable[[], None]:
             if count > made.fits:
                 raise torch.OutOfMemoryError("CUDA out of memory.")
-            return lambda: self._take(count * made.image_s(count))
+            return lambda: take(count * made.image_s(count))
 
-        def _take(self, seconds: float) -> None:
-            made.clock.now += seconds
-
+    monkeypatch.setattr(BenchmarkModel, "engine", load_engine)
     monkeypatch.setattr(module, "Workloads", Timed)
-    monkeypatch.setattr(
-        module, "preprocess_workload", lambda model: lambda: setattr(made.clock, "now", made.clock.now + 0.2)
-    )
+    monkeypatch.setattr(module, "preprocess_workload", lambda model: lambda: take(0.2))
     return made
 
 
