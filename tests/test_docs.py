@@ -15,7 +15,6 @@ import httpx
 import pytest
 
 from jina_clip_integrations.backends.remote.api import HOSTED
-from jina_clip_integrations.backends.remote.direct import DirectTransport
 from tests.faulty_server import KEY, FaultyServer
 
 ROOT = Path(__file__).parent.parent
@@ -49,14 +48,7 @@ def hosted_service(monkeypatch: pytest.MonkeyPatch) -> FaultyServer:
         ours = request.url.host == HOSTED
         return answer(request, await request.aread()) if ours else await awaiting(transport, request)
 
-    direct = DirectTransport.handle_request
-
-    def direct_handle(transport: DirectTransport, request: httpx.Request) -> httpx.Response:
-        ours = request.url.host == HOSTED
-        return answer(request, request.read()) if ours else direct(transport, request)
-
     monkeypatch.setattr(httpx.HTTPTransport, "handle_request", handle)
-    monkeypatch.setattr(DirectTransport, "handle_request", direct_handle)
     monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", ahandle)
     monkeypatch.setenv("JINA_API_KEY", KEY)
     return service

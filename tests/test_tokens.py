@@ -77,7 +77,7 @@ class TestImages:
             estimate_tokens({"image": "http://127.0.0.1/a.png"}, sources=SourcePolicy.agent())
 
     def test_urls_that_may_be_fetched(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(SourcePolicy, "fetch", lambda policy, url: image(600, 600))
+        monkeypatch.setattr("jina_clip_integrations.images.fetch.fetch", lambda url, *, policy: image(600, 600))
         url = {"image": "https://images.invalid/a.png"}
         assert estimate_tokens(url, sources=SourcePolicy.trusted()).image_tokens == 16_000
 

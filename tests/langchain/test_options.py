@@ -21,7 +21,7 @@ from langchain_core.load import dumpd, dumps
 from pydantic import SecretStr, ValidationError
 
 import jina_clip_integrations.langchain
-from jina_clip_integrations import ApiBackend, JinaClipEncoder, LocalBackend
+from jina_clip_integrations import ApiBackend, JinaClipEncoder, LocalBackend, SageMakerBackend
 from jina_clip_integrations.errors import ConfigurationError
 from jina_clip_integrations.langchain import ImageEmbeddings, JinaClipEmbeddings
 from jina_clip_integrations.settings import RetryPolicy
@@ -34,7 +34,7 @@ TOKEN = "hf_0123456789"
 def test_the_fields_are_the_options_of_the_encoder_and_of_both_backends() -> None:
     takes = {
         name
-        for kind in (JinaClipEncoder, ApiBackend, LocalBackend)
+        for kind in (JinaClipEncoder, ApiBackend, LocalBackend, SageMakerBackend)
         for name, parameter in inspect.signature(kind).parameters.items()
         if parameter.kind is not parameter.VAR_KEYWORD
     }

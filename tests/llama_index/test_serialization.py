@@ -20,7 +20,7 @@ from llama_index.core.schema import TextNode
 from llama_index.core.storage.kvstore import SimpleKVStore
 from pydantic import ValidationError
 
-from jina_clip_integrations import ApiBackend, JinaClipEncoder, LocalBackend, SourcePolicy
+from jina_clip_integrations import ApiBackend, JinaClipEncoder, LocalBackend, SageMakerBackend, SourcePolicy
 from jina_clip_integrations.cache import DiskCache, MemoryCache
 from jina_clip_integrations.errors import ConfigurationError
 from jina_clip_integrations.llama_index import JinaClipEmbedding
@@ -62,7 +62,7 @@ class Serialisable(BlockingBackend):
 def test_the_fields_are_the_options_of_the_encoder_both_backends_and_the_base_class() -> None:
     takes = {
         name
-        for kind in (JinaClipEncoder, ApiBackend, LocalBackend)
+        for kind in (JinaClipEncoder, ApiBackend, LocalBackend, SageMakerBackend)
         for name, parameter in inspect.signature(kind).parameters.items()
         if parameter.kind is not parameter.VAR_KEYWORD
     }
