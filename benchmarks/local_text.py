@@ -71,10 +71,10 @@ def workload(folder: Path, count: int, *, every: int) -> Workload:
     chance.shuffle(names)
     words = cycle(names)
     wanted = np.clip(np.exp(chance.normal(np.log(MEDIAN), SIGMA, count)), 4, LONGEST).astype(int)
-    preparation = Preprocessor(folder, max_length=LONGEST)
+    preprocessor = Preprocessor(folder, max_length=LONGEST)
     texts = [" ".join(islice(words, int(length))) for length in wanted]
-    rows = [ids[:length] for ids, length in zip(preparation.tokenize(texts).ids, wanted, strict=True)]
-    shares = [len(row) / len(ids) for row, ids in zip(rows, preparation.tokenize(texts).ids, strict=True)]
+    rows = [ids[:length] for ids, length in zip(preprocessor.tokenize(texts).ids, wanted, strict=True)]
+    shares = [len(row) / len(ids) for row, ids in zip(rows, preprocessor.tokenize(texts).ids, strict=True)]
     texts = [text[: max(1, int(len(text) * share))] for text, share in zip(texts, shares, strict=True)]
     places = [place for batch in [*text_batches(texts)][every // 2 :: every] for place in batch]
     return Workload([texts[place] for place in places], [rows[place] for place in places])
