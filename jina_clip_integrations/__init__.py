@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
 
-_ROOMS = {
+_MODULES = {
     "backends.remote.api": ("ApiBackend",),
     "backends.base": ("Batch", "BatchResult", "EmbeddingBackend", "ImageSource", "Usage"),
     "backends.remote.dialects": ("Dialect",),
+    "backends.remote.service": ("CallRecord",),
     "backends.local": ("LocalBackend",),
     "backends.remote.sagemaker": ("SageMakerBackend",),
+    "cache": ("DiskCache", "MemoryCache"),
     "catalog": ("ModelSpec",),
     "encoder": ("JinaClipEncoder",),
     "errors": (
@@ -37,11 +39,13 @@ _ROOMS = {
         "ServerError",
     ),
     "images.sources": ("SourcePolicy",),
+    "retrieval.fingerprint": ("VectorFingerprint",),
+    "settings": ("RetryPolicy",),
     "tokens": ("TokenEstimate", "estimate_tokens"),
 }
-_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = ["__version__", *sorted(_HOME)]
+__all__ = ["__version__", *sorted(_HOMES)]
 
 if TYPE_CHECKING:
     from .backends.base import Batch as Batch
@@ -53,6 +57,9 @@ if TYPE_CHECKING:
     from .backends.remote.api import ApiBackend as ApiBackend
     from .backends.remote.dialects import Dialect as Dialect
     from .backends.remote.sagemaker import SageMakerBackend as SageMakerBackend
+    from .backends.remote.service import CallRecord as CallRecord
+    from .cache import DiskCache as DiskCache
+    from .cache import MemoryCache as MemoryCache
     from .catalog import ModelSpec as ModelSpec
     from .encoder import JinaClipEncoder as JinaClipEncoder
     from .errors import ApiConnectionError as ApiConnectionError
@@ -72,17 +79,19 @@ if TYPE_CHECKING:
     from .errors import RateLimitError as RateLimitError
     from .errors import ServerError as ServerError
     from .images.sources import SourcePolicy as SourcePolicy
+    from .retrieval.fingerprint import VectorFingerprint as VectorFingerprint
+    from .settings import RetryPolicy as RetryPolicy
     from .tokens import TokenEstimate as TokenEstimate
     from .tokens import estimate_tokens as estimate_tokens
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({*globals(), *_HOMES})

@@ -88,3 +88,9 @@ def test_the_readme_is_short() -> None:
 
 def test_the_readme_has_code_to_run() -> None:
     assert len(list(blocks(ROOT / "README.md"))) >= 2
+
+
+def test_the_tables_of_options_are_those_of_the_settings_classes() -> None:
+    script = [sys.executable, str(ROOT / "tools" / "options.py")]
+    checked = subprocess.run(script, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr

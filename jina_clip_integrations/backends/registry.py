@@ -88,6 +88,7 @@ def create_backend(name: str, model: str, options: Mapping[str, Any]) -> Embeddi
     entry = find_backend(name)
     check_serves(name, model, options)
     check_options(name, options)
+    entry.settings(**{option: value for option, value in options.items() if value is not None})  # refuses bad values
     return cast(EmbeddingBackend, entry.load()(model=model, **options))
 
 

@@ -10,22 +10,17 @@ from typing import Any
 from ..backends.base import EmbeddingBackend
 from ..cache import DiskCache
 from ..errors import ConfigurationError
+from ..settings import vector_option_names
 
 VECTOR_FIELDS = (
     "class_name",
     "model_name",
     "backend",
-    "base_url",
-    "dialect",
-    "resize_images",
-    "device",
-    "dtype",
-    "revision",
-    "max_length",
     "dimensions",
     "normalize",
     "exif_orientation",
     "query_task",
+    *vector_option_names(),
 )
 """Fields on which the vectors depend. The others say how, how fast and for whom they are computed."""
 
