@@ -83,7 +83,7 @@ class InputImage:
         If `hold` has room the decoded image is kept for `open()` until it is released.
         """
         image = self.open()
-        digest = hashlib.sha256(b"RGB %d %d\n" % image.size)
+        digest = hashlib.sha256(b"RGB %d %d\n" % image.size)  # equal bytes may be images of different shapes
         digest.update(image.tobytes())
         if hold is not None:
             self._hold(image, hold)
@@ -191,7 +191,7 @@ class EncodedImage(InputImage):
     def _stream(self) -> BinaryIO:
         if not self._keep:
             return self._source()
-        with self._lock:
+        with self._lock:  # a source may be a download, which the first of several threads does for all
             if self._kept is None:
                 with self._source() as stream:
                     self._kept = stream.read()

@@ -83,6 +83,7 @@ def _check_response(response: httpx.Response, url: str, policy: SourcePolicy) ->
         raise ImageError(
             f"{show_url(url)}: the server answered {response.status_code} {response.reason_phrase}".strip()
         )
+    # Servers send images under many types or none, so only what certainly is no image is refused: pages and messages.
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind.startswith("text/") or kind == "application/json":
         raise ImageError(f"{show_url(url)}: the server answered with {kind}, not with an image")
@@ -92,6 +93,7 @@ def _check_response(response: httpx.Response, url: str, policy: SourcePolicy) ->
 
 
 def _read_body(response: httpx.Response, url: str, policy: SourcePolicy, deadline: float) -> bytes:
+    # Block by block: a body may be longer than its announced length, have none, or unpack to a multiple of it.
     body = bytearray()
     for block in response.iter_bytes():
         body += block

@@ -115,7 +115,7 @@ class SourcePolicy:
         """Raise `ImageError` for a data URI that is not allowed or too long."""
         if not self.data_uris:
             raise ImageError("data URI: the source policy does not allow data URIs")
-        if len(uri) * 3 // 4 > self.max_bytes + 1024:
+        if len(uri) * 3 // 4 > self.max_bytes + 1024:  # what base64 of that length decodes to, and a header
             raise ImageError(
                 f"data URI: more than {self.max_bytes:,} bytes, the limit of the source policy (max_bytes)"
             )
@@ -128,6 +128,7 @@ class SourcePolicy:
         flags = _OPEN_FLAGS if self.roots is None else _OPEN_FLAGS | _NO_LINKS
         stream = os.fdopen(os.open(target, flags), "rb")
         try:
+            # The open file is examined, since the path may lead to another one by now.
             self._check_file(os.fstat(stream.fileno()), path)
         except BaseException:
             stream.close()

@@ -25,6 +25,7 @@ def by_token_budget(
     tokens = 0
     for position in order:
         padded = (len(group) + 1) * lengths[group[0]] if group and pads else tokens + lengths[position]
+        # A group that fills the kernels gains nothing from one more text, and loses by padding it.
         wasteful = padded - tokens - lengths[position] > MAX_PADDING * padded and padded > MIN_FILL * budget
         if group and (padded > budget or len(group) == max_texts or wasteful):
             yield group

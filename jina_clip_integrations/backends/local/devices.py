@@ -72,6 +72,7 @@ def _resolve_device(name: str) -> tuple[torch.device, str]:
         device = torch.device(name)
     except (RuntimeError, TypeError) as error:
         raise ConfigurationError(f'device={name!r} is no device name; try "auto", "cpu", "cuda" or "cuda:1"') from error
+    # torch names devices that are not there; it would complain at the first tensor, in the middle of loading.
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         have = torch.cuda.device_count() if torch.cuda.is_available() else 0
         raise ConfigurationError(f'device={name!r}: torch sees {have} CUDA devices here; use device="auto"')
@@ -162,7 +163,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 def _cpu_flags() -> set[str]:
     import torch
 
-    capabilities = getattr(torch.cpu, "get_capabilities", None)
+    capabilities = getattr(torch.cpu, "get_capabilities", None)  # newer versions of torch, on every system
     if capabilities is not None:
         return {name for name, there in capabilities().items() if there is True}
     try:

@@ -80,7 +80,7 @@ class Workers:
             while failure is None:
                 try:
                     forward_pass = next(passes, None)
-                except JinaClipError as error:
+                except JinaClipError as error:  # of an input; rows computed before it are still the caller's
                     failure = error
                     break
                 if forward_pass is None:
