@@ -37,6 +37,7 @@ class ChunkSizer:
 
     def adapt(self, took_s: float) -> None:
         """Double the size after a quick chunk, halve it after a slow one."""
+        # Only powers of two apart, with a dead zone between: the size settles instead of oscillating.
         if took_s < QUICK_S:
             self.size = min(2 * self.size, MAX_CHUNK)
         elif took_s > SLOW_S:
@@ -52,4 +53,5 @@ def encode_all(encoder: JinaClipEncoder, items: Sequence[dict[str, Any]], out: O
             with sizer.measure():
                 rows.append(encoder.encode(items[bar.done : bar.done + sizer.size]))
             bar.advance(len(rows[-1]))
+    # np.concatenate refuses an empty list.
     return np.concatenate(rows) if rows else np.empty((0, encoder.dimensions or 0), np.float32)

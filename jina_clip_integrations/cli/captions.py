@@ -52,6 +52,7 @@ def _read_csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 def _read_jsonl(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, 1):
+            # A blank last line is common, and no row.
             if not line.strip():
                 continue
             try:
@@ -67,6 +68,7 @@ def _parse_caption(path: Path, line: int, row: Mapping[str, Any]) -> Caption:
     image, text = row.get(IMAGE), row.get(TEXT)
     if not isinstance(image, str) or not image.strip() or not isinstance(text, str) or not text.strip():
         raise InputError(f"{path}, line {line}: the columns {IMAGE} and {TEXT} are both needed")
+    # Relative to the file, so that a folder of captions can be moved as a whole.
     if not image.startswith(("http://", "https://", "data:")):
         image = str(path.parent / image)
     return Caption(image, text, str(row.get(LANGUAGE) or ""))

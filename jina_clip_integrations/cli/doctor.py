@@ -80,6 +80,7 @@ def find_version(distribution: str) -> str | None:
 
 def describe_extra(extra: str) -> dict[str, Any]:
     """What of an extra is installed, and the line that installs the rest."""
+    # Versions come from the metadata of the distributions; nothing is imported.
     versions = {name: find_version(name) for name in EXTRAS[extra]}
     complete = all(versions.values())
     install = None if complete else f'pip install "jina-clip-integrations[{extra}]"'
@@ -88,6 +89,7 @@ def describe_extra(extra: str) -> dict[str, Any]:
 
 def describe_local_device() -> dict[str, Any]:
     """Device and precision that the local backend would choose, and why."""
+    # Looked for before it is imported: importing torch takes seconds, and a broken one raises.
     if importlib.util.find_spec("torch") is None:
         return {"device": None, "dtype": None, "reason": "torch is not installed, so models run only behind an API"}
     try:
@@ -119,6 +121,7 @@ def explain_licence(spec: ModelSpec | None) -> str:
 def describe_key() -> dict[str, Any]:
     """Whether a key for the hosted service is set, and in which variable; never the key."""
     try:
+        # The same order and the same cleaning as the backend, or the answer would be about another key.
         found = next((name for name in KEY_VARIABLES if clean_key(os.environ.get(name), source=name)), None)
     except ConfigurationError as error:
         return {"present": False, "variable": None, "note": str(error)}

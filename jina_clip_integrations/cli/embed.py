@@ -55,10 +55,12 @@ def run(args: argparse.Namespace) -> int:
     """Embed everything that was named: the texts, then the lines of --texts, then the images."""
     out = open_output(args)
     job = Job(gather_sources(args, out), skip_errors=args.skip_errors)
+    # A file can be resumed, so its rows go to a working file first; what went down a pipe is gone.
     if args.output:
         embed_to_file(job, args, out)
     else:
         embed_to_stdout(job, args, out)
+    # At the end, where the progress bar cannot overwrite them.
     for row, reason in job.failed.items():
         out.warn(f"left out {job.sources[row].input}: {reason}")
     return INCOMPLETE if job.failed and args.strict else OK
@@ -69,6 +71,7 @@ def gather_sources(args: argparse.Namespace, out: Output) -> list[Source]:
     for text in args.items:
         if file_modality(text) == "image" and Path(text).is_file():
             out.note(f"note: {text} is embedded as words; for the image use --images {text}")
+    # argparse cannot tell how options and words were interleaved, so the order is fixed: words, lines, images.
     sources = [Source("text", text) for text in args.items]
     sources += [Source("text", line) for line in _read_lines(args.texts)]
     for named in args.images:
@@ -104,6 +107,7 @@ def embed_to_file(job: Job, args: argparse.Namespace, out: Output) -> None:
         width = vector_width(encoder)
         about = {"model": encoder.model, "dimensions": width, "normalized": True}
         part = WorkingFile(output, dimensions=width, job=job_digest(job, encoder.model))
+        # Resumed rows are trusted because the digest of the job covers the model and every input.
         if part.rows:
             out.note(f"going on after {plural(part.rows, 'row')} of an earlier run")
         with report_kept_rows(part, job, out):
@@ -147,12 +151,14 @@ def _embed_chunk(job: Job, encoder: JinaClipEncoder, keep: Callable[[Vectors], N
     try:
         rows = encoder.encode(items, on_error="skip" if job.skip_errors else "raise")
     except (JinaClipError, KeyboardInterrupt) as error:
+        # Rows after the first gap are dropped: a working file has no holes, so they could not be resumed.
         done = leading_rows(getattr(error, "partial", None))
         if len(done):
             keep(done)
         if isinstance(error, InputError) and error.index is not None:
             error.at(first + error.index)  # the encoder counts within the chunk, a user within everything
         raise
+    # The encoder prefixes the input, which the warning names anyway.
     for position, reason in encoder.last_errors.items():
         job.failed[first + position] = reason.message.removeprefix(f"{chunk[position].input}: ")
     keep(rows)
@@ -187,6 +193,7 @@ def job_digest(job: Job, model: str) -> str:
     """A digest of the model and of every input, files by size and time: only the same job may be continued."""
     content = hashlib.sha256(model_identity(model).encode())
     for source in job.sources:
+        # Size and time instead of content: hashing a folder of photos would take as long as decoding it.
         path = Path(source.input).expanduser() if source.kind == "image" else None
         state: Any = read_stamp(path) if path is not None and path.is_file() else ""
         content.update(f"{source.kind}\n{source.input}\n{state}\n".encode())

@@ -87,7 +87,9 @@ def _add(subtotal: Subtotal, file: SourceFile, model: str) -> None:
     if file.modality == "image":
         items: list[dict[str, Any]] = [{"image": file.path}]
     else:
+        # Split as `index` splits it, since each passage is embedded on its own.
         items = [{"text": passage} for passage in split_passages(read_text(file.path))]
+    # The image stays a path, so only its header is read.
     as_it_is = estimate_tokens(items, model=model)
     resized = estimate_tokens(items, model=model, resize_images=True)
     subtotal.files += 1
@@ -147,6 +149,7 @@ def describe_saving(total: Subtotal, images: int, usd_per_million: float) -> str
 
 def format_dollars(amount: float) -> str:
     """A price with as many digits as it needs to be read: `$12.40`, `$0.0004`."""
+    # Cents are enough for dollars; a fraction of a cent needs its significant digits.
     if amount >= 1 or amount == 0:
         return f"${amount:,.2f}"
     return f"${amount:.3g}" if amount >= 0.0001 else "<$0.0001"

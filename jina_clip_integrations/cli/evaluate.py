@@ -63,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure recall and show it."""
     out = open_output(args)
     if args.model is None:
+        # The gallery is what the demo model was trained for; own captions deserve a real model.
         args.model = DEFAULT_MODEL if args.captions else DEMO_MODEL
     task = captions_task(args.captions) if args.captions else gallery_task(args.languages)
     with open_encoder(args) as encoder:
@@ -91,6 +92,7 @@ def gallery_task(languages: str | None = None) -> RetrievalTask:
     images = gallery()
     known = list(dict.fromkeys(language for image in images for language in image.names))
     wanted = [part.strip() for part in languages.split(",")] if languages else known
+    # Before anything is embedded, a mistyped language is one clear line.
     for language in wanted:
         if language not in known:
             raise InputError(f"--languages: the gallery has no names in {language!r}; it has {', '.join(known)}")
@@ -122,8 +124,10 @@ def measure_recall(task: RetrievalTask, texts: Vectors, images: Vectors, sizes: 
     found = {}
     for size in sizes:
         short_texts, short_images = truncate(texts, size), truncate(images, size)
+        # Vectors are embedded once at full width; cutting them is what the Matryoshka training allows.
         to_image = ranks(short_texts, short_images, [[answer] for answer in task.answers])
         row: dict[str, Any] = {"bytes_per_vector": 4 * size, "text_to_image": recall(to_image)}
+        # With several languages every image has a text in each, and image to text would mostly compare languages.
         if len(set(task.languages)) > 1:
             row["languages"] = recall_by_group(to_image, task.languages)
             row["text_to_image"] = mean_over_groups(row["languages"])

@@ -102,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
         )
         with FolderStore(args.store, collection=args.collection) as store:
             store.prepare(model)
+            # A store inside the folder would index its own files.
             exclude = None if store.is_server else Path(args.store).expanduser().resolve()
             target = Target(store, root, store.files(root), model)
             plan = make_plan(scan(root, exclude=exclude), target.stored)
@@ -116,6 +117,7 @@ def make_plan(found: Iterator[SourceFile], stored: dict[str, StoredFile]) -> Pla
     present = set()
     for file in found:
         present.add(file.name)
+        # A file may vanish or be locked between the scan and here.
         try:
             _add_to_plan(file, stored.get(file.name), plan)
         except OSError as error:
@@ -129,6 +131,7 @@ def _add_to_plan(file: SourceFile, before: StoredFile | None, plan: Plan) -> Non
     if before and before.is_complete and before.stamp.is_unchanged(now):
         plan.unchanged += 1
         return
+    # Only now is the content read: size and time of most files of a second run agree.
     now = replace(now, sha256=file_digest(file.path))
     if before is None:
         plan.new.append((file, now))
@@ -167,8 +170,10 @@ def embed_chunk(target: Target, chunk: Sequence[Entry], encoder: JinaClipEncoder
         {"image": entry.file.path} if entry.text is None else {"text": entry.text} for entry in chunk
     ]
     try:
+        # "skip" in every case: one unreadable photo must not end the indexing of a thousand.
         rows = encoder.encode(items, on_error="skip")
     except (JinaClipError, KeyboardInterrupt) as error:
+        # What the encoder finished before it stopped has been paid for, so it is stored.
         partial = getattr(error, "partial", None)
         if partial is not None:
             target.keep(chunk, partial)
@@ -193,6 +198,7 @@ def split_chunks(plan: Plan, bar: Progress, sizer: ChunkSizer) -> Iterator[list[
         except (InputError, OSError) as error:
             plan.failed[file.name] = str(error)
             bar.advance()
+        # A file is never split between chunks: it is stored whole or not at all.
         if len(chunk) >= sizer.size:
             yield chunk
             chunk = []
@@ -202,6 +208,7 @@ def split_chunks(plan: Plan, bar: Progress, sizer: ChunkSizer) -> Iterator[list[
 
 def make_entries(file: SourceFile, now: Stamp) -> list[Entry]:
     """One entry for an image, one per passage for a text. Raises `InputError` for a blank or undecodable text."""
+    # An image is decoded by the encoder, several at a time; a text is read here, since it has to be split.
     if file.modality == "image":
         return [Entry(file, now)]
     texts = split_passages(read_text(file.path))
@@ -216,6 +223,7 @@ def print_report(
     """Print what was done, for people or as JSON, and every file that was left out, by name."""
     for name, reason in sorted(plan.failed.items()):
         out.warn(f"left out {name}: {reason}")
+    # A new or changed file that failed counts as left out, not as added or updated.
     failed = set(plan.failed)
     counts = {
         "added": sum(file.name not in failed for file, _ in plan.new),

@@ -33,6 +33,7 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit code (see `messages.EXIT_CODES`); errors become one line on stderr."""
+    # Tests call this with their own arguments; the console script with none.
     arguments = list(sys.argv[1:] if argv is None else argv)
     replace_unencodable_characters()
     try:
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _silence_stdout()
         return BROKEN_PIPE
+    # Whatever else goes wrong is one line for people; the traceback is there for those who ask for it.
     except (Exception, KeyboardInterrupt) as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise
@@ -60,6 +62,7 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"jina-clip {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    # No option of the top level takes a value, so the first word that is no option is the subcommand.
     wanted = next((word for word in arguments if not word.startswith("-")), None)
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")

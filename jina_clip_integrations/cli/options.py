@@ -75,11 +75,13 @@ def open_encoder(args: argparse.Namespace, **overrides: Any) -> JinaClipEncoder:
 
 def vector_width(encoder: JinaClipEncoder) -> int:
     """Width of the encoder's vectors; where only a server knows its model, it embeds one short text."""
+    # The text is paid for once, and later calls know the width.
     return encoder.dimensions or int(encoder.encode_text("width").shape[-1])
 
 
 def backend_options(args: argparse.Namespace) -> dict[str, Any]:
     """What was given for the backend. The encoder refuses an option that its backend does not have."""
+    # One name stays a string, as in Python; several become a list, one worker each.
     device = args.device.split(",") if args.device and "," in args.device else args.device
     given = {"device": device, "dtype": args.dtype, "batch_size": args.batch_size, **address_options(args)}
     return {name: value for name, value in given.items() if value is not None}
@@ -93,8 +95,10 @@ def address_options(args: argparse.Namespace) -> dict[str, str]:
 
 def choose_backend(backend: str | None, model: str) -> Any:
     """The encoder's `backend` argument: a name, or the object that `MODULE:FACTORY` makes."""
+    # A folder and the demo model exist only here; every other name the service knows, or says that it does not.
     if backend is None:
         return "local" if is_local_model(model) else "api"
+    # A colon is in no name of a backend.
     if ":" in backend:
         return _call_factory(backend)
     if backend not in BACKENDS:

@@ -30,6 +30,7 @@ class Output:
 
     def result(self, value: Any) -> None:
         """Print the machine-readable result on stdout; nothing without `--json`."""
+        # Words of any script stay readable, instead of \u escapes.
         if self.as_json:
             print(json.dumps(value, ensure_ascii=False, indent=2))
 
@@ -88,6 +89,7 @@ class ProgressLines:
     def advance(self, count: int) -> None:
         """`count` more items are finished."""
         self._done += count
+        # A job that is quick enough prints one line, at its end.
         if time.monotonic() - self._last_line_s >= PROGRESS_LINE_EVERY_S:
             self._print_line()
 

@@ -44,12 +44,14 @@ def run(args: argparse.Namespace) -> int:
     out = open_output(args)
     if (args.query is None) == (args.image is None):
         raise InputError("give either words to search with or --image FILE")
+    # The store is looked at before the model is loaded, which takes seconds and may turn out to be the wrong one.
     check_store_exists(args.store)
     with FolderStore(args.store, collection=args.collection) as store:
         held = store.model()
         if held is None:
             raise InputError(f"{args.store} is an empty store; fill it with: jina-clip index FOLDER --store PATH")
         adopt_settings(args, held)
+        # Checked again with the encoder: only it knows the width of a model that its server names.
         with open_encoder(args) as encoder:
             CollectionModel.of(encoder.model, vector_width(encoder)).check(held, where=args.store)
             vector = embed_query(encoder, args.query, args.image)
@@ -67,6 +69,7 @@ def check_store_exists(location: str) -> None:
 
 def adopt_settings(args: argparse.Namespace, held: CollectionModel) -> None:
     """Fill in what was not said with what the store was made with. Raises `ConfigurationError` for another model."""
+    # Without --dimensions the store's width is meant, not the model's full one.
     args.dimensions = args.dimensions or held.fingerprint.dimensions
     if args.model is not None:
         CollectionModel.of(args.model, args.dimensions).check(held, where=args.store)

@@ -50,9 +50,11 @@ class WorkingFile:
                 same = file.readline() == self._head
         except FileNotFoundError:
             same = False
+        # Rows of another job are of no use to this one, and the file stands in its way.
         if not same:
             self.path.write_bytes(self._head)
             return 0
+        # A kill in the middle of a write leaves part of a row.
         rows = (self.path.stat().st_size - len(self._head)) // row_bytes
         os.truncate(self.path, len(self._head) + rows * row_bytes)
         return rows
@@ -65,6 +67,7 @@ class WorkingFile:
 
     def vectors(self) -> Vectors:
         """All rows so far, `(n, d)`, mapped from the file."""
+        # NumPy maps no empty array.
         if not self.rows:
             return np.empty((0, self.dimensions), np.float32)
         shape = (self.rows, self.dimensions)
@@ -81,6 +84,7 @@ def find_writer(output: Path) -> Writer:
     extension = output.suffix.lower()
     if extension not in writers:
         raise InputError(f"--output {output}: the name must end in {', '.join(writers)}")
+    # Both checks come before anything is embedded: a missing package after an hour would be worse.
     if extension == ".parquet":
         require_extra("pyarrow", extra="parquet", purpose="Writing Parquet")
     if not output.parent.is_dir():
@@ -109,6 +113,7 @@ def write_jsonl(path: Path, sources: Sequence[Source], vectors: Vectors, about: 
 
 def dump_lines(file: TextIO, sources: Sequence[Source], vectors: Vectors) -> None:
     """Write rows as JSON lines."""
+    # JSON has no NaN, which is how a row that was left out looks in memory.
     for source, vector in zip(sources, vectors, strict=True):
         embedding = None if np.isnan(vector).any() else shorten_floats(vector)
         file.write(json.dumps({**asdict(source), "embedding": embedding}, ensure_ascii=False) + "\n")
@@ -124,6 +129,7 @@ def write_parquet(path: Path, sources: Sequence[Source], vectors: Vectors, about
     import pyarrow as pa
     from pyarrow import parquet
 
+    # A list of fixed width, so that the dimensions are part of the schema.
     width = pa.list_(pa.float32(), vectors.shape[1])
     schema = pa.schema([("kind", pa.string()), ("input", pa.string()), ("embedding", width)])
     schema = schema.with_metadata({key: json.dumps(value) for key, value in about.items()})

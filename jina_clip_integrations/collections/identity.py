@@ -69,6 +69,7 @@ def _earlier_fingerprint(payload: Mapping[str, Any], where: str) -> VectorFinger
 
     Raises `ConfigurationError` for a checkpoint folder, whose digest of then says nothing about its digest of now.
     """
+    # Records of today have neither of these keys, so the two forms cannot be mistaken for each other.
     identity, dimensions = payload.get(EARLIER_DIGEST_KEY), payload.get("dimensions")
     if not isinstance(identity, str) or not isinstance(dimensions, int):
         return None

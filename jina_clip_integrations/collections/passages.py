@@ -24,6 +24,7 @@ def split_passages(text: str, *, max_characters: int = PASSAGE_CHARACTERS) -> li
     current = ""
     for paragraph in _split_paragraphs(text, max_characters):
         joined = f"{current}\n\n{paragraph}" if current else paragraph
+        # A heading ends a passage even if there is room, because it begins another subject.
         if len(joined) <= max_characters and not _starts_section(paragraph, current):
             current = joined
             continue
@@ -35,6 +36,7 @@ def split_passages(text: str, *, max_characters: int = PASSAGE_CHARACTERS) -> li
 
 def _starts_section(paragraph: str, current: str) -> bool:
     """A heading opens a new passage, unless all there is so far are headings above it."""
+    # A heading below another one, as title and chapter, stays with it.
     last = current.rsplit("\n", 1)[-1]
     return bool(_HEADING.match(paragraph)) and not _HEADING.match(last)
 

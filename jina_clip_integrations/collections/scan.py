@@ -79,6 +79,7 @@ def list_image_extensions() -> frozenset[str]:
     """Extensions of the images that Pillow can read."""
     from PIL import Image
 
+    # Asked of Pillow instead of listed here, so that formats of newer versions and of plugins count.
     known = Image.registered_extensions()
     return frozenset(e for e, name in known.items() if name in Image.OPEN and name not in UNUSABLE_FORMATS)
 
@@ -101,6 +102,7 @@ def file_digest(path: Path) -> str:
 def read_text(path: Path) -> str:
     """A text file's content. Raises `InputError` if it is not UTF-8."""
     try:
+        # A byte order mark, which Windows editors write, is not part of the text.
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text (byte {error.start}); convert it first") from error

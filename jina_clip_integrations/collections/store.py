@@ -85,12 +85,13 @@ class FolderStore:
         self.location = location
         self.collection = collection
         self.is_server = location.startswith(("http://", "https://"))
-        self._client = _connect(location, server=self.is_server)
+        self._client = connect(location, server=self.is_server)
 
     def __enter__(self) -> FolderStore:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        # An embedded store is locked until it is closed.
         self._client.close()
         if error is not None and type(error).__module__.startswith("qdrant_client"):
             reason = " ".join(str(error).split())[:ERROR_CHARACTERS]
@@ -100,6 +101,7 @@ class FolderStore:
         """The model whose vectors are in here; None while the store is empty."""
         if not self._client.collection_exists(self.collection):
             return None
+        # Any point will do: `prepare` keeps vectors of other models out.
         points, _ = self._client.scroll(self.collection, limit=1, with_payload=True)
         if not points:
             return None
@@ -149,6 +151,7 @@ class FolderStore:
             )
             for entry, vector in zip(entries, vectors, strict=True)
         ]
+        # `wait=True` throughout: an interruption after this line must find the points stored.
         self._client.upsert(self.collection, points=points, wait=True)
 
     def touch(self, file: StoredFile, now: Stamp) -> None:
@@ -197,13 +200,14 @@ def make_point_id(root: Path, entry: Entry) -> str:
     return str(uuid.uuid5(POINT_IDS, f"{root}\n{entry.file.name}\n{entry.passage}"))
 
 
-def _connect(location: str, *, server: bool) -> QdrantClient:
+def connect(location: str, *, server: bool) -> QdrantClient:
     from qdrant_client import QdrantClient
 
     if server:
         return QdrantClient(
             url=location, api_key=os.environ.get(QDRANT_KEY_VARIABLE) or None, check_compatibility=False
         )
+    # Said here, since QdrantClient takes every path for a folder.
     path = Path(location).expanduser()
     if path.is_file():
         raise InputError(f"--store {location} is a file; a folder or the URL of a Qdrant server is needed")

@@ -62,6 +62,7 @@ def _rebuild(id: str, emoji: str, names: dict[str, str], category: str, webp: by
 @functools.cache
 def gallery() -> Gallery:
     """The image gallery, read once."""
+    # One file to install instead of 1,429 small ones.
     with zipfile.ZipFile(GALLERY_FILE) as archive:
         rows = json.loads(archive.read("index.json"))
         return tuple(

@@ -95,6 +95,7 @@ class VectorFingerprint:
 
         Raises `ConfigurationError` for entries that were damaged.
         """
+        # Some stores (Lance, Arrow) give keys and values back as bytes, others everything as text.
         kept = {_text(key): value for key, value in (metadata or {}).items()}
         if not any(key in kept for key in (MODEL_KEY, DIMENSIONS_KEY, NORMALIZE_KEY)):
             return None
@@ -143,6 +144,7 @@ def model_identity(model: str) -> str:
 
     A model that is neither is known by its name alone.
     """
+    # A published model is known by its name on any machine, so the API and a local copy agree.
     known = find_model(model)
     if known is not None:
         return known.name
@@ -160,6 +162,7 @@ def checkpoint_digest(folder: Path) -> str:
     for name in CONFIGURATION_FILES:
         path = folder / name
         content.update(_digest_part(name, path.read_bytes() if path.is_file() else b""))
+    # Sorted, since the order of a directory differs between file systems.
     for path in sorted(folder.glob("*.safetensors")):
         content.update(_digest_part(path.name, _sample_weights(path)))
     return content.hexdigest()

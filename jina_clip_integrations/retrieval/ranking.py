@@ -79,10 +79,12 @@ def reciprocal_rank_fusion(
         raise ConfigurationError(f"k={k}: must be a finite number of at least 0 (the paper uses 60)")
     places: dict[Id, list[int | None]] = {}
     for column, ranking in enumerate(rankings):
+        # A str is a sequence of one-letter ids, and never meant.
         if isinstance(ranking, str):
             raise InputError("a ranking must be a sequence of ids, not a str", index=column)
         for place, id_ in enumerate(ranking, start=1):
             row = places.setdefault(id_, [None] * len(rankings))
+            # Only the first place of an id counts, as of a text with several passages.
             if row[column] is None:
                 row[column] = place
     fused = [Fused(id_, _rrf_score(row, factors, k), tuple(row)) for id_, row in places.items()]
@@ -192,6 +194,7 @@ def _statistics(modality: str, sample: ArrayLike) -> ScoreStatistics:
     if not np.isfinite(scores).all():
         raise InputError(f"the {modality} scores hold NaN or infinite values; leave them out")
     mean, std = float(scores.mean()), float(scores.std())
+    # Rounding leaves a tiny spread even where all scores are equal; dividing by it would give noise.
     if std <= np.finfo(np.float64).eps * max(1.0, abs(mean)):
         raise InputError(f"all {modality} scores are {mean:g}; a calibration needs scores that differ")
     return ScoreStatistics(mean, std, int(scores.size))

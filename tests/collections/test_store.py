@@ -29,7 +29,7 @@ def entry(name: str, modality: Any = "image", passage: int = 0, passages: int = 
 def server(monkeypatch: pytest.MonkeyPatch) -> QdrantClient:
     """What stands for a server: a store in memory that outlives the commands."""
     client = QdrantClient(":memory:")
-    monkeypatch.setattr(store_module, "_connect", lambda location, *, server: client if server else None)
+    monkeypatch.setattr(store_module, "connect", lambda location, *, server: client if server else None)
     monkeypatch.setattr(client, "close", lambda: None)
     return client
 
@@ -56,7 +56,7 @@ def test_a_key_for_the_server_comes_from_the_environment(monkeypatch: pytest.Mon
     given: dict[str, Any] = {}
     monkeypatch.setenv("QDRANT_API_KEY", "secret")
     monkeypatch.setattr("qdrant_client.QdrantClient", lambda **options: given.update(options))
-    store_module._connect(URL, server=True)
+    store_module.connect(URL, server=True)
     assert given["api_key"] == "secret"
 
 

@@ -69,6 +69,7 @@ class Curve:
         """The speed with `batch_size=size`: as measured, else as with the next smaller size; None for none smaller."""
         if size == "auto" and self.auto is not None:
             return self.auto
+        # A batch larger than any that was measured is taken to be as fast as the largest one.
         smaller = [measured for measured in self.by_size if size == "auto" or measured <= size]
         return self.by_size[max(smaller)] if smaller else None
 
@@ -96,6 +97,7 @@ def advise(figures: Sequence[Figure]) -> Advice | None:
     speed = curves["images"].speed_at(size) if "images" in curves else None
     decoding = build_curve([figure for figure in figures if figure.what == "decoding"]).by_size
     if speed is not None and decoding:
+        # The threads decode images, so without a speed of images there is nothing to compare them with.
         settings["num_workers"] = best_workers(decoding, speed)
         reasons.append(explain_workers(decoding, settings["num_workers"], speed))
     return Advice(settings, reasons)
@@ -122,6 +124,7 @@ def build_curve(figures: Sequence[Figure]) -> Curve:
 def best_dtype(precisions: Mapping[str, Curves]) -> str:
     """The fastest precision on average over images and texts; of those that are as fast the most exact one."""
     complete = max(len(curves) for curves in precisions.values())
+    # Compared are only precisions of which everything was measured.
     whole = {dtype: curves for dtype, curves in precisions.items() if len(curves) == complete}  # others ran out of time
     scores = {}
     for dtype, curves in whole.items():

@@ -75,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure, and say what to write."""
     out = open_output(args)
     report = measure(args, out)
+    # An interrupted run shows what it has, be it nothing.
     if not report.interrupted:
         check_has_figures(report)
     out.result(as_json(report))
@@ -95,6 +96,7 @@ def check_has_figures(report: Report) -> None:
 
 def measure(args: argparse.Namespace, out: Output) -> Report:
     """Everything that the options ask for, or what was measured of it when Ctrl-C came."""
+    # Importing torch counts: the user waits for it.
     start = clock()
     for package in ("torch", "transformers"):
         require_extra(package, extra="local", purpose="jina-clip bench")
@@ -118,6 +120,7 @@ def measure(args: argparse.Namespace, out: Output) -> Report:
         ):
             figures.append(figure)
             out.note(f"{clock() - start:5.1f} s  {describe(figure)}")
+    # What was measured is shown, then `run` raises it again for the exit code.
     except KeyboardInterrupt:
         interrupted = True
     return Report(model, choices, figures, clock() - start, interrupted, add_device(advise(figures), args.device))

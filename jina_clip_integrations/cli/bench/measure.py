@@ -142,6 +142,7 @@ def measure(
     first_s = 0.0  # from the start of a precision to its first figure, mostly for reading the weights
     for finished, choice in enumerate(choices):
         share = budget.share(1 / (len(choices) - finished))
+        # Loading took that long the last time; what is left would buy the loading and no figure.
         if share.left() <= 2 * first_s:
             yield Figure(what="query", dtype=choice.dtype, size=1, why_not=NO_TIME)
             continue
@@ -167,6 +168,7 @@ def measure_precision(
         query_s, runs = budget.sample(query, within_s=QUERY_SHARE * budget.left())
         yield _make_figure(workloads, "query", 1, items=1, tokens=QUERY_TOKENS, seconds=query_s, runs=runs)
         token_s = query_s / QUERY_TOKENS
+        # A short text is dominated by fixed costs; a longer one tells better what a token takes.
         if PROBE_TOKENS * token_s < budget.left():
             token_s = min(token_s, budget.seconds(workloads.texts([PROBE_TOKENS], max_texts=1)) / PROBE_TOKENS)
         if texts:
@@ -180,6 +182,7 @@ def measure_texts(workloads: Workloads, budget: Budget, *, query_s: float, token
     """Texts of all lengths, for several values of `batch_size`; one short query takes `query_s`, a token `token_s`."""
     text_s = token_s * sum(text_lengths(MAX_TEXTS)) / MAX_TEXTS
     for done, size in enumerate(TEXT_SIZES):
+        # No batch is faster than a single short query, so small ones cost each text a share of that.
         each_s = text_s if size == "auto" else max(text_s, query_s / size)
         within_s = budget.left() / (len(TEXT_SIZES) - done)
         count = int(min(MAX_TEXTS, max(MIN_TEXTS, within_s / 2 / each_s)))
@@ -207,6 +210,7 @@ def measure_images(workloads: Workloads, budget: Budget, *, image_s: float) -> I
         if size * image_s > budget.left():
             yield Figure(what="images", dtype=workloads.dtype, size=size, why_not=NO_TIME)
             return
+        # Time in proportion to the size, so that the large batches get enough runs too.
         within_s = budget.left() * size / sum(sizes[done:])
         timed = _sample(budget, partial(workloads.images, size), within_s=within_s)
         if timed is None:

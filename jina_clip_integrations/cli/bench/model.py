@@ -54,6 +54,7 @@ class BenchmarkModel:
         """The checkpoint's image geometry, or the published one."""
         from ...modeling import JinaClipImageProcessor
 
+        # Random weights come without preprocessor_config.json.
         published = JinaClipImageProcessor(size=self.config.vision_config.image_size)
         return published if self.folder is None else JinaClipImageProcessor.from_pretrained(self.folder)
 
@@ -69,6 +70,7 @@ def find_benchmark_model(model: str) -> BenchmarkModel:
 
     name, known = check_is_model_name(model), find_model(model)
     try:
+        # A benchmark never starts a download of gigabytes.
         folder = find_checkpoint(name, LocalSettings(local_files_only=True))
     except CheckpointError as error:
         if known is None and name.count("/") == 1:
@@ -97,6 +99,7 @@ def random_model(config: JinaClipConfig, choice: DeviceChoice) -> JinaClipModel:
             config, dtype=dtype, attn_implementation=LocalSettings.attn_implementation
         )
     model.to_empty(device=choice.device)
+    # Drawn on the CPU with a seed, so that every device gets the same weights.
     block = torch.randn(WEIGHT_BLOCK, generator=torch.Generator().manual_seed(0)).mul_(WEIGHT_SPREAD)
     block = block.to(choice.device, dtype)
     with torch.no_grad():

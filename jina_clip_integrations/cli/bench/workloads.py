@@ -39,7 +39,7 @@ class Workloads:
         from ...backends.local.workers import adopt, claims, kind_of
 
         self._config = model.config
-        self._engine = engine = model.engine(choice)
+        self.engine = engine = model.engine(choice)
         self.device = engine.device
         self.dtype = choice.dtype
         self.kind = kind_of(engine.device)
@@ -59,19 +59,21 @@ class Workloads:
     def texts(self, lengths: Sequence[int], *, max_texts: int | Literal["auto"]) -> Callable[[], None]:
         """Work: random texts of these lengths in tokens, grouped as the backend does for `batch_size=max_texts`."""
         vocabulary = self._config.text_config.settings.vocab_size
+        # Prepared before the clock runs: only the forward passes are measured.
         rows = [self._random.integers(10, vocabulary, length).tolist() for length in lengths]  # past special tokens
         limit = TEXTS_PER_BATCH if max_texts == "auto" else max_texts
-        groups = by_token_budget(lengths, budget=TOKENS_PER_BATCH[self.kind], max_texts=limit, pads=self._engine.pads)
+        groups = by_token_budget(lengths, budget=TOKENS_PER_BATCH[self.kind], max_texts=limit, pads=self.engine.pads)
         return partial(
-            self._run, [partial(self._engine.embed_ids, [rows[position] for position in group]) for group in groups]
+            self._run, [partial(self.engine.embed_ids, [rows[position] for position in group]) for group in groups]
         )
 
     def images(self, count: int) -> Callable[[], None]:
         """Work: that many random images in one pass."""
         side = self._config.vision_config.image_size
+        # Noise costs a model as much as a photo does.
         pixels = self._random.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
         half = np.full(3, 0.5, np.float32)
-        return partial(self._run, [partial(self._engine.embed_pixels, pixels, mean=half, std=half)])
+        return partial(self._run, [partial(self.engine.embed_pixels, pixels, mean=half, std=half)])
 
     def memory_bytes(self) -> int | None:
         """Most memory taken so far: on the GPU, else by this process. None where it cannot be asked for."""
@@ -92,6 +94,7 @@ def peak_memory(device: torch.device) -> int | None:
         import resource
     except ImportError:  # Windows
         return None
+    # Linux counts in KiB, macOS in bytes (getrusage(2)).
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
@@ -119,5 +122,6 @@ def make_photo() -> bytes:
 
 def preprocess_workload(model: BenchmarkModel) -> Callable[[], object]:
     """Work: that photo, from its bytes to what the model takes."""
+    # The JPEG is made outside the measurement, decoding it is what counts.
     data, processor = make_photo(), model.image_processor()
     return lambda: processor.fit(InputParser().image(data).open())

@@ -126,6 +126,7 @@ def draw_row(pen: Pen, row: Row, top: int) -> None:
 def draw_query(pen: Pen, row: Row, left: int, top: int) -> None:
     """Language, the words themselves, and what they mean; words without a font here are described instead."""
     width = QUERY_WIDTH - 48
+    # The block of language, words and meaning is centred on the card.
     words, gloss = choose_words(row)
     lines, size = fit_text(words, width)
     below = limit_lines(wrap_text(gloss, 14, width), 2) if gloss else []
@@ -168,6 +169,7 @@ def choose_words(row: Row) -> tuple[str, str]:
 
 def fit_text(text: str, width: float) -> tuple[list[str], int]:
     """The text in lines of at most `width`, and the largest size at which three lines are enough."""
+    # Large for a word or two, smaller for a sentence; at the smallest size the rest is cut off.
     for size in (30, 26, 22, 18):
         lines = wrap_text(text, size, width)
         if len(lines) <= 2 or size == 18:
@@ -182,6 +184,7 @@ def limit_lines(lines: list[str], max_lines: int) -> list[str]:
 
 def wrap_text(text: str, size: int, width: float) -> list[str]:
     """Lines of at most `width`; only a word that is longer by itself, or a text without spaces, is cut inside."""
+    # Chinese and Japanese are written without spaces and may break anywhere.
     words = text.split(" ") if " " in text else [text]
     lines: list[str] = []
     for word in words:
@@ -204,6 +207,7 @@ def _split_word(word: str, size: int, width: float) -> list[str]:
 
 def text_width(text: str, size: int) -> float:
     """Width of a line in units of the layout."""
+    # Without a font nothing is drawn, but the layout still needs some width.
     font = typeface(text, size * SCALE)
     return font.getlength(text) / SCALE if font else float(len(text) * size)
 
@@ -251,6 +255,7 @@ class Pen:
         """An image fitted into a square, on white where it is transparent."""
         from PIL import Image, ImageOps
 
+        # By way of RGBA, so that palette images keep their transparency and are pasted through it.
         fitted = ImageOps.contain(image.convert("RGBA"), (side * SCALE, side * SCALE), Image.Resampling.LANCZOS)
         x = round(at[0] * SCALE) + (side * SCALE - fitted.width) // 2
         y = round(at[1] * SCALE) + (side * SCALE - fitted.height) // 2

@@ -79,6 +79,7 @@ DEFAULT_QUERIES = (
 def recognize_question(text: str, images: Iterable[GalleryImage]) -> Question:
     """A question of the command line; where it is an image's name, its language and the English name are known."""
     wanted = text.strip().casefold()
+    # Where several languages share a word, such as "taxi", the first one is named.
     for image in images:
         for language, name in image.names.items():
             if name.casefold() == wanted:

@@ -44,8 +44,10 @@ _SHAPED_SCRIPTS = (
 
 def typeface(text: str, size: float, *, bold: bool = False) -> FreeTypeFont | None:
     """A font that draws every character of `text`, `size` in pixels; None if this machine has none."""
+    # Letters in the wrong form or order would be worse than a description in English.
     if needs_shaping(text) and not can_shape():
         return None
+    # Sorted and without repeats, so that the caches below meet the same key again.
     characters = "".join(sorted({character for character in text if _is_render(character)}))
     return next((_open(*found, size) for found in _candidates(characters, bold) if _covers(found, characters)), None)
 
@@ -79,15 +81,16 @@ def _is_render(character: str) -> bool:
 
 def _candidates(characters: str, bold: bool) -> Iterator[tuple[str, int]]:
     """Font files, each with the number of the face in it, the best first."""
+    # Our own fonts first: the sheet then looks the same on every machine.
     for name in (*(BOLD if bold else ()), *REGULAR):
         yield str(OWN_FONTS / name), 0
     for name in SYSTEM_FONTS:
         yield name, 0
-    yield from _fontconfig(characters[:FONTCONFIG_CHARACTERS])
+    yield from ask_fontconfig(characters[:FONTCONFIG_CHARACTERS])
 
 
 @cache
-def _fontconfig(characters: str) -> tuple[tuple[str, int], ...]:
+def ask_fontconfig(characters: str) -> tuple[tuple[str, int], ...]:
     """Fonts that have these characters according to fontconfig, where it is installed."""
     program = shutil.which("fc-list")
     if program is None or not characters:
@@ -117,6 +120,7 @@ def _covers(found: tuple[str, int], characters: str) -> bool:
     font = _open(*found, 24.0)
     if font is None:
         return False
+    # Fonts do not say what they lack, but they draw it all with one and the same box.
     box = _render(font, _MISSING)
     return all(_render(font, character) != box for character in characters)
 

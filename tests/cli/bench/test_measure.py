@@ -242,7 +242,7 @@ class TestTexts:
     def test_batches_are_those_of_the_backend(self, model: BenchmarkModel, monkeypatch: pytest.MonkeyPatch) -> None:
         seen: list[list[list[int]]] = []
         with Workloads(model, CPU) as workloads:
-            monkeypatch.setattr(workloads._engine, "embed_ids", seen.append, raising=True)
+            monkeypatch.setattr(workloads.engine, "embed_ids", seen.append, raising=True)
             workloads.texts(text_lengths(100), max_texts=8)()
         assert sorted(len(row) for rows in seen for row in rows) == sorted(text_lengths(100))
         assert max(len(rows) for rows in seen) == 8

@@ -29,7 +29,7 @@ def no_system_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine that has no fonts of its own."""
     monkeypatch.setattr(typefaces, "SYSTEM_FONTS", ())
     monkeypatch.setattr(typefaces.shutil, "which", lambda program: None)
-    typefaces._fontconfig.cache_clear()
+    typefaces.ask_fontconfig.cache_clear()
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_one_missing_letter_is_enough() -> None:
 
 def test_system_fonts_are_asked_last(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(typefaces, "_fontconfig", lambda characters: asked.append(characters) or ())
+    monkeypatch.setattr(typefaces, "ask_fontconfig", lambda characters: asked.append(characters) or ())
     monkeypatch.setattr(typefaces, "SYSTEM_FONTS", ())
     typeface("plain", 20)
     assert asked == []
