@@ -35,6 +35,13 @@ class Ran:
 Run = Callable[..., Ran]
 
 
+def word_ids(value: object) -> str | None:
+    """Test ids for the words of a command line and for errors; None leaves other values to pytest."""
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(str, value)) or "none"
+    return type(value).__name__ if isinstance(value, BaseException) else None
+
+
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """`run("embed", "a text", …)` is the command line; usage errors give their code like everything else."""

@@ -14,7 +14,9 @@ from jina_clip_integrations.cli.output import Output
 
 
 @pytest.mark.parametrize(
-    ("took_s", "size"), [([0.1], 32), ([2.0], 16), ([9.0], 16), ([0.1] * 9, MAX_CHUNK), ([0.1, 0.1, 9.0], 32)]
+    ("took_s", "size"),
+    [([0.1], 32), ([2.0], 16), ([9.0], 16), ([0.1] * 9, MAX_CHUNK), ([0.1, 0.1, 9.0], 32)],
+    ids=str,
 )
 def test_the_size_follows_the_time_a_chunk_takes(took_s: list[float], size: int) -> None:
     sizer = ChunkSizer()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from jina_clip_integrations.cli import doctor
+from tests.command_line import word_ids
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 KEY = "jina_0123456789abcdef"
@@ -45,7 +46,7 @@ def test_the_licence_of_the_weights_is_said(run: Any, model: str, said: str) -> 
 
 
 @pytest.mark.parametrize("variable", ["JINA_API_KEY", "JINAAI_API_KEY", "JINA_AUTH_TOKEN"])
-@pytest.mark.parametrize("json", [(), ("--json",)])
+@pytest.mark.parametrize("json", [(), ("--json",)], ids=word_ids)
 def test_a_key_is_noticed_and_never_shown(
     run: Any, monkeypatch: pytest.MonkeyPatch, variable: str, json: tuple[str, ...]
 ) -> None:

@@ -13,6 +13,7 @@ import pyarrow.parquet
 import pytest
 
 from jina_clip_integrations.errors import ServerError
+from tests.command_line import word_ids
 
 Rows = list[tuple[str, str, Any]]
 
@@ -108,7 +109,7 @@ def test_formats_know_the_model(run: Any, colours: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("extension", READERS)
-@pytest.mark.parametrize(("strict", "code"), [((), 0), (("--strict",), 3)])
+@pytest.mark.parametrize(("strict", "code"), [((), 0), (("--strict",), 3)], ids=word_ids)
 def test_bad_images_can_be_left_out(
     run: Any, colours: Any, folder: Path, tmp_path: Path, extension: str, strict: Any, code: int
 ) -> None:
@@ -133,7 +134,7 @@ def test_a_bad_image_stops_by_default_and_is_named(run: Any, colours: Any, folde
 
 
 @pytest.mark.parametrize("extension", READERS)
-@pytest.mark.parametrize(("failure", "code"), [(KeyboardInterrupt(), 130), (ServerError("it failed"), 1)])
+@pytest.mark.parametrize(("failure", "code"), [(KeyboardInterrupt(), 130), (ServerError("it failed"), 1)], ids=word_ids)
 def test_the_same_command_goes_on_after_an_interruption(
     run: Any, colours: Any, tmp_path: Path, extension: str, failure: BaseException, code: int
 ) -> None:
@@ -152,7 +153,7 @@ def test_the_same_command_goes_on_after_an_interruption(
     assert [name for _, name, _ in READERS[extension](output)] == texts
 
 
-@pytest.mark.parametrize("change", [["--dimensions", "8"], ["one more"]])
+@pytest.mark.parametrize("change", [["--dimensions", "8"], ["one more"]], ids=word_ids)
 def test_another_job_does_not_go_on_with_the_rows_of_this_one(
     run: Any, colours: Any, tmp_path: Path, change: list[str]
 ) -> None:
@@ -199,6 +200,7 @@ def test_a_text_is_never_opened(run: Any, colours: Any, folder: Path) -> None:
         (["word", "--dimensions", "-3"], "positive integer"),
         (["word", "--batch-size", "many"], "positive integer"),
     ],
+    ids=word_ids,
 )
 def test_bad_requests_are_one_line(run: Any, colours: Any, arguments: list[str], said: str) -> None:
     options = () if "--backend" in arguments else colours.options

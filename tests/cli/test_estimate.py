@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from jina_clip_integrations.cli.estimate import Subtotal, describe_saving, format_dollars
+from tests.command_line import word_ids
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_a_long_text_is_counted_by_passage(run: Any, tmp_path: Path) -> None:
     assert 4_000 < ran.json["texts"]["tokens"] < 12_000
 
 
-@pytest.mark.parametrize(("strict", "code"), [((), 0), (("--strict",), 3)])
+@pytest.mark.parametrize(("strict", "code"), [((), 0), (("--strict",), 3)], ids=word_ids)
 def test_unreadable_files_are_named(run: Any, album: Path, strict: Any, code: int) -> None:
     (album / "broken.png").write_bytes(b"nothing")
     ran = run("estimate", album, "--json", *strict)
@@ -75,6 +76,7 @@ def test_unreadable_files_are_named(run: Any, album: Path, strict: Any, code: in
         (["{album}", "--price", "free"], "not a price"),
         (["{empty}"], "no images"),
     ],
+    ids=word_ids,
 )
 def test_bad_requests_are_one_line(run: Any, album: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
     (tmp_path / "empty").mkdir()

@@ -11,6 +11,7 @@ import pytest
 
 from jina_clip_integrations.cli.evaluate import RetrievalTask, evaluation_sizes, measure_recall
 from jina_clip_integrations.errors import ConfigurationError, InputError
+from tests.command_line import word_ids
 
 PAIRS = [
     ("apple.png", "a red apple", "en"),
@@ -64,6 +65,7 @@ def test_people_read_tables(run: Any, colours: Any, captions: Path) -> None:
         (["{captions}", "--at", "4"], "colours gives 8 to 16"),
         (["{captions}", "--at", "0"], "positive integer"),
     ],
+    ids=word_ids,
 )
 def test_bad_requests_are_one_line(run: Any, colours: Any, captions: Path, arguments: list[str], said: str) -> None:
     ran = run("evaluate", *[word.format(captions=captions) for word in arguments], *colours.options)

@@ -11,6 +11,7 @@ import pytest
 
 from jina_clip_integrations.cli.batches import ChunkSizer
 from jina_clip_integrations.errors import ServerError
+from tests.command_line import word_ids
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_changed_files_replace_their_old_state(
     assert not any("blue" in text for text in texts)
 
 
-@pytest.mark.parametrize(("flags", "images"), [((), 2), (("--keep-vanished",), 3)])
+@pytest.mark.parametrize(("flags", "images"), [((), 2), (("--keep-vanished",), 3)], ids=word_ids)
 def test_vanished_files_go_unless_told_otherwise(index: Any, folder: Path, flags: Any, images: int) -> None:
     index()
     (folder / "leaf.jpg").unlink()
@@ -80,7 +81,7 @@ def test_vanished_files_go_unless_told_otherwise(index: Any, folder: Path, flags
     assert ran.json["images"] == images
 
 
-@pytest.mark.parametrize(("strict", "code"), [((), 0), (("--strict",), 3)])
+@pytest.mark.parametrize(("strict", "code"), [((), 0), (("--strict",), 3)], ids=word_ids)
 def test_unreadable_files_are_named_and_the_rest_goes_on(index: Any, folder: Path, strict: Any, code: int) -> None:
     (folder / "broken.png").write_bytes(b"not an image")
     (folder / "latin1.txt").write_bytes("Übung".encode("latin-1"))
@@ -105,6 +106,7 @@ def test_a_file_that_became_unreadable_does_not_answer_any_more(index: Any, fold
 @pytest.mark.parametrize(
     ("failure", "code", "said"),
     [(KeyboardInterrupt(), 130, "interrupted: 2 of 5 files"), (ServerError("the service failed"), 1, "2 of 5 files")],
+    ids=word_ids,
 )
 def test_what_was_done_before_an_interruption_is_kept(
     index: Any, colours: Any, failure: BaseException, code: int, said: str, at_a_time: int, monkeypatch: Any

@@ -15,6 +15,7 @@ from jina_clip_integrations import __version__
 from jina_clip_integrations.cli import main as command
 from jina_clip_integrations.cli.messages import EXIT_CODES
 from jina_clip_integrations.errors import BackendError, ConfigurationError
+from tests.command_line import word_ids
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,6 +68,7 @@ def test_a_reader_that_went_away_is_no_traceback() -> None:
     code = """
 import sys
 from jina_clip_integrations.cli import main
+from tests.command_line import word_ids
 class Gone:
     def configure(self, parser): pass
     def run(self, args): raise BrokenPipeError
@@ -100,6 +102,7 @@ def command_that(monkeypatch: pytest.MonkeyPatch) -> Any:
         (KeyboardInterrupt("interrupted: 3 of 5"), 130, "interrupted: 3 of 5"),
         (ZeroDivisionError("oops"), 1, "ZeroDivisionError: oops (set JINA_CLIP_DEBUG=1 to see where)"),
     ],
+    ids=word_ids,
 )
 def test_errors_are_one_line_and_a_code(
     run: Any, command_that: Any, error: BaseException, code: int, line: str
@@ -133,7 +136,7 @@ def test_warnings_are_one_line_on_stderr(run: Any, command_that: Any) -> None:
     assert warnings.showwarning is before
 
 
-@pytest.mark.parametrize("arguments", [(), ("no-such-command",), ("doctor", "--no-such-option")])
+@pytest.mark.parametrize("arguments", [(), ("no-such-command",), ("doctor", "--no-such-option")], ids=word_ids)
 def test_usage_errors_exit_with_2(run: Any, arguments: tuple[str, ...]) -> None:
     ran = run(*arguments)
     assert ran.code == 2

@@ -19,6 +19,7 @@ from jina_clip_integrations.cli.options import (
     vector_width,
 )
 from jina_clip_integrations.errors import ConfigurationError
+from tests.command_line import word_ids
 
 
 def parse(*words: str) -> argparse.Namespace:
@@ -75,6 +76,7 @@ def test_what_is_no_backend_is_refused(path: str, colours: Any) -> None:
         (["--endpoint-name", "clip"], {"endpoint_name": "clip"}),
         (["--region-name", "eu-central-1"], {"region_name": "eu-central-1"}),
     ],
+    ids=word_ids,
 )
 def test_only_what_was_said_goes_to_the_backend(words: list[str], options: dict[str, Any]) -> None:
     assert backend_options(parse(*words)) == options
@@ -107,6 +109,7 @@ def test_an_unknown_width_is_asked_for() -> None:
         (["--endpoint-name", "clip"], "sagemaker"),
         (["--model", "demo", "--base-url", "http://127.0.0.1:1"], "base_url"),
     ],
+    ids=word_ids,
 )
 def test_an_option_of_the_other_backend_is_refused(run: Any, words: list[str], said: str) -> None:
     ran = run("embed", "text", *words)

@@ -11,6 +11,7 @@ import pytest
 from jina_clip_integrations.cli.search import adopt_settings, describe_hit, fuse
 from jina_clip_integrations.collections.identity import CollectionModel
 from jina_clip_integrations.collections.store import Hit
+from tests.command_line import word_ids
 
 
 @pytest.fixture
@@ -123,6 +124,7 @@ def test_what_is_not_said_comes_from_the_store(given: dict[str, str], adopted: t
         (("red", "--collection", "other"), "empty"),
         (("--image", "nowhere.png"), "nowhere.png"),
     ],
+    ids=word_ids,
 )
 def test_bad_requests_are_one_line(search: Any, arguments: tuple[str, ...], said: str) -> None:
     ran = search(*arguments)

@@ -202,7 +202,7 @@ def test_a_refusal_names_both_sides_and_what_to_do(other: VectorFingerprint) -> 
     assert "start a new one" in message
 
 
-@pytest.mark.parametrize("metadata", [None, {}, {"hnsw:space": "cosine"}])
+@pytest.mark.parametrize("metadata", [None, {}, {"hnsw:space": "cosine"}], ids=str)
 def test_a_store_without_a_fingerprint_is_refused(metadata: Any) -> None:
     assert VectorFingerprint.from_metadata(metadata) is None
     with pytest.raises(ConfigurationError, match=r"does not say which model .* to_metadata"):
@@ -210,7 +210,9 @@ def test_a_store_without_a_fingerprint_is_refused(metadata: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [{"jina_clip_dimensions": "wide"}, {"jina_clip_normalize": "perhaps"}, {"jina_clip_model": None}]
+    "damage",
+    [{"jina_clip_dimensions": "wide"}, {"jina_clip_normalize": "perhaps"}, {"jina_clip_model": None}],
+    ids=str,
 )
 def test_a_damaged_fingerprint_is_refused(damage: dict[str, Any]) -> None:
     kept = {key: value for key, value in {**V2.to_metadata(), **damage}.items() if value is not None}

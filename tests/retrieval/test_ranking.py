@@ -97,6 +97,7 @@ def test_a_generator_is_a_ranking_too() -> None:
         ({"weights": [1.0, -1.0]}, "at least 0"),
         ({"weights": [1.0, math.inf]}, "finite"),
     ],
+    ids=str,
 )
 def test_settings_that_cannot_work(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):

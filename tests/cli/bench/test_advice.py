@@ -74,6 +74,18 @@ class TestBatchSize:
             # Memory was full only beyond it.
             ([*images({1: 20, 4: 30, 61: 31}, auto=61), no("out of memory", size=64)], "auto"),
         ],
+        ids=[
+            "a slow CPU: nothing is gained",
+            "auto loses more than the tolerance",
+            "a GPU that gets flat",
+            "a GPU with a peak",
+            "a single size",
+            "the single size of auto",
+            "auto was not reached: rising",
+            "auto was not reached: falling",
+            "memory was full before auto",
+            "memory was full beyond auto",
+        ],
     )
     def test_images(self, figures: list[Figure], expected: int | str) -> None:
         assert settings(figures)["batch_size"] == expected
@@ -87,6 +99,7 @@ class TestBatchSize:
             ({"auto": 1000}, "auto"),
             ({1: 10, 8: 20}, "auto"),
         ],
+        ids=str,
     )
     def test_texts_alone(self, speeds: dict[Any, float], expected: int | str) -> None:
         assert settings(texts(speeds))["batch_size"] == expected
@@ -147,6 +160,7 @@ class TestWorkers:
             ({1: 5.0, 2: 9.0, 4: 9.1, 8: 9.0}, 200.0, 2),  # never enough: the fewest that are as fast as it gets
             ({1: 5.0}, 200.0, 1),
         ],
+        ids=str,
     )
     def test_the_fewest_that_keep_up(self, speeds: dict[int, float], needed: float, expected: int) -> None:
         assert best_workers(speeds, needed) == expected
@@ -172,6 +186,7 @@ class TestWords:
             [no("no time", size=1)],
             [Figure(what="query", dtype="float32", size=1, per_second=2.0, tokens_per_second=24.0)],
         ],
+        ids=["nothing", "decoding", "no time", "a query"],
     )
     def test_nothing_measured_no_advice(self, figures: list[Figure]) -> None:
         assert advise(figures) is None

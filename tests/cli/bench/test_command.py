@@ -25,6 +25,7 @@ from jina_clip_integrations.cli.bench.measure import Figure
 from jina_clip_integrations.cli.bench.model import BenchmarkModel
 from jina_clip_integrations.cli.bench.workloads import Workloads
 from jina_clip_integrations.modeling import published
+from tests.command_line import word_ids
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 WORDS = ("bench", "--model", "demo", "--device", "cpu", "--dtype", "float32", "--threads", "1")
@@ -35,6 +36,7 @@ import sys, time
 from jina_clip_integrations.cli.bench import measure
 from jina_clip_integrations.cli.bench.workloads import Workloads
 from jina_clip_integrations.cli.main import main
+from tests.command_line import word_ids
 
 measure.MAX_TEXTS = measure.MIN_TEXTS
 texts = Workloads.texts
@@ -232,6 +234,7 @@ class TestErrors:
             (["--model", "some/one"], "a benchmark downloads nothing"),
             (["--model", "{empty}"], "has no config.json"),
         ],
+        ids=word_ids,
     )
     def test_bad_requests_are_one_line(self, run: Any, tmp_path: Path, words: list[str], said: str) -> None:
         ran = run("bench", *[word.format(empty=tmp_path) for word in words])
@@ -248,6 +251,7 @@ class TestErrors:
             (["--threads", "0"], "not a positive integer"),
             (["--text-only", "--images-only"], "not allowed with"),
         ],
+        ids=word_ids,
     )
     def test_bad_options_are_named(self, run: Any, words: list[str], said: str) -> None:
         ran = run("bench", *words)

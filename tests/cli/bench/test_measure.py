@@ -148,6 +148,7 @@ class TestTime:
             ([5.0, 1.0, 2.5, 9.0], 10.0, 1.75, 2),
             ([1.0] * 30, 1000.0, 1.0, 20),
         ],
+        ids=str,
     )
     def test_the_first_run_warms_up(self, durations: list[float], within_s: float, median: float, runs: int) -> None:
         clock, left = Clock(), iter(durations)
@@ -200,7 +201,9 @@ class TestImages:
 
 
 class TestDecoding:
-    @pytest.mark.parametrize(("limit", "expected"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6]), (16, [1, 2, 4, 8, 16])])
+    @pytest.mark.parametrize(
+        ("limit", "expected"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6]), (16, [1, 2, 4, 8, 16])], ids=str
+    )
     def test_threads_double_up_to_the_limit(self, limit: int, expected: list[int]) -> None:
         clock = Clock()
 

@@ -19,6 +19,7 @@ from jina_clip_integrations.cli.demo.queries import DEFAULT_QUERIES, LANGUAGES, 
 from jina_clip_integrations.cli.main import main
 from jina_clip_integrations.demo import gallery
 from jina_clip_integrations.errors import InputError
+from tests.command_line import word_ids
 
 EYE = np.eye(3, dtype=np.float32)
 
@@ -47,6 +48,7 @@ def test_answers_are_ranked_and_the_one_asked_for_is_marked() -> None:
         ("雨", "ja", "rain", ("🌧",)),
         ("Wasser", "", "", ()),
     ],
+    ids=word_ids,
 )
 def test_what_is_known_of_own_words(words: str, language: str, gloss: str, right: tuple[str, ...]) -> None:
     question = recognize_question(words, IMAGES)
@@ -62,6 +64,7 @@ def test_what_is_known_of_own_words(words: str, language: str, gloss: str, right
         (Question("anything"), "“anything”"),
         (Question(image="a.png"), "Image a.png"),
     ],
+    ids=["language and meaning", "language", "words", "image"],
 )
 def test_questions_have_headings(question: Question, heading: str) -> None:
     assert question.heading() == heading
@@ -170,6 +173,7 @@ def test_no_sheet_and_one_document(run: Any, tmp_path: Path, monkeypatch: pytest
         (["--image", "nowhere.png", "--no-sheet"], "nowhere.png"),
         (["--top", "0"], "positive integer"),
     ],
+    ids=word_ids,
 )
 def test_bad_requests_are_one_line(run: Any, arguments: list[str], said: str) -> None:
     ran = run("demo", *arguments)
