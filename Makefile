@@ -59,4 +59,4 @@ bench:
 	@for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py $(BENCH_OPTIONS) || exit 1; done
 
 clean:
-	rm -rf .venv .coverage .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-lowest .coverage .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

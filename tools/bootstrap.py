@@ -14,6 +14,7 @@ import argparse
 import ast
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -40,15 +41,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("extras", nargs="+", help="extras of pyproject.toml, such as demo or test")
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv")
+    parser.add_argument("--lowest", action="store_true", help="the lowest versions that pyproject.toml declares")
     arguments = parser.parse_args()
     python = create_environment(arguments.venv)
-    stamp = arguments.venv / f".installed-{'-'.join(sorted(arguments.extras))}"
+    stamp = arguments.venv / f".installed-{'-'.join(sorted(arguments.extras))}{'-lowest' * arguments.lowest}"
     wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
     if stamp.is_file() and stamp.read_text() == wanted:
         say(f"{arguments.venv.name} is up to date for [{','.join(arguments.extras)}]")
         return 0
-    install_torch(python)
-    install_package(python, arguments.extras)
+    install_torch(python, lowest_torch() if arguments.lowest else TORCH)
+    install_package(python, arguments.extras, lowest=arguments.lowest)
     stamp.write_text(wanted)
     return 0
 
@@ -62,32 +64,41 @@ def create_environment(folder: Path) -> Path:
     return python
 
 
-def install_torch(python: Path) -> None:
+def lowest_torch() -> str:
+    """The lowest torch that pyproject.toml declares."""
+    [version] = re.findall(r'"torch>=([\d.]+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return f"{version}.0" if version.count(".") == 1 else str(version)
+
+
+def install_torch(python: Path, version: str) -> None:
     """Install torch unless some torch is there: a CPU build where the machine has no NVIDIA driver."""
     if subprocess.run([python, "-c", "import torch"], capture_output=True).returncode == 0:
         return
     if shutil.which("nvidia-smi") is None and sys.platform == "linux":
-        say(f"installing torch {TORCH}, CPU build (no NVIDIA driver here)")
-        if pip(python, "install", "--quiet", f"torch=={TORCH}+cpu", check=False):
+        say(f"installing torch {version}, CPU build (no NVIDIA driver here)")
+        if pip(python, "install", "--quiet", f"torch=={version}+cpu", check=False):
             return
         say("no CPU build in the configured indexes; taking the plain build, which may be large")
-    say(f"installing torch {TORCH}")
-    pip(python, "install", "--quiet", f"torch=={TORCH}")
+    say(f"installing torch {version}")
+    pip(python, "install", "--quiet", f"torch=={version}")
 
 
-def install_package(python: Path, extras: list[str]) -> None:
-    """Install this package and some of its extras: by uv if that works, or else by pip."""
+def install_package(python: Path, extras: list[str], *, lowest: bool) -> None:
+    """Install this package and some of its extras: by uv if that works, or else by pip, which knows no `lowest`."""
     wanted = ("--editable", f"{ROOT}[{','.join(extras)}]")
+    resolution = ("--resolution", "lowest-direct") if lowest else ()
     say(f"installing this package with [{','.join(extras)}]")
-    if pip(python, "install", "--quiet", UV, check=False) and uv(python, "install", "--quiet", *wanted):
+    if pip(python, "install", "--quiet", UV, check=False) and uv(python, "install", "--quiet", *resolution, *wanted):
         return
+    if lowest:
+        sys.exit("only uv finds the lowest versions, and it did not succeed")
     say("uv did not succeed; pip takes a few minutes")
     pip(python, "install", "--quiet", *wanted)
 
 
 def uv(python: Path, *arguments: str) -> bool:
     """Run uv's pip for the environment; True if it succeeded. Torch that is there already stays as it is."""
-    command = [python, "-m", "uv", "pip", *arguments, "--python", python]
+    command = [str(python), "-m", "uv", "pip", *arguments, "--python", str(python)]
     return subprocess.run(command, env={**pip_settings(python), **os.environ}).returncode == 0
 
 
@@ -106,7 +117,7 @@ def pip_settings(python: Path) -> dict[str, str]:
 
 def pip(python: Path, *arguments: str, check: bool = True) -> bool:
     """Run pip; True if it succeeded. Exits with pip's message on failure if `check`."""
-    command = [python, "-m", "pip", "--disable-pip-version-check", *arguments]
+    command = [str(python), "-m", "pip", "--disable-pip-version-check", *arguments]
     done = subprocess.run(command, stderr=None if check else subprocess.DEVNULL)
     if check and done.returncode:
         sys.exit(f"pip failed: {' '.join(arguments)}")
