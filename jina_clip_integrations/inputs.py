@@ -45,7 +45,7 @@ class InputParser:
         if isinstance(given, os.PathLike):
             return self._from_path(os.fsdecode(given))
         if isinstance(given, (bytes, bytearray, memoryview)):
-            return self._encoded(partial(io.BytesIO, bytes(given)), keep=True)
+            return self._encoded_image(partial(io.BytesIO, bytes(given)), keep=True)
         if isinstance(given, np.ndarray):
             return PixelImage(_check_array(given), upright=self.upright, max_pixels=self.sources.max_pixels)
         if _is_pil(given):
@@ -113,25 +113,25 @@ class InputParser:
 
     def _from_path(self, path: str) -> InputImage:
         check_path(path)
-        return self._encoded(partial(self.sources.open_path, path), name=show_path(path))
+        return self._encoded_image(partial(self.sources.open_path, path), name=show_path(path))
 
     def _from_url(self, url: str) -> InputImage:
         self.sources.check_url(url)
         # Where only public addresses are allowed nobody but us can check where it leads, so a service never sees it.
         for_service = None if self.sources.public_only else url
         source = partial(_open_url, url, self.sources)
-        return self._encoded(source, name=show_url(url), url=for_service, address=url, keep=True)
+        return self._encoded_image(source, name=show_url(url), url=for_service, address=url, keep=True)
 
     def _from_data_uri(self, uri: str) -> InputImage:
         self.sources.check_data_uri(uri)
-        return self._encoded(partial(_open_data_uri, uri), keep=True)
+        return self._encoded_image(partial(_open_data_uri, uri), keep=True)
 
     def _from_stream(self, stream: Any) -> InputImage:
         if inspect.iscoroutinefunction(stream.read):
             raise ImageError(f"{type(stream).__name__} reads asynchronously; await its read() and pass the bytes")
-        return self._encoded(partial(_open_stream, stream), keep=True)
+        return self._encoded_image(partial(_open_stream, stream), keep=True)
 
-    def _encoded(self, source: Callable[[], BinaryIO], **about: Any) -> EncodedImage:
+    def _encoded_image(self, source: Callable[[], BinaryIO], **about: Any) -> EncodedImage:
         return EncodedImage(source, upright=self.upright, max_pixels=self.sources.max_pixels, **about)
 
 
@@ -166,7 +166,7 @@ def one_or_many_texts(texts: Any) -> tuple[Sequence[Any], bool]:
         return [texts], True
     if isinstance(texts, (bytes, bytearray, memoryview, Mapping)) or not isinstance(texts, Iterable):
         raise InputError(f"expected a str or a sequence of them, not {type(texts).__name__}")
-    return _listed(texts), False
+    return _as_sequence(texts), False
 
 
 def one_or_many_images(images: Any) -> tuple[Sequence[Any], bool]:
@@ -178,7 +178,7 @@ def one_or_many_images(images: Any) -> tuple[Sequence[Any], bool]:
         raise InputError("encode_image takes images; content blocks and items go to encode([...])")
     if not isinstance(images, Iterable):
         raise ImageError(f"an image cannot be a {type(images).__name__}; {_IMAGE_KINDS}")
-    return _listed(images), False
+    return _as_sequence(images), False
 
 
 def many_items(items: Any) -> Iterable[Any]:
@@ -210,7 +210,7 @@ def parse_texts(values: Sequence[Any]) -> list[Parsed]:
     return parse(values, check_text)
 
 
-def _listed(values: Iterable[Any]) -> Sequence[Any]:
+def _as_sequence(values: Iterable[Any]) -> Sequence[Any]:
     many_items(values)
     return values if isinstance(values, (list, tuple)) else list(values)
 

@@ -228,7 +228,7 @@ class EncoderOptions(BackendOptions):
         for name in (name for name, field in fields.items() if field.repr and field.default_factory is None):
             value = getattr(self, name)
             if name == self.model_field or value != fields[name].default:
-                yield name, _shown(name, value)
+                yield name, _show(name, value)
 
 
 def _seal_secrets(options: dict[str, Any]) -> dict[str, Any]:
@@ -250,7 +250,7 @@ def public_url(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-def _shown(name: str, value: Any) -> Any:
+def _show(name: str, value: Any) -> Any:
     if name == "base_url":
         return public_url(value)
     return value if name != "backend" or isinstance(value, str) else type(value).__name__

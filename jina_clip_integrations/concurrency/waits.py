@@ -58,17 +58,17 @@ class Wait:
 
     def perform(self) -> None:
         """Wait in this thread."""
-        with self._watched(), suppress(concurrent.futures.CancelledError, concurrent.futures.TimeoutError):
+        with self._watch(), suppress(concurrent.futures.CancelledError, concurrent.futures.TimeoutError):
             self.until.result(self.seconds)
 
     async def aperform(self) -> None:
         """Wait without blocking the event loop."""
-        with self._watched():
+        with self._watch():
             until = asyncio.wrap_future(self.until)
             try:
                 await asyncio.wait([until], timeout=self.seconds)
             finally:
                 until.cancel()
 
-    def _watched(self) -> AbstractContextManager[None]:
+    def _watch(self) -> AbstractContextManager[None]:
         return nullcontext() if self.stop_signal is None else self.stop_signal.watching(self.until)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence, Sized
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from ..inputs import InputParser, Parsed, many_items, one_or_many_images, one_or
 from ..settings import DEFAULT_MODEL, LIVE_OPTIONS, SECRET_OPTIONS, require_choice, require_integer
 from ..types import ImageInput, Item, OnError, Vectors
 from .backend import BackendLoader
+from .chunks import achunk, count_items
 from .items import Setup
 from .job import Job
 from .progress import ProgressBar
@@ -166,7 +167,7 @@ class JinaClipEncoder:
         return self._last_errors.get()
 
     def __repr__(self) -> str:
-        shown = self._settings.changed() | {"model": self.model}
+        shown = self._settings.describe_changes() | {"model": self.model}
         shown |= {name: value for name, value in self._options.items() if isinstance(value, (bool, int, float))}
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
@@ -242,15 +243,15 @@ class JinaClipEncoder:
         the chunk that it ended.
         """
         _check_call(on_error, chunk_size)
-        return self._iterate(iter(many_items(items)), chunk_size, on_error, _length(items))
+        return self._iterate(iter(many_items(items)), chunk_size, on_error, count_items(items))
 
     def aiter_encode(
         self, items: Iterable[Item] | AsyncIterable[Item], *, chunk_size: int = ITER_CHUNK, on_error: OnError = "raise"
     ) -> AsyncIterator[Vectors]:
         """`iter_encode` for `async for`; `items` may be an async iterable too."""
         _check_call(on_error, chunk_size)
-        chunks = _achunks(items if isinstance(items, AsyncIterable) else many_items(items), chunk_size)
-        return self._aiterate(chunks, on_error, _length(items))
+        chunks = achunk(items if isinstance(items, AsyncIterable) else many_items(items), chunk_size)
+        return self._aiterate(chunks, on_error, count_items(items))
 
     # Jobs
 
@@ -402,27 +403,3 @@ class JinaClipEncoder:
 def _check_call(on_error: str, chunk_size: int = 1) -> None:
     require_choice("on_error", on_error, ON_ERROR)
     require_integer("chunk_size", chunk_size, minimum=1)
-
-
-def _length(items: Any) -> int | None:
-    return len(items) if isinstance(items, Sized) else None
-
-
-async def _achunks(items: AsyncIterable[Any] | Iterable[Any], size: int) -> AsyncIterator[list[Any]]:
-    chunk: list[Any] = []
-    async for item in _each(items):
-        chunk.append(item)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
-
-
-async def _each(items: AsyncIterable[Any] | Iterable[Any]) -> AsyncIterator[Any]:
-    if isinstance(items, AsyncIterable):
-        async for item in items:
-            yield item
-    else:
-        for item in items:
-            yield item

@@ -20,7 +20,7 @@ from ..vectors import finite_rows
 from .checks import as_entry, check_vectors, pick, position_of
 from .items import ImageDigest, Setup, UniqueItem, read_digest
 from .results import Results
-from .steps import Embed, WaitAll, Workers, settled
+from .steps import Embed, WaitAll, Workers, completed_future
 
 TEXT_CHUNK = 16_384
 """Texts handed to the backend at a time, so that it can sort them by length."""
@@ -110,7 +110,7 @@ class Job:
         self, chunk: Sequence[tuple[int, InputImage]], workers: Workers, pixels: PixelBudget
     ) -> list[Future[ImageDigest]]:
         if self.setup.cache is None and len(self.items) == 1:  # nothing to compare it with: let the backend read it
-            return [settled(ImageDigest("the only one", None))]
+            return [completed_future(ImageDigest("the only one", None))]
         return [self._read(image, workers, pixels) for _, image in chunk]
 
     def _read(self, image: InputImage, workers: Workers, pixels: PixelBudget) -> Future[ImageDigest]:
@@ -157,7 +157,7 @@ class Job:
 
     def _chunk(self, modality: Modality, items: Sequence[UniqueItem], workers: Workers) -> Flow[None]:
         if self.setup.cache is not None:
-            yield from self._known(items, self.setup.cache, workers)
+            yield from self._look_up(items, self.setup.cache, workers)
         while waiting := [item for item in items if not item.done]:
             accept = partial(self._accept, waiting)
             blocks = self.setup.cache is not None
@@ -171,7 +171,7 @@ class Job:
             else:
                 self._refuse_missing(waiting)
 
-    def _known(self, items: Sequence[UniqueItem], cache: EmbeddingCache, workers: Workers) -> Flow[None]:
+    def _look_up(self, items: Sequence[UniqueItem], cache: EmbeddingCache, workers: Workers) -> Flow[None]:
         """Take from the cache what it has."""
         for some in _chunks(items, LOOKUP):
             lookup = workers.help(cache.get_many, [item.key for item in some if item.key is not None])

@@ -47,7 +47,7 @@ class EncoderSettings:
         """Whether the backend is to be made here, and so is ours to close."""
         return isinstance(self.backend, str)
 
-    def changed(self) -> dict[str, Any]:
+    def describe_changes(self) -> dict[str, Any]:
         """Model and backend, and what else is not the default; for `repr`."""
         backend = self.backend if self.names_backend else f"<{type(self.backend).__name__}>"
         others = [f for f in fields(self) if f.name not in ("model", "backend")]

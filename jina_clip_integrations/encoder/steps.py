@@ -48,14 +48,14 @@ def _submit(pool: ThreadPoolExecutor | None, work: Callable[..., T], *args: Any)
     if pool is not None:
         return pool.submit(contextvars.copy_context().run, work, *args)  # tracers find the caller's span
     try:
-        return settled(work(*args))
+        return completed_future(work(*args))
     except Exception as error:
         failed: Future[T] = Future()
         failed.set_exception(error)
         return failed
 
 
-def settled(value: T) -> Future[T]:
+def completed_future(value: T) -> Future[T]:
     """A future that is done."""
     future: Future[T] = Future()
     future.set_result(value)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from ..concurrency.isolation import halve
 from ..errors import CheckpointError, ConfigurationError, InputError
 from ..types import Modality, Vectors
 
@@ -261,9 +262,8 @@ class Batcher:
             for job in jobs:
                 job.fail(_blamed(places, error) if len(jobs) == 1 else error)
             return
-        first = set(jobs[: len(jobs) // 2])
-        await self._compute(kind, [place for place in places if place[0] in first])
-        await self._compute(kind, [place for place in places if place[0] not in first])
+        for half in map(set, halve(jobs)):
+            await self._compute(kind, [place for place in places if place[0] in half])
 
 
 def _blamed(places: Sequence[Place], error: Exception) -> Exception:

@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import os
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from typing import Any, ClassVar
@@ -212,7 +212,18 @@ class RemoteBackend:
         batcher = self._batcher(batch, self._template(batch), count)
         scheduler = Scheduler(batcher, self._service.limits)
         tasks: set[asyncio.Task[Any]] = set()
-        start, encode = partial(self._start_task, tasks, scheduler), partial(self._start_encoding, tasks, scheduler)
+
+        def start(part: RequestBatch) -> Pending:
+            return begin(adrive(request_flow(part, self._service, scheduler.stop_signal)))
+
+        def encode() -> Pending:
+            return begin(asyncio.to_thread(scheduler.encode))
+
+        def begin(work: Coroutine[Any, Any, Any]) -> Pending:
+            task = asyncio.ensure_future(work)
+            tasks.add(task)
+            return task
+
         try:
             while scheduler.launch(start, encode):
                 done, _ = await asyncio.wait(tasks, timeout=scheduler.patience_s, return_when=asyncio.FIRST_COMPLETED)
@@ -275,16 +286,6 @@ class RemoteBackend:
             scheduler.close()
             pool.shutdown()
 
-    def _start_task(self, tasks: set[asyncio.Task[Any]], scheduler: Scheduler, batch: RequestBatch) -> Pending:
-        task = asyncio.ensure_future(adrive(request_flow(batch, self._service, scheduler.stop_signal)))
-        tasks.add(task)
-        return task
-
-    def _start_encoding(self, tasks: set[asyncio.Task[Any]], scheduler: Scheduler) -> Pending:
-        task = asyncio.ensure_future(asyncio.to_thread(scheduler.encode))
-        tasks.add(task)
-        return task
-
     def _batcher(self, batch: Batch, template: RequestTemplate, count: int) -> RequestBatcher:
         encode, caps = partial(self._encode_item, batch), self._caps(batch.modality)
         return RequestBatcher(template, count, encode, caps, threads=batch.modality == "image")
@@ -312,7 +313,7 @@ class RemoteBackend:
         )
         expected = Expected(
             items=0,
-            dimensions=batch.dimensions if _asks_for_dimensions(head, self._dialect) else None,
+            dimensions=batch.dimensions if self._dialect.asks_for_dimensions(head) else None,
             full=self._width or None,
             embedding_type=self.embedding_type,
             indexed=self._dialect.indexed,
@@ -391,11 +392,6 @@ class RemoteBackend:
         model = next((result.model for result in results if result.model is not None), None)
         ids = [result.request_id for result in results if result.request_id is not None]
         return BatchResult(rows, None, whole.errors, whole.usage, model, ids[0] if len(ids) == 1 else None)
-
-
-def _asks_for_dimensions(head: Any, dialect: Dialect) -> bool:
-    options = head.get(dialect.options_field, {}) if dialect.options_field else head
-    return dialect.dimensions_field in options
 
 
 def _is_same_model(echoed: str, asked: str) -> bool:

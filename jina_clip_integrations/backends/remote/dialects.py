@@ -91,9 +91,9 @@ class Dialect:
 
     def text_item(self, text: str) -> str:
         """JSON of a text item."""
-        return fill(self.text, self.guarded(text))
+        return fill(self.text, self.guard(text))
 
-    def guarded(self, text: str) -> str:
+    def guard(self, text: str) -> str:
         """The text, so that the server does not take it for an image: the models' tokenizers drop a leading space."""
         looks_like_image = self.guesses_strings and text.lower().startswith(("data:", "http://", "https://"))
         return f" {text}" if looks_like_image else text
@@ -151,6 +151,11 @@ class Dialect:
         if self.options_field:
             return head | ({self.options_field: options} if options else {})
         return head | options
+
+    def asks_for_dimensions(self, head: Mapping[str, Any]) -> bool:
+        """Whether a request that begins like this wants truncated vectors."""
+        options = head.get(self.options_field, {}) if self.options_field else head
+        return self.dimensions_field in options
 
 
 def fill(form: str, value: str) -> str:

@@ -60,8 +60,8 @@ def decode(embeddings: Sequence[Any], expected: Expected) -> NDArray[Any]:
     """
     if embeddings and all(isinstance(embedding, str) for embedding in embeddings):
         with suppress(InvalidResponseError):  # met again below, where the one at fault is known
-            floats = _checked_floats(_rows_from_base64(embeddings), expected)
-            return _as_asked(floats, expected) if expected.embedding_type in PACKED else floats
+            floats = _check_floats(_rows_from_base64(embeddings), expected)
+            return _to_requested_type(floats, expected) if expected.embedding_type in PACKED else floats
     rows = [_decode_one(embedding, place, expected) for place, embedding in enumerate(embeddings)]
     widths = {row.shape[1] for row in rows}
     if len(widths) > 1:
@@ -82,18 +82,18 @@ def _decode_one(embedding: Any, place: int, expected: Expected) -> NDArray[Any]:
         if isinstance(embedding, list):
             values = _from_numbers(embedding)
             if expected.embedding_type in PACKED and _looks_packed(values, expected):
-                return _checked_bits(values, expected.embedding_type)
+                return _check_bits(values, expected.embedding_type)
         elif isinstance(embedding, str):
             values = _rows_from_base64([embedding])
         else:
             raise InvalidResponseError("no embedding")
-        return _as_asked(_checked_floats(values, expected), expected)
+        return _to_requested_type(_check_floats(values, expected), expected)
     except InvalidResponseError as flaw:
         flaw.positions = (place,)
         raise
 
 
-def _as_asked(rows: NDArray[np.float32], expected: Expected) -> NDArray[Any]:
+def _to_requested_type(rows: NDArray[np.float32], expected: Expected) -> NDArray[Any]:
     return pack_bits(rows) if expected.embedding_type in PACKED else rows
 
 
@@ -119,7 +119,7 @@ def _from_numbers(numbers: list[Any]) -> NDArray[Any]:
     return values[None]
 
 
-def _checked_floats(values: NDArray[Any], expected: Expected) -> NDArray[np.float32]:
+def _check_floats(values: NDArray[Any], expected: Expected) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):  # what does not fit float32 becomes infinite and is refused below
         rows = values.astype(np.float32, copy=False)
     width = rows.shape[1]
@@ -143,7 +143,7 @@ def _looks_packed(values: NDArray[Any], expected: Expected) -> bool:
     return width in {math.ceil(full / 8) for full in widths} and width not in widths
 
 
-def _checked_bits(values: NDArray[Any], embedding_type: str) -> NDArray[np.uint8]:
+def _check_bits(values: NDArray[Any], embedding_type: str) -> NDArray[np.uint8]:
     shifted = values.astype(np.float64) + (OFFSET if embedding_type == "binary" else 0)
     if not (np.isfinite(shifted).all() and np.all((shifted >= 0) & (shifted <= 255) & (shifted == np.rint(shifted)))):
         raise InvalidResponseError(f"packed bits that are no {embedding_type} bytes")

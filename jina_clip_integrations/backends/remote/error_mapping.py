@@ -213,7 +213,7 @@ def redact(message: str, sent: Sequence[str], secrets: Iterable[str] = ()) -> st
     kept: list[str] = []
     at = 0
     while at < len(cut):
-        end = _quoted_until(cut, at, suspects)
+        end = _end_of_quote(cut, at, suspects)
         kept.append("[input]" if end > at else cut[at])
         at = max(end, at + 1)
     return "".join(kept if len(cut) == len(message) else kept[:-RUN])
@@ -227,7 +227,7 @@ def _may_share(text: str, grams: set[str]) -> bool:
     return any(text[at : at + GRAM] in grams for at in range(0, len(text) - GRAM + 1, RUN - GRAM + 1))
 
 
-def _quoted_until(message: str, at: int, sent: Sequence[str]) -> int:
+def _end_of_quote(message: str, at: int, sent: Sequence[str]) -> int:
     """Where the longest run from `at` on that was sent ends; `at` if there is none of `RUN` characters."""
     run = message[at : at + RUN]
     if len(run) < RUN:

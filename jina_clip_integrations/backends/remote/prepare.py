@@ -57,7 +57,7 @@ class ItemEncoder:
     def text(self, position: int, text: str, task: str | None) -> EncodedItem:
         """A text with its instruction, if the server adds none. Raises `InputError` for broken Unicode."""
         sent, counted = self._instructions.get(task) or self._learn_instruction(task)
-        value = self._dialect.guarded(sent + text) if self._dialect.guesses_strings else sent + text
+        value = self._dialect.guard(sent + text) if self._dialect.guesses_strings else sent + text
         try:
             quoted = orjson.dumps(value)
         except TypeError:  # what orjson raises for half of a surrogate pair

@@ -203,7 +203,7 @@ class RequestBatcher:
             position = self._taken
             self._taken += 1
             try:
-                self._next = self._encoded(position)
+                self._next = self._encode_next(position)
             except InputError as error:
                 error.index = position
                 if not self.template.isolate_errors:
@@ -211,7 +211,7 @@ class RequestBatcher:
                 self.errors[position] = error
         return self._next
 
-    def _encoded(self, position: int) -> EncodedItem:
+    def _encode_next(self, position: int) -> EncodedItem:
         if not self._threads:
             return self._encode(position)
         if self._pool is None:

@@ -66,7 +66,7 @@ def read_rows(response: Response, expected: Expected) -> Rows:
     """
     if not response.has_rows:
         _reject("the answer is not a list of embeddings")
-    vectors = decode(_placed(response.document["data"], expected), expected)
+    vectors = decode(_place(response.document["data"], expected), expected)
     model = response.document.get("model")
     return Rows(vectors, read_tokens(response), model if isinstance(model, str) else None)
 
@@ -92,7 +92,7 @@ def _tokens(holder: Mapping[str, Any]) -> int:
     return 0
 
 
-def _placed(data: Sequence[Any], expected: Expected) -> list[Any]:
+def _place(data: Sequence[Any], expected: Expected) -> list[Any]:
     """The embeddings in the request's order; every item exactly once."""
     if len(data) != expected.items:
         _reject(f"{len(data)} rows for {expected.items} items")

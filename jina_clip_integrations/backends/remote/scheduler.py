@@ -79,7 +79,7 @@ class Scheduler:
                 self._encoding = None
             yield from self.absorb(pending.result)
         if self._encoding is None:
-            yield from self._failed_items()
+            yield from self._report_failed_items()
 
     def absorb(self, result: Callable[[], Outcome | None]) -> Iterator[BatchResult]:
         """What one request came to. An error of ours becomes the scheduler's failure, any other is raised."""
@@ -108,7 +108,7 @@ class Scheduler:
     def finish(self) -> Iterator[BatchResult]:
         """The last results. Raises the failure, if there was one."""
         if self._encoding is None:
-            yield from self._failed_items()
+            yield from self._report_failed_items()
         if self.failure is not None:
             raise self.failure
 
@@ -129,6 +129,6 @@ class Scheduler:
         self.add(rest)
         return head
 
-    def _failed_items(self) -> Iterator[BatchResult]:
+    def _report_failed_items(self) -> Iterator[BatchResult]:
         if errors := self._batcher.take_errors():
             yield BatchResult(self._batcher.template.no_rows(), (), errors)

@@ -243,7 +243,7 @@ class _Exchange:
 
     def run(self, client: httpx.Client) -> Reply:
         if client.is_closed:
-            return _closed("http_client")
+            return _fail_closed("http_client")
         try:
             request = self._request(client, self._prepare(), self._note_socket)
             response = client.send(request, stream=True, follow_redirects=False)
@@ -259,7 +259,7 @@ class _Exchange:
 
     async def arun(self, client: httpx.AsyncClient) -> Reply:
         if client.is_closed:
-            return _closed("async_http_client")
+            return _fail_closed("async_http_client")
         try:
             return await asyncio.wait_for(self._arun(client), self.seconds)
         except asyncio.TimeoutError:
@@ -356,7 +356,7 @@ def _from(error: ApiError, cause: Exception) -> ApiError:
     return error
 
 
-def _closed(name: str) -> TransportFailure:
+def _fail_closed(name: str) -> TransportFailure:
     return TransportFailure(ApiError(f"{name} is closed; pass one that is open, or none"), sent=False)
 
 

@@ -70,7 +70,7 @@ class Limits:
             if self._budget is not None:
                 reserved = self._budget.reserve(tokens if max_tokens is None else max_tokens)
                 if reserved is None:
-                    return self._budget.settled()
+                    return self._budget.next_settlement()
                 share = reserved
             start = self._earliest(now, tokens)
             if self._requests:

@@ -55,7 +55,7 @@ class TokenBudget:
         left = self.total - self.spent
         return sum(math.ceil(cost * self._excess) <= left for cost in accumulate(costs))
 
-    def settled(self) -> Future[None]:
+    def next_settlement(self) -> Future[None]:
         """Done as soon as something under way was settled."""
         self._waiting.append(Future())
         return self._waiting[-1]
