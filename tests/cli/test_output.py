@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from jina_clip_integrations.cli import output
 from jina_clip_integrations.cli.output import Output, format_table, plural
 
 
@@ -33,7 +32,7 @@ def test_progress_elsewhere_than_on_a_terminal_is_now_and_then_a_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(output.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     with Output().progress(40, "counting") as bar:
         for _ in range(40):
             now[0] += 0.5

@@ -71,7 +71,7 @@ def test_points_come_back_with_their_files(tmp_path: Path) -> None:
         assert (files["a.png"].is_complete, files["t.txt"].is_complete) == (True, False)
         assert store.files(Path("/elsewhere")) == {}
         assert (store.count("image"), store.count("text")) == (1, 2)
-        found = store.search(np.float32([0, 1, 0.5, 0]), "text", top=5)
+        found = store.search(np.array([0, 1, 0.5, 0], np.float32), "text", top=5)
         assert [(one.passage, one.path) for one in found] == [(0, "/images/t.txt"), (2, "/images/t.txt")]
         store.remove(files["t.txt"].points)
         assert store.count("text") == 0

@@ -18,22 +18,22 @@ def test_the_right_one_first() -> None:
 
 
 def test_a_wrong_one_that_scores_higher_stands_before() -> None:
-    query = np.float32([[0.9, 0.3, 0.1, 0.0]])
+    query = np.array([[0.9, 0.3, 0.1, 0.0]], np.float32)
     assert ranks(query, EYE, [[2]]).tolist() == [3]
 
 
 def test_ties_count_against_the_model() -> None:
-    same = np.float32([[1, 0], [1, 0], [1, 0], [0, 1]])
+    same = np.array([[1, 0], [1, 0], [1, 0], [0, 1]], np.float32)
     assert ranks(same[:1], same, [[0]]).tolist() == [3]
 
 
 def test_identical_right_answers_are_no_tie() -> None:
-    same = np.float32([[1, 0], [1, 0], [0, 1]])
+    same = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
     assert ranks(same[:1], same, [[0, 1]]).tolist() == [1]
 
 
 def test_the_best_of_several_right_ones_counts() -> None:
-    query = np.float32([[0.9, 0.3, 0.1, 0.0]])
+    query = np.array([[0.9, 0.3, 0.1, 0.0]], np.float32)
     assert ranks(query, EYE, [[1, 3]]).tolist() == [2]
 
 
@@ -56,7 +56,7 @@ def test_many_queries_are_ranked_in_blocks(monkeypatch: pytest.MonkeyPatch) -> N
 
 @given(arrays(np.float32, (6, 3), elements=st.floats(-1, 1, width=32)), st.integers(0, 5))
 def test_a_rank_is_one_plus_the_wrong_ones_at_least_as_good(candidates: np.ndarray, right: int) -> None:
-    query = np.float32([[0.5, -0.25, 1.0]])
+    query = np.array([[0.5, -0.25, 1.0]], np.float32)
     scores = candidates @ query[0]
     expected = 1 + sum(scores[other] >= scores[right] - 1e-6 for other in range(6) if other != right)
     assert ranks(query, candidates, [[right]]).tolist() == [expected]
@@ -74,5 +74,5 @@ def test_groups_weigh_the_same_in_the_mean() -> None:
 
 
 def test_cut_vectors_are_unit_vectors_again() -> None:
-    short = truncate(np.float32([[3, 4, 12], [0, 2, 9]]), 2)
+    short = truncate(np.array([[3, 4, 12], [0, 2, 9]], np.float32), 2)
     np.testing.assert_allclose(short, [[0.6, 0.8], [0, 1]])
