@@ -106,6 +106,7 @@ def test_an_unknown_width_is_asked_for() -> None:
     [
         (["--device", "cpu"], "device"),
         (["--model", "demo", "--backend", "api"], "local"),
+        (["--backend", "sagemaker"], "endpoint_name"),
         (["--endpoint-name", "clip"], "sagemaker"),
         (["--model", "demo", "--base-url", "http://127.0.0.1:1"], "base_url"),
     ],
