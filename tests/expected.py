@@ -32,7 +32,7 @@ def of_texts(texts: Sequence[str], task: str | None = None) -> np.ndarray[Any, A
 
 
 def of_images(paths: Sequence[str]) -> np.ndarray[Any, Any]:
-    return unit(np.stack([image_vector(Opened(path)) for path in paths]))  # type: ignore[arg-type]
+    return unit(np.stack([image_vector(Opened(path)) for path in paths]))
 
 
 def assert_same(vectors: Any, expected: np.ndarray[Any, Any]) -> None:

@@ -145,7 +145,8 @@ class StreamingFake(Recorder):
             self.streams_closed += 1
 
     def _groups(self, batch: Batch) -> list[Sequence[int]]:
-        return [range(start, min(start + 3, len(batch))) for start in range(0, len(batch), 3)][::-1]
+        groups: list[Sequence[int]] = [range(start, min(start + 3, len(batch))) for start in range(0, len(batch), 3)]
+        return groups[::-1]
 
     def _some(self, batch: Batch, positions: Sequence[int]) -> BatchResult:
         try:

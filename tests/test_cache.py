@@ -346,7 +346,7 @@ class TestEncoderWithCache:
 
 
 class TestWhatSharesAnEntry:
-    def embed_all(self, images: list[Any], **options: Any) -> BlockingBackend:
+    def embed_all(self, images: list[Any], **options: Any) -> Any:
         cache = MemoryCache()
         for image in images:
             encoder = JinaClipEncoder(backend=BlockingBackend(), cache=cache, **options)
@@ -506,7 +506,7 @@ class TestOddCaches:
         encoder = JinaClipEncoder(backend=BlockingBackend(embedding_type="binary"))
         result = encoder.backend._result
         encoder.backend._result = lambda batch: type(result(batch))(np.full((len(batch), 1), 255, np.uint8))
-        assert encoder.encode_text(["a", None], on_error="skip").tolist() == [[255], [0]]  # type: ignore[list-item]
+        assert encoder.encode_text(["a", None], on_error="skip").tolist() == [[255], [0]]
 
     def test_urls_that_are_sent_unfetched_are_not_cached(self) -> None:
         cache = MemoryCache()

@@ -270,7 +270,7 @@ class TestItems:
     def test_langchain_makes_such_blocks(self) -> None:
         content = pytest.importorskip("langchain_core.messages.content")
         for block in (content.create_image_block(base64=BASE64), content.create_image_block(url=URI)):
-            np.testing.assert_array_equal(InputParser().item(block).open(), PIXELS)  # type: ignore[union-attr]
+            np.testing.assert_array_equal(InputParser().item(block).open(), PIXELS)
         assert InputParser().item(content.create_text_block("hello")) == "hello"
 
 

@@ -101,8 +101,9 @@ def encoder(golden: Golden, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
     yield make
     for one in opened:
-        if one.backend is not golden.backend:
-            one.backend.close()
+        backend: Any = one.backend
+        if backend is not golden.backend:
+            backend.close()
 
 
 def near(rows: np.ndarray, expected: np.ndarray) -> None:

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -134,7 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
             for backend, chosen in options().items():
                 made = cls(**chosen)
                 for kind, method, given in (("text", text_method, "a red bicycle"), ("image", image_method, path)):
-                    trail = walk(lambda made=made, method=method, given=given: getattr(made, method)(given))
+                    trail = walk(partial(getattr(made, method), given))
                     print(f"| {adapter} | {backend} | {kind} | {len(trail.files)} | {trail.moves} |")
                     if args.files and (adapter, backend, kind) == ("LangChain", "api", "text"):
                         listed = "\n".join(f"    {file}" for file in trail.steps)

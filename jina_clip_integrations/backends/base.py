@@ -134,8 +134,19 @@ class EmbeddingBackend(Protocol):
     `count_tokens(texts, task=...)` (before any cut, special tokens and instruction included) and `max_length`.
     """
 
-    model: str
-    dimensions: int
+    if TYPE_CHECKING:  # properties, so that a backend may have either properties or attributes
+
+        @property
+        def model(self) -> str:
+            """Name of the model."""
+
+        @property
+        def dimensions(self) -> int:
+            """Full width of the vectors."""
+
+    else:  # attributes, so that a class derived from this one may assign them
+        model: str
+        dimensions: int
 
     def embed(self, batch: Batch) -> BatchResult:
         """Embed a batch; one row per item, in any order that `positions` explains."""

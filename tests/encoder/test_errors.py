@@ -203,7 +203,7 @@ class TestBackendsOfOnesOwn:
 
     def test_other_number_types_become_float32(self, face: Any) -> None:
         encoder = JinaClipEncoder(backend=BlockingBackend(), normalize=False)
-        encoder.backend._result = lambda batch: BatchResult([[1] * WIDTH, [2.5] * WIDTH])  # type: ignore[arg-type]
+        encoder.backend._result = lambda batch: BatchResult([[1] * WIDTH, [2.5] * WIDTH])
         rows = face(encoder).encode_text(["a", "b"])
         assert rows.dtype == np.float32
         assert rows[:, 0].tolist() == [1, 2.5]
@@ -213,7 +213,7 @@ class TestBackendsOfOnesOwn:
         encoder.backend.before = _raising(RuntimeError("out of memory"), after=1)
         with pytest.raises(RuntimeError, match="out of memory") as caught:
             face(encoder).encode_text(["a", "b", "c", "d"])
-        assert missing_rows(caught.value.partial) == [2, 3]  # type: ignore[attr-defined]
+        assert missing_rows(caught.value.partial) == [2, 3]
 
 
 @both_faces
@@ -287,19 +287,19 @@ class TestLastErrors:
 
     def test_a_finished_event_loop_leaves_them_to_the_thread(self) -> None:
         encoder = JinaClipEncoder(backend=BlockingBackend())
-        asyncio.run(encoder.aencode_text(["a", None], on_error="skip"))  # type: ignore[list-item]
+        asyncio.run(encoder.aencode_text(["a", None], on_error="skip"))
         assert list(encoder.last_errors) == [1]
 
     async def test_a_call_wrapped_in_a_task_leaves_them_to_who_waited(self) -> None:
         encoder = JinaClipEncoder(backend=BlockingBackend())
-        await asyncio.wait_for(encoder.aencode_text(["a", None], on_error="skip"), 5)  # type: ignore[list-item]
+        await asyncio.wait_for(encoder.aencode_text(["a", None], on_error="skip"), 5)
         assert list(encoder.last_errors) == [1]
 
     def test_survive_another_call_in_the_middle_of_an_iteration(self) -> None:
         encoder = JinaClipEncoder(backend=BlockingBackend())
         chunks = encoder.iter_encode([{"text": None}, {"text": "a"}, {"text": None}], chunk_size=1, on_error="skip")
         next(chunks)
-        encoder.encode_text(["a", "b", None], on_error="skip")  # type: ignore[list-item]
+        encoder.encode_text(["a", "b", None], on_error="skip")
         list(chunks)
         assert list(encoder.last_errors) == [0, 2]
 
@@ -335,7 +335,7 @@ class TestArguments:
 
 def test_an_error_with_partial_rows_survives_pickling() -> None:
     with pytest.raises(InputError) as caught:
-        JinaClipEncoder(backend=BlockingBackend()).encode_text(["a", None])  # type: ignore[list-item]
+        JinaClipEncoder(backend=BlockingBackend()).encode_text(["a", None])
     copied = pickle.loads(pickle.dumps(caught.value))
     assert copied.index == 1
     assert str(copied) == str(caught.value)

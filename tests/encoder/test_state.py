@@ -98,7 +98,7 @@ class TestChoosing:
 
     def test_sources_must_be_a_policy(self) -> None:
         with pytest.raises(ConfigurationError, match="SourcePolicy"):
-            JinaClipEncoder(backend=BlockingBackend(), sources="trusted")  # type: ignore[arg-type]
+            JinaClipEncoder(backend=BlockingBackend(), sources="trusted")
 
     def test_what_it_is(self) -> None:
         encoder = JinaClipEncoder(backend=BlockingBackend(), dimensions=4, normalize=False, exif_orientation=False)
@@ -154,13 +154,13 @@ class TestClosing:
             closed.append(1)
 
         encoder = JinaClipEncoder()
-        made[0].aclose = aclose  # type: ignore[attr-defined]
+        made[0].aclose = aclose
         await encoder.aclose()
         assert (closed, made[0].closed) == ([1], 0)
 
     def test_what_was_handed_in_stays_open(self) -> None:
         backend, cache = BlockingBackend(), MemoryCache()
-        cache.close = lambda: pytest.fail("closed")  # type: ignore[method-assign]
+        cache.close = lambda: pytest.fail("closed")
         JinaClipEncoder(backend=backend, cache=cache).close()
         assert backend.closed == 0
 
@@ -175,7 +175,7 @@ class TestClosing:
 
 def _used(encoder: JinaClipEncoder, used: bool) -> JinaClipEncoder:
     if used:
-        encoder.encode_text(["a", None], on_error="skip")  # type: ignore[list-item]
+        encoder.encode_text(["a", None], on_error="skip")
     return encoder
 
 
@@ -241,7 +241,7 @@ def test_works_in_a_forked_child(kind: Any, tmp_path: Path) -> None:
     """Even one forked while another thread held every lock."""
     encoder = JinaClipEncoder(backend=kind(), cache=tmp_path / "cache")
     expected = encoder.encode_text(["a", "b"])
-    with encoder._usage_lock, encoder._loader._lock, encoder.cache._lock:  # type: ignore[union-attr]
+    with encoder._usage_lock, encoder._loader._lock, encoder.cache._lock:
         child = os.fork()
         if child == 0:
             try:

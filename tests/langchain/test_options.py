@@ -83,9 +83,9 @@ def test_a_missing_extra_names_the_install_line(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.framework("langchain/usual-names")
 def test_two_names_for_one_option_must_agree() -> None:
-    assert JinaClipEmbeddings(timeout=3, request_timeout=3).timeout == 3
+    assert JinaClipEmbeddings(timeout=3, request_timeout=3).timeout == 3  # type: ignore[call-arg]
     with pytest.raises(ConfigurationError, match="'timeout' under two names"):
-        JinaClipEmbeddings(timeout=3, request_timeout=4)
+        JinaClipEmbeddings(timeout=3, request_timeout=4)  # type: ignore[call-arg]
 
 
 # What cannot work
@@ -131,6 +131,7 @@ def test_an_assigned_contradiction_is_refused_on_the_next_call() -> None:
 
 
 def test_errors_echo_no_value() -> None:
+    wrong: dict[str, Any]
     for wrong in ({"dimension": 3}, {"token": TOKEN}, {"batch_size": []}):
         with pytest.raises(ValidationError) as caught:
             JinaClipEmbeddings(api_key=KEY, **wrong)

@@ -71,7 +71,7 @@ async def test_retrievers_find_images_in_both_faces(store: VectorStore, call: Ca
 
 def test_texts_and_images_share_one_store(embeddings: Any, images: list[str]) -> None:
     store = in_qdrant(images, embeddings)
-    texts = QdrantVectorStore(client=store.client, collection_name="images", embedding=embeddings)  # type: ignore[attr-defined]
+    texts = QdrantVectorStore(client=store.client, collection_name="images", embedding=embeddings)
     texts.add_texts(["a green meadow"], metadatas=[{"name": "meadow"}])
     found = texts.similarity_search("green", k=2)
     assert {document.metadata["name"] for document in found} == {"meadow", "green"}

@@ -59,7 +59,7 @@ def forms(path: str) -> dict[str, Any]:
         "Document": Document(image_resource=MediaResource(data=data)),
         "MediaResource path": MediaResource(path=Path(path)),
         "MediaResource data": MediaResource(data=data),
-        "MediaResource url": MediaResource(url=uri),  # type: ignore[arg-type]
+        "MediaResource url": MediaResource(url=uri),
         "ImageBlock path": ImageBlock(path=Path(path)),
         "ImageBlock bytes": ImageBlock(image=data),
         "ImageBlock stream": ImageBlock(image=io.BytesIO(data)),

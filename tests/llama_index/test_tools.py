@@ -31,16 +31,16 @@ def test_text_then_image_node_by_node(images: list[str]) -> None:
     hits = [hit(TextNode(text="words")), hit(ImageNode(image_path=images[0], text="a caption"))]
     blocks = content_blocks(hits, sources=SourcePolicy.trusted())
     assert [type(block) for block in blocks] == [TextBlock, TextBlock, ImageBlock]
-    assert [block.text for block in blocks[:2]] == ["words", "a caption"]  # type: ignore[union-attr]
-    assert display_name(blocks[2]) == bytes_of(images[0])  # type: ignore[arg-type]
-    assert blocks[2].image_mimetype == "image/png"  # type: ignore[union-attr]
+    assert [block.text for block in blocks[:2]] == ["words", "a caption"]
+    assert display_name(blocks[2]) == bytes_of(images[0])
+    assert blocks[2].image_mimetype == "image/png"
 
 
 def test_a_url_stays_a_url_and_base64_needs_no_permission(images: list[str]) -> None:
     encoded = base64.b64encode(bytes_of(images[1])).decode()
     url, inline = content_blocks([hit(ImageNode(image_url="https://example.org/a.png")), hit(ImageNode(image=encoded))])
-    assert (str(url.url), url.image) == ("https://example.org/a.png", None)  # type: ignore[union-attr]
-    assert display_name(inline) == bytes_of(images[1])  # type: ignore[arg-type]
+    assert (str(url.url), url.image) == ("https://example.org/a.png", None)
+    assert display_name(inline) == bytes_of(images[1])
 
 
 def test_by_default_no_file_is_read(images: list[str]) -> None:

@@ -277,8 +277,9 @@ def test_save_published_with_adapters(golden: Any, model: Any, tmp_path: Path) -
     for parameter in layout(model.config):
         part = parameter.parts[0]
         if part.adapter is not None and "blocks.1" not in parameter.name:
-            a, b = (shape[1:] for shape in list(part.published_tensors(1, 4).values())[1:])
-            factors[parameter.name] = (torch.randn(a, generator=generator), torch.randn(b, generator=generator))
+            shapes = [shape[1:] for shape in list(part.published_tensors(1, 4).values())[1:]]
+            a, b = (torch.randn(shape, generator=generator) for shape in shapes)
+            factors[parameter.name] = (a, b)
     if golden.folder.name == "v1":
         with pytest.raises(CheckpointError, match="adapters"):
             save_published(model, tmp_path, adapters=factors)
@@ -289,9 +290,9 @@ def test_save_published_with_adapters(golden: Any, model: Any, tmp_path: Path) -
     again = JinaClipModel.from_pretrained(tmp_path)
     scale = model.config.text_config.settings.lora_scale
     a, b = factors["text_model.blocks.0.mlp.up.weight"]
-    expected = model.text_model.blocks[0].mlp.up.weight + scale * b @ a
-    assert (again.text_model.blocks[0].mlp.up.weight - expected).abs().max() < 1e-5
+    merged = model.text_model.blocks[0].mlp.up.weight + scale * b @ a
+    assert (again.text_model.blocks[0].mlp.up.weight - merged).abs().max() < 1e-5
     a, b = factors["text_model.word_embeddings.weight"]
-    expected = model.text_model.word_embeddings.weight + scale * a @ b
-    assert (again.text_model.word_embeddings.weight - expected).abs().max() < 1e-5
+    merged = model.text_model.word_embeddings.weight + scale * a @ b
+    assert (again.text_model.word_embeddings.weight - merged).abs().max() < 1e-5
     assert torch.equal(again.text_model.blocks[1].mlp.up.weight, model.text_model.blocks[1].mlp.up.weight)

@@ -148,8 +148,8 @@ def test_a_damaged_weight_file_has_a_digest_too(folder: Path, content: bytes) ->
 def test_a_width_that_only_a_server_knows() -> None:
     options = {"model": "my-clip", "base_url": "http://127.0.0.1:9/v1"}
     with pytest.raises(ConfigurationError, match=r"width of 'my-clip'; give dimensions=\.\.\."):
-        VectorFingerprint.of(JinaClipEncoder(**options))  # type: ignore[arg-type]
-    assert VectorFingerprint.of(JinaClipEncoder(**options, dimensions=64)).dimensions == 64  # type: ignore[arg-type]
+        VectorFingerprint.of(JinaClipEncoder(**options))
+    assert VectorFingerprint.of(JinaClipEncoder(**options, dimensions=64)).dimensions == 64
 
 
 @pytest.mark.parametrize("stranger", [object(), "jina-clip-v2", BlockingBackend()])

@@ -53,7 +53,8 @@ def test_k_decides_how_much_first_places_stand_out() -> None:
 
 def test_of_an_id_named_twice_the_first_place_counts() -> None:
     [first, second] = reciprocal_rank_fusion([["a", "a", "b"]])
-    assert (first.id, first.score) == ("a", pytest.approx(1 / 61))
+    assert first.id == "a"
+    assert first.score == pytest.approx(1 / 61)
     assert second.places == (3,)
 
 
@@ -64,11 +65,11 @@ def test_ties_go_to_the_earlier_ranking() -> None:
 def test_the_order_of_addition_breaks_no_tie() -> None:
     """Places (1, 2, 3) in any order have the same score to the last bit."""
     columns = list(itertools.permutations(range(3)))
-    rankings = [sorted(range(6), key=lambda n, c=column: (columns[n][c], n)) for column in range(3)]  # type: ignore[misc]
+    rankings = [sorted(range(6), key=lambda n, c=column: (columns[n][c], n)) for column in range(3)]
     weights = [0.1, 0.1, 0.1]
     by_places: dict[tuple[Any, ...], set[float]] = {}
     for one in reciprocal_rank_fusion(rankings, weights=weights):
-        by_places.setdefault(tuple(sorted(one.places)), set()).add(one.score)  # type: ignore[type-var]
+        by_places.setdefault(tuple(sorted(one.places)), set()).add(one.score)
     assert all(len(scores) == 1 for scores in by_places.values())
 
 

@@ -122,7 +122,7 @@ def client_of() -> Callable[..., httpx.AsyncClient]:
 
 def client_for(app: Any, *, headers: dict[str, str] | None = None) -> httpx.AsyncClient:
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server", headers=headers)
-    client.app = app  # type: ignore[attr-defined]
+    client.app = app
     return client
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,8 +55,8 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def start(work: object) -> asyncio.Task:
-    return asyncio.ensure_future(work)  # type: ignore[arg-type]
+def start(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    return asyncio.ensure_future(work)
 
 
 class TestGathering:

@@ -7,6 +7,7 @@ import base64
 import io
 import json
 import random
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -106,7 +107,7 @@ class TestEncodings:
         async with client_of(backend) as client:
             answer = (await client.post("/v1/embeddings", json=body)).json()
         raw = np.stack([backend.text_row(text) for text in texts])
-        expected = truncate_and_normalize(raw, dimensions=dimensions, normalized=normalized)
+        expected: Any = truncate_and_normalize(raw, dimensions=dimensions, normalized=normalized)
         if embedding_type in ("binary", "ubinary"):
             expected = pack_bits(expected)
         np.testing.assert_array_equal(rows_of(answer, embedding_type), expected)

@@ -201,7 +201,7 @@ class TestClosing(AnyModel):
     ) -> None:
         backend = LocalBackend(golden_folder, dtype="float32", device=["cpu", "cpu"], batch_size=1)
         many: dict[str, Any] = {"texts": ["text"] * 500, "images": [Painted(n) for n in range(500)]}
-        stream = backend.stream(Batch(modality=modality, **many))  # type: ignore[arg-type]
+        stream = backend.stream(Batch(modality=modality, **many))
         next(stream)
         closing = threading.Thread(target=backend.close)
         closing.start()
@@ -413,4 +413,4 @@ class TestOnePrecision:
             choose_devices(given, "auto")
 
     def test_a_device_of_torch_is_fine(self) -> None:
-        assert choose_devices(torch.device("cpu"), "float32") == choose_devices("cpu", "float32")  # type: ignore[arg-type]
+        assert choose_devices(torch.device("cpu"), "float32") == choose_devices("cpu", "float32")

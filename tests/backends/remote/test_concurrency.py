@@ -105,7 +105,7 @@ def test_connections_are_reused(face: str, server: FaultyServer, make: Any) -> N
         seen[address[1]] += 1
         original(request, address)
 
-    server._http.process_request = counting  # type: ignore[method-assign]
+    server._http.process_request = counting  # type: ignore[assignment]
     embed(face, backend, numbered(10))
     assert len(seen) == 1
 

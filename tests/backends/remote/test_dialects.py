@@ -234,7 +234,7 @@ def test_a_dialect_of_ones_own() -> None:
     form = '{"content": {"type": "text", "value": $}}'
     mine = Dialect(name="mine", path="", items_field="docs", text=form, image=None)
     server = Server(mine)
-    server.row = lambda item, body: vector_of(item["content"]["value"]).tolist()  # type: ignore[method-assign]
+    server.row = lambda item, body: vector_of(item["content"]["value"]).tolist()
     backend = backend_of(server, mine)
     np.testing.assert_array_equal(backend.embed(texts('quo"ted $')).vectors, [vector_of('quo"ted $')])
     assert server.urls == ["http://localhost:8080/"] or server.urls == ["http://localhost:8080"]

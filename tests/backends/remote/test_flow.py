@@ -347,7 +347,9 @@ def test_a_lone_item_that_is_called_too_long_is_named() -> None:
 @pytest.mark.obligation("30")
 def test_a_bad_item_is_found_by_halves() -> None:
     stage = Stage()
-    queue, found, rows = [batch(*"abcdefg", isolate=True)], {}, set()
+    queue = [batch(*"abcdefg", isolate=True)]
+    found: dict[int, Any] = {}
+    rows: set[int] = set()
     while queue:
         part = queue.pop()
         bad = any(item.json == b'{"text": "f"}' for item in part.items)

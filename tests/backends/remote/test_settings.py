@@ -100,7 +100,7 @@ def test_impossible_requests_are_not_sent(
 
 
 def test_none_means_the_default() -> None:
-    backend = ApiBackend("jina-clip-v2", api_key=KEY, batch_size=None, timeout=None, max_retries=None)  # type: ignore[arg-type]
+    backend = ApiBackend("jina-clip-v2", api_key=KEY, batch_size=None, timeout=None, max_retries=None)
     assert backend.batch_size == ApiSettings.batch_size
 
 

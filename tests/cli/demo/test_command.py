@@ -223,7 +223,7 @@ def test_quality_is_measured_with_names_of_the_gallery(monkeypatch: pytest.Monke
     texts = images[[0, 1, 0, 0]].copy()
     texts[3] = -images[1]
     monkeypatch.setattr(demo, "encode_all", lambda *_: texts)
-    found = demo.measure_quality(None, images, [12], demo.Output(quiet=True))  # type: ignore[arg-type]
+    found = demo.measure_quality(None, images, [12], demo.Output(quiet=True))
     assert found == {12: 75.0}
 
 
