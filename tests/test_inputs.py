@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 
@@ -411,6 +412,8 @@ class TestColours:
 
     @pytest.mark.parametrize("mode", MODES)
     def test_of_files(self, mode: str) -> None:
+        if mode == "YCbCr" and int(PIL.__version__.partition(".")[0]) < 13:
+            pytest.skip("Pillow before 13 cannot read a TIFF in YCbCr")
         buffer = io.BytesIO()
         example(mode).save(buffer, "TIFF")
         np.testing.assert_array_equal(pixels_of(buffer.getvalue()), np.asarray(example(mode).convert("RGB")))

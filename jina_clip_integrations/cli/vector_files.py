@@ -125,13 +125,14 @@ def shorten_floats(vector: Vectors) -> list[float]:
 
 
 def write_parquet(path: Path, sources: Sequence[Source], vectors: Vectors, about: dict[str, Any]) -> None:
-    """Columns kind, input and embedding (a float32 list of fixed width, null where it was left out)."""
+    """Columns kind, input and embedding (a float32 list, null where it was left out)."""
     import pyarrow as pa
     from pyarrow import parquet
 
-    # A list of fixed width, so that the dimensions are part of the schema.
-    width = pa.list_(pa.float32(), vectors.shape[1])
-    schema = pa.schema([("kind", pa.string()), ("input", pa.string()), ("embedding", width)])
+    # A list of fixed width, so that the dimensions are part of the schema; pyarrow before 26 writes no null into one.
+    width = -1 if np.isnan(vectors).any() else vectors.shape[1]
+    embedding = pa.list_(pa.float32(), width)
+    schema = pa.schema([("kind", pa.string()), ("input", pa.string()), ("embedding", embedding)])
     schema = schema.with_metadata({key: json.dumps(value) for key, value in about.items()})
     with parquet.ParquetWriter(path, schema) as writer:
         for some, rows in _split_batches(sources, vectors):
