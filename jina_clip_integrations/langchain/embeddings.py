@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from langchain_core.embeddings import Embeddings
 from pydantic import BaseModel, ConfigDict
@@ -37,8 +37,6 @@ class JinaClipEmbeddings(EncoderOptions, Embeddings):
     """
 
     model: str = "jina-clip-v2"
-    num_workers: int | Literal["auto"] | None = None
-    """Threads that decode images (local backend)."""
 
     synonyms: ClassVar[Mapping[str, str]] = {**EncoderOptions.synonyms, "model_name": "model"}
 

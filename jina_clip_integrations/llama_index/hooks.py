@@ -29,7 +29,7 @@ class EncoderHooks(EncoderOptions, MultiModalEmbedding):
 
     model_name: str = "jina-clip-v2"
     embed_batch_size: int = Field(default=DEFAULT_SLICE, gt=0, le=LARGEST_SLICE)
-    num_workers: int | None = None
+    num_workers: int | None = None  # type: ignore[assignment]  # not the local backend's
     embeddings_cache: Any = Field(default=None, exclude=True)
 
     synonyms: ClassVar[Mapping[str, str]] = {**EncoderOptions.synonyms, "model": "model_name"}
