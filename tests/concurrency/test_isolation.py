@@ -23,7 +23,8 @@ def test_a_tuple_stays_one() -> None:
 
 @pytest.mark.parametrize("bad", [0, 5, 63])
 def test_one_bad_item_of_many_is_found_in_few_tries(bad: int) -> None:
-    tries, good = [], []
+    tries: list[Sequence[int]] = []
+    good: list[int] = []
 
     def attempt(items: Sequence[int]) -> None:
         tries.append(items)
