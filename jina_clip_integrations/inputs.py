@@ -181,6 +181,28 @@ def one_or_many_images(images: Any) -> tuple[Sequence[Any], bool]:
     return _as_sequence(images), False
 
 
+def one_text(text: Any, *, many: str) -> str:
+    """`text` if it is one. Raises `InputError` for a list, naming the method `many` that takes it."""
+    if not isinstance(text, str):
+        raise InputError(f"expected one str, got {type(text).__name__}; use {many} for a list")
+    return text
+
+
+def text_list(texts: Any, *, single: str) -> list[str]:
+    """The texts as a list. Raises `InputError` for one text, naming the method `single` that takes it."""
+    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
+        raise InputError(f"expected a list of texts, got one {type(texts).__name__}; use {single}, or [text]")
+    return list(texts)
+
+
+def image_list(images: Any, *, single: str) -> list[Any]:
+    """The images as a list. Raises `InputError` for one image, naming the method `single` that takes it."""
+    listed, alone = one_or_many_images(images)
+    if alone:
+        raise InputError(f"expected a list of images, got one {type(images).__name__}; use {single}, or [image]")
+    return list(listed)
+
+
 def many_items(items: Any) -> Iterable[Any]:
     """`items` if it is an iterable of items. Raises `InputError`."""
     if isinstance(items, (str, bytes, bytearray, memoryview, Mapping)) or not isinstance(items, Iterable):

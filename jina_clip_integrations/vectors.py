@@ -40,6 +40,18 @@ def finite_rows(vectors: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(vectors).all(axis=1))
 
 
+def to_list(vector: Vectors) -> list[float]:
+    """A vector `(d,)` as Python floats, which unlike NumPy's are JSON."""
+    values: list[float] = vector.tolist()
+    return values
+
+
+def to_lists(vectors: Vectors) -> list[list[float]]:
+    """Vectors `(n, d)` as lists of Python floats."""
+    rows: list[list[float]] = vectors.tolist()
+    return rows
+
+
 def similarity(left: ArrayLike, right: ArrayLike) -> NDArray[np.float32]:
     """Cosine of every row of `left` `(n, d)` with every row of `right` `(m, d)`: `(n, m)` float32."""
     a, b = (normalize(np.atleast_2d(np.asarray(side, dtype=np.float32))) for side in (left, right))

@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 from langchain_core.embeddings import Embeddings
 from pydantic import BaseModel, ConfigDict
 
-from ..adapter import EncoderOptions, image_list, one_text, row, rows, text_list
+from ..adapter import EncoderOptions
+from ..inputs import image_list, one_text, text_list
 from ..types import ImageInput, OnError
+from ..vectors import to_list, to_lists
 
 PROBE = ["dummy_text"]
 """What langchain-qdrant embeds to learn the width of the vectors; it is no image's URI."""
@@ -53,24 +55,24 @@ class JinaClipEmbeddings(EncoderOptions, Embeddings):
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """One vector per text. Raises `InputError` for a `str` in place of the list."""
         listed = text_list(texts, single="embed_query")
-        return rows(self._encoder().encode_text(listed)) if listed else []
+        return to_lists(self._encoder().encode_text(listed)) if listed else []
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """`embed_documents` without blocking the event loop."""
         listed = text_list(texts, single="aembed_query")
-        return rows(await (await self._aencoder()).aencode_text(listed)) if listed else []
+        return to_lists(await (await self._aencoder()).aencode_text(listed)) if listed else []
 
     def embed_query(self, text: str) -> list[float]:
         """The vector of a query, with the model's query instruction where `query_task` asks for it."""
         query = one_text(text, many="embed_documents")
         encoder = self._encoder()
-        return row(encoder.encode_text(query, task=self._task_of_queries(encoder)))
+        return to_list(encoder.encode_text(query, task=self._task_of_queries(encoder)))
 
     async def aembed_query(self, text: str) -> list[float]:
         """`embed_query` without blocking the event loop."""
         query = one_text(text, many="aembed_documents")
         encoder = await self._aencoder()
-        return row(await encoder.aencode_text(query, task=self._task_of_queries(encoder)))
+        return to_list(await encoder.aencode_text(query, task=self._task_of_queries(encoder)))
 
     def embed_images(self, uris: Sequence[ImageInput], *, on_error: OnError = "raise") -> list[list[float]]:
         """One vector per image: paths, URLs, data URIs, bytes, PIL images or arrays, in any mixture.
@@ -82,12 +84,12 @@ class JinaClipEmbeddings(EncoderOptions, Embeddings):
             InputError: one image in place of the list.
         """
         listed = image_list(uris, single="embed_image")
-        return rows(self._encoder().encode_image(listed, on_error=on_error)) if listed else []
+        return to_lists(self._encoder().encode_image(listed, on_error=on_error)) if listed else []
 
     async def aembed_images(self, uris: Sequence[ImageInput], *, on_error: OnError = "raise") -> list[list[float]]:
         """`embed_images` without blocking the event loop."""
         listed = image_list(uris, single="aembed_image")
-        return rows(await (await self._aencoder()).aencode_image(listed, on_error=on_error)) if listed else []
+        return to_lists(await (await self._aencoder()).aencode_image(listed, on_error=on_error)) if listed else []
 
     def embed_image(self, uris: ImageInput | Sequence[ImageInput]) -> Any:
         """One image gives one vector; a list of images gives a list of vectors, as vector stores expect."""

@@ -10,8 +10,8 @@ from typing import Any
 
 from llama_index.core.schema import BaseNode, MetadataMode
 
-from ..adapter import one_text, text_list
 from ..errors import ConfigurationError
+from ..inputs import one_text, text_list
 from ..settings import DEFAULT_API_BATCH_SIZE
 from .cache_keys import cache_keys
 from .hooks import LARGEST_SLICE, EncoderHooks

@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 from llama_index.core.embeddings import MultiModalEmbedding
 from pydantic import Field
 
-from ..adapter import EncoderOptions, image_list, row, rows
+from ..adapter import EncoderOptions
 from ..errors import InputError
 from ..images.sources import SourcePolicy
-from ..inputs import InputParser
+from ..inputs import InputParser, image_list
+from ..vectors import to_list, to_lists
 from .image_inputs import image_item, image_of, images_of
 from .instrumentation import Embedding
 from .serialization import backend_from_dict
@@ -65,35 +66,35 @@ class EncoderHooks(EncoderOptions, MultiModalEmbedding):
 
     def _get_query_embedding(self, query: str) -> Embedding:
         encoder = self._encoder()
-        return row(encoder.encode_text(query, task=self._task_of_queries(encoder)))
+        return to_list(encoder.encode_text(query, task=self._task_of_queries(encoder)))
 
     async def _aget_query_embedding(self, query: str) -> Embedding:
         encoder = await self._aencoder()
-        return row(await encoder.aencode_text(query, task=self._task_of_queries(encoder)))
+        return to_list(await encoder.aencode_text(query, task=self._task_of_queries(encoder)))
 
     def _get_text_embedding(self, text: str) -> Embedding:
-        return row(self._encoder().encode_text(text))
+        return to_list(self._encoder().encode_text(text))
 
     async def _aget_text_embedding(self, text: str) -> Embedding:
-        return row(await (await self._aencoder()).aencode_text(text))
+        return to_list(await (await self._aencoder()).aencode_text(text))
 
     def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return rows(self._encoder().encode_text(texts))
+        return to_lists(self._encoder().encode_text(texts))
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return rows(await (await self._aencoder()).aencode_text(texts))
+        return to_lists(await (await self._aencoder()).aencode_text(texts))
 
     def _get_image_embedding(self, img_file_path: Any) -> Embedding:
-        return row(self._encoder().encode_image(self.image(img_file_path)))
+        return to_list(self._encoder().encode_image(self.image(img_file_path)))
 
     async def _aget_image_embedding(self, img_file_path: Any) -> Embedding:
-        return row(await (await self._aencoder()).aencode_image(self.image(img_file_path)))
+        return to_list(await (await self._aencoder()).aencode_image(self.image(img_file_path)))
 
     def _get_image_embeddings(self, img_file_paths: list[Any]) -> list[Embedding]:
-        return rows(self._encoder().encode_image(self.images(img_file_paths)))
+        return to_lists(self._encoder().encode_image(self.images(img_file_paths)))
 
     async def _aget_image_embeddings(self, img_file_paths: list[Any]) -> list[Embedding]:
-        return rows(await (await self._aencoder()).aencode_image(self.images(img_file_paths)))
+        return to_lists(await (await self._aencoder()).aencode_image(self.images(img_file_paths)))
 
     # Images
 
