@@ -1,13 +1,15 @@
-"""Threads for one job that do not outlive the program: a request on the wire must not hold up one that was interrupted.
+"""Threads that do not outlive the program: a request on the wire must not hold up one that was interrupted.
 
 `concurrent.futures` waits for its threads at the end of the process, which may be as long as a server takes to answer.
 """
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeAlias, TypeVar
 
@@ -17,7 +19,7 @@ Task: TypeAlias = "tuple[Future[Any], Callable[[], Any]]"
 
 
 class DaemonThreadPool:
-    """As many threads as there is ever work at once. Whoever submits bounds that."""
+    """Daemon threads, as many as there is work at once; whoever submits bounds that."""
 
     def __init__(self, name: str) -> None:
         """`name` is what the threads are called."""
@@ -27,9 +29,10 @@ class DaemonThreadPool:
         self._size = 0
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
-        """Have `work` done by a thread that is idle, or by a new one. Not for several threads at once."""
+        """Have `work` done by a thread that is idle, or by a new one, in the caller's context. Not thread-safe."""
         future: Future[T] = Future()
-        self._tasks.put((future, work))
+        # Tracing finds the caller's span in the context, and so whose request it is.
+        self._tasks.put((future, partial(contextvars.copy_context().run, work)))
         if not self._idle.acquire(blocking=False):
             threading.Thread(target=self._serve, name=f"{self._name}-{self._size}", daemon=True).start()
             self._size += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -217,6 +218,6 @@ class RequestBatcher:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(ENCODING_THREADS, thread_name_prefix="jina-clip-encode")
         while len(self._ahead) < ENCODED_AHEAD and self._started < self.count:
-            self._ahead.append(self._pool.submit(self._encode, self._started))
+            self._ahead.append(self._pool.submit(contextvars.copy_context().run, self._encode, self._started))
             self._started += 1
         return self._ahead.popleft().result()

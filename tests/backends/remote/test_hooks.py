@@ -88,6 +88,20 @@ def test_opentelemetry_traces_the_service(face: Any, spans: InMemorySpanExporter
 
 
 @both_faces
+def test_all_requests_of_a_call_belong_to_the_callers_span(face: Any, spans: InMemorySpanExporter) -> None:
+    tracer = TracerProvider().get_tracer("a program")
+    texts = [f"text {number}" for number in range(20)]
+    with FaultyServer() as server:
+        encoder = JinaClipEncoder(api_key=KEY, base_url=server.url, batch_size=3)
+        with tracer.start_as_current_span("a call") as call:
+            face(encoder).encode_text(texts)
+        encoder.close()
+    requests = spans.get_finished_spans()
+    assert len(requests) == 7
+    assert {span.parent.span_id for span in requests if span.parent is not None} == {call.get_span_context().span_id}
+
+
+@both_faces
 def test_opentelemetry_traces_the_host_of_an_image(
     face: Any, spans: InMemorySpanExporter, respx_mock: respx.MockRouter
 ) -> None:
