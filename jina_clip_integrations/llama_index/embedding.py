@@ -229,7 +229,8 @@ class JinaClipEmbedding(EncoderHooks):
         """All constructor arguments, JSON-safe, without key, headers, clients, callbacks, limiter and cache store.
 
         `from_dict` of it gives a working model, which reads the key from the environment. Printed, it shows the part on
-        which the vectors depend (see `SerializedOptions`). Raises `ConfigurationError` for an object that cannot be serialised.
+        which the vectors depend (see `SerializedOptions`). Raises `ConfigurationError` for an object that cannot be
+        serialised.
         """
         hidden = {*OBJECT_FIELDS, *(kwargs.pop("exclude", None) or ())}
         data = super().to_dict(mode="json", exclude=hidden, **kwargs)
