@@ -25,7 +25,7 @@ class ChatImage:
 
 
 def chat_image(image: Any, sources: SourcePolicy | None) -> ChatImage:
-    """The image for a chat model. An http(s) URL stays one, anything else is read.
+    """The image for a chat model. An http(s) URL stays a URL, anything else is read.
 
     Without `sources` no local file is read, because what a store holds may have been written by a stranger.
 
@@ -36,14 +36,15 @@ def chat_image(image: Any, sources: SourcePolicy | None) -> ChatImage:
     if isinstance(image, str) and image.lower().startswith(("http://", "https://")):
         policy.check_url(image)
         return ChatImage(url=image)
-    return encoded(InputParser(sources=policy).image(image))
+    return read_chat_image(InputParser(sources=policy).image(image))
 
 
-def encoded(image: InputImage) -> ChatImage:
+def read_chat_image(image: InputImage) -> ChatImage:
     """The image's file, or a PNG of it where chat models do not take its type. Raises `ImageError`."""
     import PIL.Image
 
-    upright = image.open()  # also the proof that it is an image, and a small enough one
+    # Decoded even if the file is sent as it is: only then is it known to be an image, and one small enough.
+    upright = image.open()
     data = cast(ImageSource, image).read()
     with PIL.Image.open(io.BytesIO(data)) as stored:
         mime_type = stored.get_format_mimetype()

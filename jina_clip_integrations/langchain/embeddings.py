@@ -14,7 +14,8 @@ from ..types import ImageInput, OnError
 from ..vectors import to_list, to_lists
 
 PROBE = ["dummy_text"]
-"""What langchain-qdrant embeds to learn the width of the vectors; it is no image's URI."""
+"""What langchain-qdrant embeds as documents to learn the width of the vectors. It is no image's URI, so the view for
+stores answers it with the vector of a text."""
 
 
 class JinaClipEmbeddings(EncoderOptions, Embeddings):

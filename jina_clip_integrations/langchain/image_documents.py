@@ -34,16 +34,16 @@ def image_block(image: ImageInput | Document, *, sources: SourcePolicy | None = 
         ImageError: the image cannot be read, or `sources` does not allow it.
     """
     given = image.page_content if isinstance(image, Document) else image
-    shown = chat_image(given, sources)
-    if shown.data is None:
-        return create_image_block(url=shown.url)
-    return create_image_block(base64=base64.b64encode(shown.data).decode("ascii"), mime_type=shown.mime_type)
+    read = chat_image(given, sources)
+    if read.data is None:
+        return create_image_block(url=read.url)
+    return create_image_block(base64=base64.b64encode(read.data).decode("ascii"), mime_type=read.mime_type)
 
 
 def with_image_blocks(
     documents: Sequence[Document], *, uri_key: str | None = None, sources: SourcePolicy | None = None
 ) -> list[Document]:
-    """Copies of the documents with their image block in `metadata["image_block"]`; nothing is stored.
+    """Copies of the documents with their image block in `metadata["image_block"]`; the documents stay as they are.
 
     Args:
         documents: What a search gave.
@@ -51,7 +51,7 @@ def with_image_blocks(
             None = the page content of every document is a URI.
         sources: As for `image_block`.
     """
-    return [_with_block(document, uri_key, sources) for document in documents]
+    return [_add_block(document, uri_key, sources) for document in documents]
 
 
 class ImageDocumentRetriever(BaseRetriever):
@@ -64,7 +64,7 @@ class ImageDocumentRetriever(BaseRetriever):
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     retriever: BaseRetriever
-    """Who finds the documents."""
+    """Finds the documents."""
     uri_key: str | None = None
     """As for `with_image_blocks`."""
     sources: SourcePolicy | None = None
@@ -81,7 +81,7 @@ class ImageDocumentRetriever(BaseRetriever):
         return await asyncio.to_thread(with_image_blocks, found, uri_key=self.uri_key, sources=self.sources)
 
 
-def _with_block(document: Document, uri_key: str | None, sources: SourcePolicy | None) -> Document:
+def _add_block(document: Document, uri_key: str | None, sources: SourcePolicy | None) -> Document:
     uri = document.page_content if uri_key is None else document.metadata.get(uri_key)
     if uri is None:
         return document

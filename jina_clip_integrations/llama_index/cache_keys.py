@@ -1,4 +1,4 @@
-"""Keys of the framework's own vector cache. The base class keys by the bare text, whatever computes the vector."""
+"""Keys of the framework's own vector cache. The base class's key is the bare text, whatever computes the vector."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from typing import Any
 from ..encoder import JinaClipEncoder
 from ..errors import InputError
 from ..images.encoded import InputImage
-from .instrumentation import Slice
+from .instrumentation import EmbedBatch
 
 KEY_FORMAT = 1
-"""Part of every key; raised when its meaning changes."""
+"""Part of every key; raised when the meaning of keys changes."""
 
 
-def cache_keys(part: Slice, encoder: JinaClipEncoder, *, upright: bool, query_task: str | None) -> list[str | None]:
-    """A key for each value of a slice: what computes the vector, for which role, and the content itself.
+def cache_keys(
+    batch: EmbedBatch, encoder: JinaClipEncoder, *, upright: bool, query_task: str | None
+) -> list[str | None]:
+    """A key for each value of a batch: what computes the vector, for which role, and the content itself.
 
     A query without a task has the key of the same text, since it has the same vector. None stands for an image that
     is not read here, or cannot be.
     """
-    task = query_task if part.role == "query" else None
-    scope = f"jina-clip:{fingerprint(encoder, upright=upright)}:{task or part.role.replace('query', 'text')}"
-    contents = (_content(value, encoder) for value in part.values)
+    task = query_task if batch.role == "query" else None
+    scope = f"jina-clip:{fingerprint(encoder, upright=upright)}:{task or batch.role.replace('query', 'text')}"
+    contents = (_content(value, encoder) for value in batch.values)
     return [None if content is None else f"{scope}:{content}" for content in contents]
 
 
@@ -42,8 +44,8 @@ def _content(value: Any, encoder: JinaClipEncoder) -> str | None:
     if not isinstance(value, InputImage):
         return str(value)
     if value.url is not None and getattr(encoder.backend, "sends_urls", False):
-        return None
+        return None  # the service fetches it: what it will see then is not known here
     try:
         return value.file_digest() or f"pixels-{value.pixel_digest()}"
     except InputError:
-        return None  # met again, and reported, where it is embedded
+        return None  # met again, and reported, where the image is embedded

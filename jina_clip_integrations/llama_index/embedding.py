@@ -10,19 +10,20 @@ from typing import Any
 
 from llama_index.core.schema import BaseNode, MetadataMode
 
+from ..concurrency.flow import adrive, drive
+from ..encoder.progress import ProgressBar
 from ..errors import ConfigurationError
 from ..inputs import one_text, text_list
 from ..settings import DEFAULT_API_BATCH_SIZE
 from .cache_keys import cache_keys
-from .hooks import LARGEST_SLICE, EncoderHooks
+from .hooks import MAX_EMBED_BATCH_SIZE, EncoderHooks
 from .image_inputs import has_image
-from .instrumentation import Embedding, Role, Slice, adrive, drive, errors_moved, instrumented
+from .instrumentation import EmbedBatch, Embedding, Role, image_span, instrument, relocate_errors
 from .rate_limit import tokens_of_requests
 from .serialization import OBJECT_FIELDS, SerializedOptions, to_json_value
-from .spans import image_span
 
-SLICES_AT_ONCE = 4
-"""Slices in flight in the async batch methods where `num_workers` does not say."""
+DEFAULT_NUM_WORKERS = 4
+"""Batches in flight in the async batch methods where `num_workers` does not say."""
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class JinaClipEmbedding(EncoderHooks):
         query_task: `auto` gives queries the model's instruction where it has one; None turns it off.
         embed_batch_size: Inputs that go through events, cache and limiter together (1 to 2048). `batch_size` is how
             many the backend computes together.
-        num_workers: Slices of that size in flight in the async batch methods.
+        num_workers: Batches of that size in flight in the async batch methods (4 if None).
         embeddings_cache: A key-value store of LlamaIndex for texts and images; its keys tell models and widths apart.
         rate_limiter: Asked once per request, for images too, with the estimated tokens.
         **options: Every other option of the encoder and of the chosen backend, under its own name.
@@ -58,22 +59,22 @@ class JinaClipEmbedding(EncoderHooks):
     def get_query_embedding(self, query: str) -> Embedding:
         """The vector of a query, with the model's query instruction where `query_task` asks for it."""
         text = one_text(query, many="get_text_embeddings")
-        return drive(instrumented(self, Slice("query", [text], "_get_query_embedding", many=False)))[0]
+        return drive(instrument(self, EmbedBatch("query", [text])))[0]
 
     async def aget_query_embedding(self, query: str) -> Embedding:
         """`get_query_embedding` without blocking the event loop."""
         text = one_text(query, many="aget_text_embeddings")
-        return (await adrive(instrumented(self, Slice("query", [text], "_get_query_embedding", many=False))))[0]
+        return (await adrive(instrument(self, EmbedBatch("query", [text]))))[0]
 
     def get_text_embedding(self, text: str) -> Embedding:
         """The vector of a text that is to be found."""
-        one = one_text(text, many="get_text_embeddings")
-        return drive(instrumented(self, Slice("text", [one], "_get_text_embedding", many=False)))[0]
+        checked = one_text(text, many="get_text_embeddings")
+        return drive(instrument(self, EmbedBatch("text", [checked])))[0]
 
     async def aget_text_embedding(self, text: str) -> Embedding:
         """`get_text_embedding` without blocking the event loop."""
-        one = one_text(text, many="aget_text_embeddings")
-        return (await adrive(instrumented(self, Slice("text", [one], "_get_text_embedding", many=False))))[0]
+        checked = one_text(text, many="aget_text_embeddings")
+        return (await adrive(instrument(self, EmbedBatch("text", [checked]))))[0]
 
     def get_text_embedding_batch(
         self,
@@ -82,7 +83,7 @@ class JinaClipEmbedding(EncoderHooks):
         **kwargs: Any,  # noqa: ARG002  # as in the base class
     ) -> list[Embedding]:
         """One vector per text, `embed_batch_size` at a time. Further keywords are ignored, as in the base class."""
-        return self._batch("text", text_list(texts, single="get_text_embedding"), show_progress)
+        return self._embed_all("text", text_list(texts, single="get_text_embedding"), show_progress)
 
     async def aget_text_embedding_batch(
         self,
@@ -90,8 +91,8 @@ class JinaClipEmbedding(EncoderHooks):
         show_progress: bool = False,
         **kwargs: Any,  # noqa: ARG002  # as in the base class
     ) -> list[Embedding]:
-        """`get_text_embedding_batch`, with `num_workers` slices in flight."""
-        return await self._abatch("text", text_list(texts, single="aget_text_embedding"), show_progress)
+        """`get_text_embedding_batch`, with `num_workers` batches in flight."""
+        return await self._aembed_all("text", text_list(texts, single="aget_text_embedding"), show_progress)
 
     def get_text_embeddings(self, texts: Sequence[str]) -> list[Embedding]:
         """One vector per text. Raises `InputError` for a `str` in place of the list."""
@@ -111,26 +112,24 @@ class JinaClipEmbedding(EncoderHooks):
             img_file_path: A path, a URL, a data URI, bytes, a stream, a PIL image, an array, or a node, document, block
                 or resource of LlamaIndex that carries one.
         """
-        return drive(instrumented(self, Slice("image", [img_file_path], "_get_image_embedding", many=False)))[0]
+        return drive(instrument(self, EmbedBatch("image", [img_file_path])))[0]
 
     @image_span(EncoderHooks.image)
     async def aget_image_embedding(self, img_file_path: Any) -> Embedding:
         """`get_image_embedding` without blocking the event loop."""
-        return (await adrive(instrumented(self, Slice("image", [img_file_path], "_get_image_embedding", many=False))))[
-            0
-        ]
+        return (await adrive(instrument(self, EmbedBatch("image", [img_file_path]))))[0]
 
     @image_span(EncoderHooks.images)
     def get_image_embedding_batch(self, img_file_paths: Sequence[Any], show_progress: bool = False) -> list[Embedding]:
         """One vector per image, `embed_batch_size` at a time. Raises `ImageError` naming the index of a bad one."""
-        return self._batch("image", img_file_paths, show_progress)
+        return self._embed_all("image", img_file_paths, show_progress)
 
     @image_span(EncoderHooks.images)
     async def aget_image_embedding_batch(
         self, img_file_paths: Sequence[Any], show_progress: bool = False
     ) -> list[Embedding]:
-        """`get_image_embedding_batch`, with `num_workers` slices in flight."""
-        return await self._abatch("image", img_file_paths, show_progress)
+        """`get_image_embedding_batch`, with `num_workers` batches in flight."""
+        return await self._aembed_all("image", img_file_paths, show_progress)
 
     def get_image_embeddings(self, images: Sequence[Any]) -> list[Embedding]:
         """One vector per image. Raises `InputError` for one image in place of the list."""
@@ -147,73 +146,77 @@ class JinaClipEmbedding(EncoderHooks):
 
         Takes `show_progress`. The same nodes come back, in the same order.
         """
-        for role, positions in _by_role(nodes):
+        for role, positions in _positions_by_role(nodes):
             chosen = [nodes[position] for position in positions]
-            with errors_moved(positions, [node.embedding for node in nodes]):
+            with relocate_errors(positions, [node.embedding for node in nodes]):
                 if role == "image":
                     vectors = self.get_image_embedding_batch(chosen, bool(kwargs.get("show_progress")))
                 else:
-                    vectors = self.get_text_embedding_batch(_contents(chosen), **kwargs)
+                    vectors = self.get_text_embedding_batch(_texts_to_embed(chosen), **kwargs)
             _assign(chosen, vectors)
         return nodes
 
     async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
         """The same without blocking the event loop."""
-        for role, positions in _by_role(nodes):
+        for role, positions in _positions_by_role(nodes):
             chosen = [nodes[position] for position in positions]
-            with errors_moved(positions, [node.embedding for node in nodes]):
+            with relocate_errors(positions, [node.embedding for node in nodes]):
                 if role == "image":
                     vectors = await self.aget_image_embedding_batch(chosen, bool(kwargs.get("show_progress")))
                 else:
-                    vectors = await self.aget_text_embedding_batch(_contents(chosen), **kwargs)
+                    vectors = await self.aget_text_embedding_batch(_texts_to_embed(chosen), **kwargs)
             _assign(chosen, vectors)
         return nodes
 
-    # Slices
+    # Batches
 
-    def _batch(self, role: Role, values: Sequence[Any], show_progress: bool) -> list[Embedding]:
+    def _embed_all(self, role: Role, values: Sequence[Any], show_progress: bool) -> list[Embedding]:
         rows: list[Any] = [None] * len(values)
-        with _bar(role, len(values), show_progress or self.show_progress) as bar:
-            for positions, part in self._slices(role, values):
-                with errors_moved(positions, rows):
-                    rows[positions.start : positions.stop] = drive(instrumented(self, part))
-                bar.update(len(positions))
+        with self._progress_bar(role, len(values), show_progress) as bar:
+            for positions, batch in self._split(role, values):
+                with relocate_errors(positions, rows):
+                    rows[positions.start : positions.stop] = drive(instrument(self, batch))
+                bar.advance(len(positions))
         return rows
 
-    async def _abatch(self, role: Role, values: Sequence[Any], show_progress: bool) -> list[Embedding]:
+    async def _aembed_all(self, role: Role, values: Sequence[Any], show_progress: bool) -> list[Embedding]:
         rows: list[Any] = [None] * len(values)
-        room = asyncio.Semaphore(self.num_workers or SLICES_AT_ONCE)
-        with _bar(role, len(values), show_progress or self.show_progress) as bar:
+        limit = asyncio.Semaphore(self.num_workers or DEFAULT_NUM_WORKERS)
+        with self._progress_bar(role, len(values), show_progress) as bar:
 
-            async def embed(positions: range, part: Slice) -> None:
-                async with room:
-                    with errors_moved(positions, rows):
-                        rows[positions.start : positions.stop] = await adrive(instrumented(self, part))
-                bar.update(len(positions))
+            async def embed(positions: range, batch: EmbedBatch) -> None:
+                async with limit:
+                    with relocate_errors(positions, rows):
+                        rows[positions.start : positions.stop] = await adrive(instrument(self, batch))
+                bar.advance(len(positions))
 
-            await _all_or_none([embed(*one) for one in self._slices(role, values)])
+            await _gather_or_cancel([embed(*placed) for placed in self._split(role, values)])
         return rows
 
-    def _slices(self, role: Role, values: Sequence[Any]) -> list[tuple[range, Slice]]:
+    def _progress_bar(self, role: Role, total: int, show_progress: bool) -> ProgressBar:
+        label = "Generating image embeddings" if role == "image" else "Generating embeddings"  # the base class's words
+        return ProgressBar(total, shown=show_progress or self.show_progress, label=label)
+
+    def _split(self, role: Role, values: Sequence[Any]) -> list[tuple[range, EmbedBatch]]:
+        """Batches of `embed_batch_size` with their positions. Raises `ConfigurationError`."""
         size = self.embed_batch_size
-        if not 1 <= size <= LARGEST_SLICE:
-            raise ConfigurationError(f"embed_batch_size={size}: must be from 1 to {LARGEST_SLICE}")
-        hook = "_get_image_embeddings" if role == "image" else "_get_text_embeddings"
-        spans = [range(start, min(start + size, len(values))) for start in range(0, len(values), size)]
-        return [(span, Slice(role, values[span.start : span.stop], hook)) for span in spans]
+        if not 1 <= size <= MAX_EMBED_BATCH_SIZE:  # assigned since: the base class checks it at construction only
+            raise ConfigurationError(f"embed_batch_size={size}: must be from 1 to {MAX_EMBED_BATCH_SIZE}")
+        ranges = [range(start, min(start + size, len(values))) for start in range(0, len(values), size)]
+        return [(span, EmbedBatch(role, values[span.start : span.stop], is_list=True)) for span in ranges]
 
-    def cache_keys(self, part: Slice) -> list[str | None]:
-        """Keys of the `embeddings_cache` for the inputs of a slice; None for what cannot be cached."""
+    def cache_keys(self, batch: EmbedBatch) -> list[str | None]:
+        """Keys of the `embeddings_cache` for the inputs of a batch; None for what cannot be cached."""
         encoder = self._encoder()
-        return cache_keys(part, encoder, upright=self.exif_orientation, query_task=self._task_of_queries(encoder))
+        return cache_keys(batch, encoder, upright=self.exif_orientation, query_task=self._task_of_queries(encoder))
 
     def tokens_of_requests(self, values: Sequence[Any]) -> list[int]:
         """Estimated tokens of each request that these inputs take, for the `rate_limiter`."""
-        many = self.batch_size if isinstance(self.batch_size, int) else DEFAULT_API_BATCH_SIZE
+        sent_together = self.batch_size if isinstance(self.batch_size, int) else DEFAULT_API_BATCH_SIZE
         return tokens_of_requests(
             values,
             model=self.model_name,
-            per_request=many if self.backend == "api" else len(values),
+            per_request=sent_together if self.backend == "api" else len(values),
             resize_images=self.resize_images is not False,
         )
 
@@ -239,13 +242,13 @@ class JinaClipEmbedding(EncoderHooks):
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
         for name in ("callback_manager", "embeddings_cache", "rate_limiter"):
-            if name in state and not _pickles(state[name]):
+            if name in state and not _can_pickle(state[name]):
                 logger.warning("%s does not pickle and stays behind", name)
                 del state[name]
         return state
 
 
-def _by_role(nodes: Sequence[BaseNode]) -> list[tuple[Role, list[int]]]:
+def _positions_by_role(nodes: Sequence[BaseNode]) -> list[tuple[Role, list[int]]]:
     """Positions of the nodes that are embedded as images, and of those that are embedded as texts."""
     images = [position for position, node in enumerate(nodes) if has_image(node)]
     texts = [position for position, node in enumerate(nodes) if not has_image(node)]
@@ -253,7 +256,7 @@ def _by_role(nodes: Sequence[BaseNode]) -> list[tuple[Role, list[int]]]:
     return [(role, positions) for role, positions in roles if positions]
 
 
-def _contents(nodes: Sequence[BaseNode]) -> list[str]:
+def _texts_to_embed(nodes: Sequence[BaseNode]) -> list[str]:
     return [node.get_content(metadata_mode=MetadataMode.EMBED) for node in nodes]
 
 
@@ -262,14 +265,7 @@ def _assign(nodes: Sequence[BaseNode], vectors: Sequence[Embedding]) -> None:
         node.embedding = vector
 
 
-def _bar(role: Role, total: int, display_name: bool) -> Any:
-    from tqdm.auto import tqdm
-
-    what = "image embeddings" if role == "image" else "embeddings"
-    return tqdm(total=total, desc=f"Generating {what}", disable=not display_name)
-
-
-async def _all_or_none(jobs: Sequence[Coroutine[Any, Any, None]]) -> None:
+async def _gather_or_cancel(jobs: Sequence[Coroutine[Any, Any, None]]) -> None:
     """Await all; the first failure ends the others before it is raised."""
     tasks = [asyncio.ensure_future(job) for job in jobs]
     try:
@@ -280,7 +276,7 @@ async def _all_or_none(jobs: Sequence[Coroutine[Any, Any, None]]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _pickles(value: Any) -> bool:
+def _can_pickle(value: Any) -> bool:
     try:
         pickle.dumps(value)
     except Exception:  # whatever the object's own code raises

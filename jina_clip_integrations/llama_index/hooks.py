@@ -6,30 +6,56 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from llama_index.core.embeddings import MultiModalEmbedding
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from ..adapter import EncoderOptions
 from ..errors import InputError
 from ..images.sources import SourcePolicy
 from ..inputs import InputParser, image_list
 from ..vectors import to_list, to_lists
-from .image_inputs import image_item, image_of, images_of
+from .image_inputs import image_item, parse_image, parse_images
 from .instrumentation import Embedding
 from .serialization import backend_from_dict
 
-DEFAULT_SLICE = 128
-"""Inputs handed over at a time: enough for a GPU, and not too long between two steps of a bar."""
+DEFAULT_EMBED_BATCH_SIZE = 128
+"""Enough for a GPU, and not too long between two steps of a progress bar."""
 
-LARGEST_SLICE = 2048
-"""What the base class allows `embed_batch_size` to be. The default over the API, where slices go one after the other
+MAX_EMBED_BATCH_SIZE = 2048
+"""What the base class allows. Also the default over the API, where one batch follows the other in the blocking methods
 and each should be worth many requests at a time."""
+
+TRUSTED = SourcePolicy.trusted()
+"""Where images may come from if `sources` does not say."""
+
+
+class LastParser:
+    """Keeps the parser as long as the options that it depends on stay the same objects.
+
+    They are compared at every use, since `model_copy(update=...)` changes fields without a word. Equal to any other: it
+    has no options of its own, and a used model equals an unused one.
+    """
+
+    def __init__(self) -> None:
+        self._parser = InputParser(sources=TRUSTED)
+
+    def get(self, sources: SourcePolicy, upright: bool) -> InputParser:
+        """The parser for these options. Thread-safe: a caller gets the one that fits what it passed."""
+        parser = self._parser
+        if parser.sources is not sources or parser.upright is not upright:
+            parser = self._parser = InputParser(sources=sources, upright=upright)
+        return parser
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LastParser)
+
+    __hash__ = None  # type: ignore[assignment]  # mutable
 
 
 class EncoderHooks(EncoderOptions, MultiModalEmbedding):
     """`MultiModalEmbedding` with its hooks answered by the encoder."""
 
     model_name: str = "jina-clip-v2"
-    embed_batch_size: int = Field(default=DEFAULT_SLICE, gt=0, le=LARGEST_SLICE)
+    embed_batch_size: int = Field(default=DEFAULT_EMBED_BATCH_SIZE, gt=0, le=MAX_EMBED_BATCH_SIZE)
     num_workers: int | None = None  # type: ignore[assignment]  # not the local backend's
     embeddings_cache: Any = Field(default=None, exclude=True)
 
@@ -45,6 +71,8 @@ class EncoderHooks(EncoderOptions, MultiModalEmbedding):
     )
     model_field: ClassVar[str] = "model_name"
 
+    _last_parser: LastParser = PrivateAttr(default_factory=LastParser)
+
     @classmethod
     def class_name(cls) -> str:
         """The stable name in dumps and payloads."""
@@ -56,11 +84,11 @@ class EncoderHooks(EncoderOptions, MultiModalEmbedding):
         if isinstance(options.get("backend"), Mapping):
             options["backend"] = backend_from_dict(options["backend"])
         if options.get("backend", "api") == "api":
-            options.setdefault("embed_batch_size", LARGEST_SLICE)
+            options.setdefault("embed_batch_size", MAX_EMBED_BATCH_SIZE)
         return options
 
     def _arguments(self) -> dict[str, Any]:
-        return {**super()._arguments(), "show_progress": False}  # one bar for all slices, in the batch methods
+        return {**super()._arguments(), "show_progress": False}  # the batch methods draw one bar for all batches
 
     # Hooks
 
@@ -99,14 +127,17 @@ class EncoderHooks(EncoderOptions, MultiModalEmbedding):
     # Images
 
     def image(self, image: Any) -> Any:
-        """The image that an image, node, block or resource means. Opens nothing. Raises `ImageError`."""
-        return image_of(image, self._parser())
+        """The image that an image, node, block or resource means; what was parsed already comes back as it is.
+
+        Opens nothing. Raises `ImageError`.
+        """
+        return parse_image(image, self._parser())
 
     def images(self, images: Any) -> list[Any]:
         """The images of a list of images. Raises `InputError` for a single image in place of the list."""
         if image_item(images) is not None:
             raise InputError(f"expected a list of images, got one {type(images).__name__}; use get_image_embedding")
-        return images_of(image_list(images, single="get_image_embedding"), self._parser())
+        return parse_images(image_list(images, single="get_image_embedding"), self._parser())
 
     def _parser(self) -> InputParser:
-        return InputParser(sources=self.sources or SourcePolicy.trusted(), upright=self.exif_orientation)
+        return self._last_parser.get(self.sources or TRUSTED, self.exif_orientation)

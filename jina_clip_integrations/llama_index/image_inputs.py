@@ -14,29 +14,31 @@ from ..images.encoded import InputImage
 from ..inputs import InputParser, parse
 
 
-def image_of(given: Any, parser: InputParser) -> InputImage:
+def parse_image(given: Any, parser: InputParser) -> InputImage:
     """The image that a node, a block, a resource or a plain image means. Raises `InputError`.
 
     Text that a node carries decides nothing here: data beats path beats URL, as in LlamaIndex itself. A URL is left to
     `parser`, which fetches it under its source policy and checks the answer.
     """
+    if isinstance(given, InputImage):
+        return given  # parsed by the public method already
     item = image_item(given)
     if item is None:
         return parser.image(given)
     if not item:
-        raise InputError(f"this {type(_node(given)).__name__} carries no image: neither data nor path nor URL")
+        raise InputError(f"this {type(_unwrap(given)).__name__} carries no image: neither data nor path nor URL")
     image = parser.item(item)
     assert isinstance(image, InputImage)  # noqa: S101  # an item without text is never a str
     return image
 
 
-def images_of(given: Iterable[Any], parser: InputParser) -> list[InputImage]:
+def parse_images(given: Iterable[Any], parser: InputParser) -> list[InputImage]:
     """The images, in order. Raises `InputError` naming the index of what carries none."""
     images = []
-    for index, image in enumerate(parse(given, partial(image_of, parser=parser))):
+    for index, image in enumerate(parse(given, partial(parse_image, parser=parser))):
         if isinstance(image, InputError):
             raise image.at(index)
-        assert isinstance(image, InputImage)  # noqa: S101  # `image_of` gives nothing else
+        assert isinstance(image, InputImage)  # noqa: S101  # `parse_image` gives nothing else
         images.append(image)
     return images
 
@@ -48,35 +50,36 @@ def has_image(node: BaseNode) -> bool:
 
 def image_item(given: Any) -> Mapping[str, Any] | None:
     """An item of the encoder for what LlamaIndex's objects carry, empty if nothing; None for anything else."""
-    given = _node(given)
-    if isinstance(given, ImageNode):
-        return _item(given.image, given.image_path, given.image_url)
+    given = _unwrap(given)
+    if isinstance(given, ImageNode):  # has fields of its own, and puts an `image_resource` into them
+        return _make_item(given.image, given.image_path, given.image_url)
     if isinstance(given, ImageBlock):
-        return _of_block(given)
+        return _block_item(given)
     if isinstance(given, Node):
-        return {} if given.image_resource is None else _of_resource(given.image_resource)
+        return {} if given.image_resource is None else _resource_item(given.image_resource)
     if isinstance(given, MediaResource):
-        return _of_resource(given)
+        return _resource_item(given)
     return {} if isinstance(given, BaseNode) else None
 
 
-def _node(given: Any) -> Any:
+def _unwrap(given: Any) -> Any:
     return given.node if isinstance(given, NodeWithScore) else given
 
 
-def _of_resource(resource: MediaResource) -> Mapping[str, Any]:
-    return _item(resource.data, resource.path, resource.url)
+def _resource_item(resource: MediaResource) -> Mapping[str, Any]:
+    return _make_item(resource.data, resource.path, resource.url)
 
 
-def _of_block(block: ImageBlock) -> Mapping[str, Any]:
+def _block_item(block: ImageBlock) -> Mapping[str, Any]:
     if block.image is not None and not isinstance(block.image, bytes):
-        return {"image": block.image}  # an open file; bytes have become base64 on the way in
-    return _item(block.image, block.path, block.url)
+        return {"image": block.image}  # an open file; the block itself has turned bytes into base64
+    return _make_item(block.image, block.path, block.url)
 
 
-def _item(encoded: str | bytes | None, path: Any, url: Any) -> Mapping[str, Any]:
+def _make_item(encoded: str | bytes | None, path: Any, url: Any) -> Mapping[str, Any]:
     if encoded:
         return {"type": "image", "base64": encoded.decode("ascii") if isinstance(encoded, bytes) else encoded}
     if path:
         return {"image": str(path)}
+    # As a content block, so that a URL that names a file is refused: nodes come from stores, which strangers may fill.
     return {"type": "image", "url": str(url)} if url else {}

@@ -1,15 +1,18 @@
-"""What happens around one call of a hook: events and callbacks, the framework's vector cache, its rate limiter.
+"""What happens around one call of a hook: spans, events and callbacks, the framework's vector cache, its rate limiter.
 
-`instrumented` decides and waits for nothing; `drive` and `adrive` do the waiting, so both faces behave alike.
+`instrument` is a flow (see `concurrency.flow`): it decides everything and waits for nothing itself, so the blocking and
+the awaitable methods behave alike.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, cast
 
 import numpy as np
 from llama_index.core.callbacks.base import CallbackManager
@@ -17,6 +20,7 @@ from llama_index.core.callbacks.schema import CBEventType, EventPayload
 from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
 from llama_index_instrumentation import get_dispatcher
 
+from ..concurrency.flow import Call, Flow
 from ..errors import InputError, JinaClipError
 from ..images.encoded import UNREAD, InputImage
 from ..types import Vectors
@@ -29,36 +33,29 @@ ENTRY = "embedding"
 
 Embedding: TypeAlias = "list[float]"
 Role: TypeAlias = Literal["query", "text", "image"]
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 dispatcher = get_dispatcher(__name__)
 
 
 @dataclass(frozen=True)
-class Slice:
-    """Inputs that go through a hook together."""
+class EmbedBatch:
+    """Inputs that go through a hook together: one, or at most `embed_batch_size`."""
 
     role: Role
     values: Sequence[Any]
     """Texts, or images."""
-    hook: str
-    """Name of the blocking hook; its awaitable twin has `_a` in front."""
-    many: bool = True
-    """Whether the hook takes a list."""
+    is_list: bool = False
+    """Whether the hook is given the list, or the one value in it."""
 
-
-@dataclass(frozen=True)
-class Wait:
-    """Something to wait for, in either way."""
-
-    call: Callable[[], Any]
-    acall: Callable[[], Awaitable[Any]]
-
-
-Flow: TypeAlias = Generator[Wait, Any, list[Embedding]]
+    @property
+    def hook(self) -> str:
+        """Name of the blocking hook; its awaitable counterpart has `_a` in front."""
+        return f"_get_{self.role}_embedding{'s' if self.is_list else ''}"
 
 
 class Owner(Protocol):
-    """What `instrumented` needs of the embedding model."""
+    """What `instrument` needs of the embedding model."""
 
     callback_manager: CallbackManager
     embeddings_cache: Any | None
@@ -67,23 +64,52 @@ class Owner(Protocol):
     def to_payload(self) -> dict[str, Any]:
         """Facts about the model for observers."""
 
-    def cache_keys(self, part: Slice) -> list[str | None]:
+    def cache_keys(self, batch: EmbedBatch) -> list[str | None]:
         """A key for each value; None for what cannot be cached."""
 
     def tokens_of_requests(self, values: Sequence[Any]) -> list[int]:
         """Estimated tokens of each request that these values will take."""
 
 
-def instrumented(owner: Owner, part: Slice) -> Flow:
-    """The vectors of a slice, observed by both of the framework's systems."""
-    if part.role == "image":
-        chunks = yield blocking(lambda: [display_name(image) for image in part.values])
+# Observers
+
+
+def image_span(parse: Callable[[Any, Any], Any]) -> Callable[[Method], Method]:
+    """Open a span around an image method that gets parsed images, which show a short name instead of their content.
+
+    The base class opens no span for images, and the framework's decorator alone would record the raw argument: whole
+    files, data URIs with the image in them. `parse(owner, images)` makes the images of the method's first argument.
+    """
+
+    def decorate(method: Method) -> Method:
+        spanned: Any = dispatcher.span(method)
+        signature = inspect.signature(method)
+        first = list(signature.parameters)[1]
+
+        def call(*args: Any, **options: Any) -> Any:
+            arguments = signature.bind(*args, **options).arguments
+            owner = arguments.pop("self")
+            return spanned.__get__(owner)(parse(owner, arguments.pop(first)), **arguments)
+
+        async def acall(*args: Any, **options: Any) -> Any:
+            return await call(*args, **options)
+
+        traced = acall if inspect.iscoroutinefunction(method) else call
+        return cast(Method, functools.wraps(method)(traced))
+
+    return decorate
+
+
+def instrument(owner: Owner, batch: EmbedBatch) -> Flow[list[Embedding]]:
+    """The vectors of a batch, announced to both of the framework's systems: events and callbacks."""
+    if batch.role == "image":
+        chunks = yield _blocking(lambda: [display_name(image) for image in batch.values])
     else:
-        chunks = list(part.values)
+        chunks = list(batch.values)
     payload = owner.to_payload()
     dispatcher.event(EmbeddingStartEvent(model_dict=payload))
     with owner.callback_manager.event(CBEventType.EMBEDDING, payload={EventPayload.SERIALIZED: payload}) as event:
-        vectors = yield from _remembered(owner, part)
+        vectors = yield from _embed_through_cache(owner, batch)
         event.on_end(payload={EventPayload.CHUNKS: chunks, EventPayload.EMBEDDINGS: vectors})
     dispatcher.event(EmbeddingEndEvent(chunks=chunks, embeddings=vectors))
     return vectors
@@ -97,111 +123,90 @@ def display_name(image: InputImage) -> str:
     return image.label
 
 
-def _remembered(owner: Owner, part: Slice) -> Flow:
-    """The vectors of a slice, computing only what the cache lacks."""
+# Cache and limiter
+
+
+def _embed_through_cache(owner: Owner, batch: EmbedBatch) -> Flow[list[Embedding]]:
+    """The vectors of a batch; only what the framework's cache lacks is computed, and then stored."""
     store = owner.embeddings_cache
     if store is None:
-        return (yield from _computed(owner, part))
-    keys = yield blocking(lambda: owner.cache_keys(part))
+        return (yield from _embed(owner, batch, batch.values))
+    keys = yield _blocking(lambda: owner.cache_keys(batch))
     vectors: list[Any] = [None] * len(keys)
     for position, key in enumerate(keys):
-        entry = (yield _stored(store, key)) if key is not None else None
+        entry = (yield _get_entry(store, key)) if key is not None else None
         vectors[position] = next(iter(entry.values())) if entry else None
     missing = [position for position, vector in enumerate(vectors) if vector is None]
     if missing:
-        with errors_moved(missing, vectors):
-            computed = yield from _computed(owner, part, missing)
+        with relocate_errors(missing, vectors):
+            computed = yield from _embed(owner, batch, [batch.values[position] for position in missing])
         for position, vector in zip(missing, computed, strict=True):
             vectors[position] = vector
             if keys[position] is not None:
-                yield _storing(store, keys[position], vector)
+                yield _put_entry(store, keys[position], vector)
     return vectors
 
 
-def _computed(owner: Owner, part: Slice, positions: Sequence[int] | None = None) -> Flow:
-    """The vectors of these positions (None = all), paced by the limiter."""
-    values = part.values if positions is None else [part.values[position] for position in positions]
+def _embed(owner: Owner, batch: EmbedBatch, values: Sequence[Any]) -> Flow[list[Embedding]]:
+    """The vectors of these values of a batch, from the hook, once the limiter allows it."""
     if owner.rate_limiter is not None:
-        for tokens in (yield blocking(lambda: owner.tokens_of_requests(values))):
-            yield _allowed(owner.rate_limiter, tokens)
-    given = values if part.many else values[0]
-    hook, ahook = getattr(owner, part.hook), getattr(owner, f"_a{part.hook[1:]}")
-    vectors = yield Wait(lambda: hook(given), lambda: ahook(given))
-    return list(vectors) if part.many else [vectors]
+        for tokens in (yield _blocking(lambda: owner.tokens_of_requests(values))):
+            yield _acquire(owner.rate_limiter, tokens)
+    given = values if batch.is_list else values[0]
+    # Looked up by name, so that a hook of a user's subclass counts.
+    hook, ahook = getattr(owner, batch.hook), getattr(owner, f"_a{batch.hook[1:]}")
+    vectors = yield Call(lambda: hook(given), lambda: ahook(given))
+    return list(vectors) if batch.is_list else [vectors]
+
+
+def _blocking(call: Callable[[], Any]) -> Call:
+    """Work that reads files or computes: in this thread, or off the event loop."""
+    return Call(call, lambda: asyncio.to_thread(call))
+
+
+def _get_entry(store: Any, key: str) -> Call:
+    return Call(lambda: store.get(key, collection=COLLECTION), lambda: store.aget(key, collection=COLLECTION))
+
+
+def _put_entry(store: Any, key: str, vector: Embedding) -> Call:
+    entry = {ENTRY: vector}
+    return Call(
+        lambda: store.put(key, entry, collection=COLLECTION), lambda: store.aput(key, entry, collection=COLLECTION)
+    )
+
+
+def _acquire(limiter: Any, tokens: int) -> Call:
+    """Permission for one request."""
+    # A limiter never grants more at once than it allows in a minute: asked for more, it would wait for ever.
+    limit = getattr(limiter, "tokens_per_minute", None)
+    asked = tokens if limit is None else min(tokens, int(limit))
+    return Call(lambda: limiter.acquire(num_tokens=asked), lambda: limiter.async_acquire(num_tokens=asked))
+
+
+# Errors
 
 
 @contextmanager
-def errors_moved(positions: Sequence[int], rows: Sequence[Embedding | None]) -> Iterator[None]:
-    """Let an error met while computing these `positions` speak of all rows: its index, and the rows finished so far."""
+def relocate_errors(positions: Sequence[int], rows: Sequence[Embedding | None]) -> Iterator[None]:
+    """Make an error met while computing `positions` speak of all rows: its index, and the rows finished so far."""
     try:
         yield
     except JinaClipError as error:
         if isinstance(error, InputError) and error.index is not None:
             error.at(positions[error.index])
-        error.partial = _partial(positions, rows, error.partial)
+        error.partial = _merge_partial(positions, rows, error.partial)
         raise
 
 
-def _partial(positions: Sequence[int], rows: Sequence[Embedding | None], part: Vectors | None) -> Vectors | None:
-    """`(n, d)` with the finished `rows` and those of `part` at `positions`, NaN elsewhere; None if there is neither."""
+def _merge_partial(
+    positions: Sequence[int], rows: Sequence[Embedding | None], partial: Vectors | None
+) -> Vectors | None:
+    """`(n, d)` with the finished `rows` and those of `partial` at `positions`, NaN elsewhere; None without either."""
     finished = {position: row for position, row in enumerate(rows) if row is not None}
-    if part is not None and len(part) == len(positions):
-        finished = dict(zip(positions, part, strict=True)) | finished
+    if partial is not None and len(partial) == len(positions):
+        finished = dict(zip(positions, partial, strict=True)) | finished
     if not finished:
         return None
     table = np.full((len(rows), len(next(iter(finished.values())))), np.nan, np.float32)
     table[list(finished)] = list(finished.values())
     return table
-
-
-def blocking(call: Callable[[], Any]) -> Wait:
-    """Work that reads or computes: in this thread, or off the event loop."""
-    return Wait(call, lambda: asyncio.to_thread(call))
-
-
-def _stored(store: Any, key: str) -> Wait:
-    return Wait(lambda: store.get(key, collection=COLLECTION), lambda: store.aget(key, collection=COLLECTION))
-
-
-def _storing(store: Any, key: str, vector: Embedding) -> Wait:
-    entry = {ENTRY: vector}
-    return Wait(
-        lambda: store.put(key, entry, collection=COLLECTION), lambda: store.aput(key, entry, collection=COLLECTION)
-    )
-
-
-def _allowed(limiter: Any, tokens: int) -> Wait:
-    """Permission for one request. A limiter can never grant more tokens at once than it allows in a minute."""
-    most = getattr(limiter, "tokens_per_minute", None)
-    asked = tokens if most is None else min(tokens, int(most))
-    return Wait(lambda: limiter.acquire(num_tokens=asked), lambda: limiter.async_acquire(num_tokens=asked))
-
-
-def drive(flow: Flow) -> list[Embedding]:
-    """The result of `flow`, blocking."""
-    result, failure = None, None
-    while True:
-        try:
-            wait = flow.send(result) if failure is None else flow.throw(failure)
-        except StopIteration as done:
-            return list(done.value)
-        result, failure = None, None
-        try:
-            result = wait.call()
-        except BaseException as error:
-            failure = error
-
-
-async def adrive(flow: Flow) -> list[Embedding]:
-    """The result of `flow`, awaiting."""
-    result, failure = None, None
-    while True:
-        try:
-            wait = flow.send(result) if failure is None else flow.throw(failure)
-        except StopIteration as done:
-            return list(done.value)
-        result, failure = None, None
-        try:
-            result = await wait.acall()
-        except BaseException as error:
-            failure = error

@@ -25,16 +25,17 @@ VECTOR_FIELDS = (
 """Fields on which the vectors depend. The others say how, how fast and for whom they are computed."""
 
 OBJECT_FIELDS = ("backend", "cache", "timeout", "dialect")
-"""Fields that may hold objects, which a dump has to put into words."""
+"""Fields that may hold objects, for which a dump needs a JSON-safe form."""
 
 PLAIN = (str, int, float, type(None))
+"""Types that JSON has already."""
 
 
 class SerializedOptions(dict[str, Any]):
     """`to_dict()`: all constructor arguments, while `str()` of it gives those on which the vectors depend.
 
-    An ingestion pipeline keys its cache with `str(step.to_dict())`. With this, another timeout or batch size keeps what
-    has been computed, and another model or width does not.
+    An ingestion pipeline keys its cache by `str(step.to_dict())`. So what has been computed survives another timeout or
+    batch size, and does not survive another model or width.
     """
 
     def __str__(self) -> str:
@@ -49,7 +50,7 @@ def to_json_value(name: str, value: Any) -> Any:
         return value
     if name == "backend":
         return _backend_to_dict(value)
-    if name == "cache":  # changes no vector; one that is no folder has to be passed again
+    if name == "cache":  # changes no vector, so it may be left out: one that is no folder has to be passed again
         return str(value.path) if isinstance(value, DiskCache) else None
     raise ConfigurationError(
         f"{name} holds a {type(value).__name__}, which cannot be serialised; use a plain value, or a copy "
@@ -68,12 +69,12 @@ def _backend_to_dict(backend: Any) -> Mapping[str, Any]:
     return {"module": kind.__module__, "class": kind.__qualname__, "settings": backend.to_dict()}
 
 
-def backend_from_dict(words: Mapping[str, Any]) -> EmbeddingBackend:
-    """The backend object that `to_json_value` described. Its module is never imported from here, only looked up.
+def backend_from_dict(dumped: Mapping[str, Any]) -> EmbeddingBackend:
+    """The backend object of a dump. Raises `ConfigurationError` if its module has not been imported.
 
-    Raises `ConfigurationError` if it has not been imported.
+    A module is looked up, never imported, so that a dump from elsewhere cannot run code.
     """
-    module, qualname = str(words.get("module")), str(words.get("class"))
+    module, qualname = str(dumped.get("module")), str(dumped.get("class"))
     found: Any = sys.modules.get(module)
     for part in qualname.split("."):
         found = getattr(found, part, None)
@@ -82,5 +83,5 @@ def backend_from_dict(words: Mapping[str, Any]) -> EmbeddingBackend:
             f"the backend object {qualname} of {module} is not loaded here; import that module first, or pass the "
             "object: from_dict(data, backend=...)"
         )
-    backend: EmbeddingBackend = found.from_dict(words.get("settings", {}))  # type: ignore[attr-defined]
+    backend: EmbeddingBackend = found.from_dict(dumped.get("settings", {}))  # type: ignore[attr-defined]
     return backend

@@ -1,4 +1,4 @@
-"""A retriever as a tool that shows an agent the images it found; LlamaIndex's own hands over their metadata only."""
+"""A retriever as a tool that shows an agent the images it found; LlamaIndex's own hands over only their metadata."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import MetadataMode, NodeWithScore
 from llama_index.core.tools import RetrieverTool, ToolMetadata, ToolOutput
 
-from ..adapter.chat_images import chat_image, encoded
+from ..adapter.chat_images import chat_image, read_chat_image
 from ..images.sources import SourcePolicy
 from ..inputs import InputParser
-from .image_inputs import has_image, image_item, image_of
+from .image_inputs import has_image, image_item, parse_image
 
 TOOL_NAME = "image_retriever"
 TOOL_DESCRIPTION = "Finds images and texts that fit a description. Give it a description in plain words."
@@ -46,9 +46,9 @@ class ImageRetrieverTool(RetrieverTool):
     """`RetrieverTool` whose output has a block for every image.
 
     Args:
-        retriever: Who finds the nodes.
+        retriever: Finds the nodes.
         metadata: Name and description that the agent reads.
-        node_postprocessors: What happens to the nodes first.
+        node_postprocessors: Applied to the nodes before they are shown.
         sources: As for `content_blocks`.
     """
 
@@ -71,24 +71,24 @@ class ImageRetrieverTool(RetrieverTool):
         description: str | None = None,
         sources: SourcePolicy | None = None,
     ) -> ImageRetrieverTool:
-        """The tool with a usual name and description."""
+        """The tool, with a name and a description that suit any collection if none are given."""
         metadata = ToolMetadata(name=name or TOOL_NAME, description=description or TOOL_DESCRIPTION)
         return cls(retriever, metadata, node_postprocessors, sources)
 
     def call(self, *args: Any, **kwargs: Any) -> ToolOutput:
-        """Retrieve, and show what was found."""
-        return self._shown(super().call(*args, **kwargs))
+        """Retrieve, and add a block for every image found."""
+        return self._add_blocks(super().call(*args, **kwargs))
 
     async def acall(self, *args: Any, **kwargs: Any) -> ToolOutput:
         """`call` without blocking the event loop."""
-        return await asyncio.to_thread(self._shown, await super().acall(*args, **kwargs))
+        return await asyncio.to_thread(self._add_blocks, await super().acall(*args, **kwargs))
 
-    def _shown(self, output: ToolOutput) -> ToolOutput:
+    def _add_blocks(self, output: ToolOutput) -> ToolOutput:
         return output.model_copy(update={"blocks": content_blocks(output.raw_output, sources=self._sources)})
 
 
 def _image_block(hit: NodeWithScore, sources: SourcePolicy | None) -> ImageBlock:
     url = (image_item(hit.node) or {}).get("url")
     parser = InputParser(sources=sources or SourcePolicy.agent())
-    display_name = chat_image(url, sources) if url else encoded(image_of(hit.node, parser))
-    return ImageBlock(image=display_name.data, url=display_name.url, image_mimetype=display_name.mime_type)
+    image = chat_image(url, sources) if url else read_chat_image(parse_image(hit.node, parser))
+    return ImageBlock(image=image.data, url=image.url, image_mimetype=image.mime_type)
