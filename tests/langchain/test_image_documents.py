@@ -84,10 +84,10 @@ def test_documents_get_their_block_and_stay_as_they_were(images: list[str]) -> N
         Document(page_content="a caption", metadata={"uri": images[0]}, id="1"),
         Document(page_content="a text", metadata={"page": 3}),
     ]
-    shown = with_image_blocks(documents, uri_key="uri", sources=TRUSTED)
-    assert base64.b64decode(shown[0].metadata["image_block"]["base64"]) == bytes_of(images[0])
-    assert (shown[0].page_content, shown[0].id) == ("a caption", "1")
-    assert shown[1] == documents[1]
+    found = with_image_blocks(documents, uri_key="uri", sources=TRUSTED)
+    assert base64.b64decode(found[0].metadata["image_block"]["base64"]) == bytes_of(images[0])
+    assert (found[0].page_content, found[0].id) == ("a caption", "1")
+    assert found[1] == documents[1]
     assert "image_block" not in documents[0].metadata
     assert "base64" in with_image_blocks([Document(page_content=images[1])], sources=TRUSTED)[0].metadata["image_block"]
 
@@ -100,9 +100,7 @@ def retriever(images: list[str]) -> ImageDocumentRetriever:
 
 
 @pytest.mark.framework("langchain/image-documents")
-async def test_the_retriever_adds_the_image_in_both_faces(
-    call: Callable[..., Any], retriever: Any, images: list[str]
-) -> None:
+async def test_the_retriever_adds_the_image(call: Callable[..., Any], retriever: Any, images: list[str]) -> None:
     [found] = await call(retriever, "invoke", "something blue")
     assert found.page_content == images[2]
     assert base64.b64decode(found.metadata["image_block"]["base64"]) == bytes_of(images[2])

@@ -62,7 +62,7 @@ def test_an_image_finds_its_like(store: VectorStore, embeddings: Any, images: li
 
 
 @pytest.mark.framework("langchain/retriever-tag")
-async def test_retrievers_find_images_in_both_faces(store: VectorStore, call: Callable[..., Any]) -> None:
+async def test_retrievers_find_images(store: VectorStore, call: Callable[..., Any]) -> None:
     retriever = store.as_retriever(search_kwargs={"k": 2})
     assert "JinaClip" in "".join(retriever.tags or []) or "ImageEmbeddings" in "".join(retriever.tags or [])
     found = await call(retriever, "invoke", "blue sea")

@@ -68,7 +68,7 @@ async def test_images_are_known_by_their_bytes(
 
 
 @pytest.mark.framework("llama-index/cache-by-text-alone")
-async def test_a_query_and_a_document_are_kept_apart(call: Callable[..., Any], cached: Any) -> None:
+async def test_a_query_and_a_document_are_told_apart(call: Callable[..., Any], cached: Any) -> None:
     document = await call(cached, "get_text_embedding", "dog")
     query = await call(cached, "get_query_embedding", "dog")
     assert_same([document], of_texts(["dog"]))
@@ -93,6 +93,7 @@ async def test_a_query_without_a_task_shares_the_entry_of_the_text(
         {"exif_orientation": False},
         {"backend": BlockingBackend(cache_identity="other weights")},
     ],
+    ids="-".join,
 )
 async def test_one_store_serves_many_configurations(
     call: Callable[..., Any], backend: Any, store: Any, images: list[str], change: dict[str, Any]
@@ -144,7 +145,7 @@ async def test_a_bad_image_among_cached_ones_is_named_right(
     assert_same(caught.value.partial[:2].tolist(), of_images(images[:2]))
 
 
-async def test_images_that_are_sent_unfetched_are_not_kept(call: Callable[..., Any], store: Any) -> None:
+async def test_images_that_are_sent_unfetched_are_not_stored(call: Callable[..., Any], store: Any) -> None:
     class Fetching(BlockingBackend):
         sends_urls = True
 
@@ -213,7 +214,7 @@ async def test_the_limiter_is_not_asked_for_what_is_cached(
 
 
 @pytest.mark.framework("llama-index/limiter-and-images")
-def test_a_slice_that_takes_several_requests_asks_for_each() -> None:
+def test_a_batch_that_takes_several_requests_asks_for_each() -> None:
     embedding = JinaClipEmbedding(batch_size=2)
     assert len(embedding.tokens_of_requests(["a"] * 5)) == 3
     assert len(JinaClipEmbedding().tokens_of_requests(["a"] * (DEFAULT_API_BATCH_SIZE + 1))) == 2

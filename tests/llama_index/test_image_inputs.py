@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,11 @@ from llama_index.core.schema import (
 )
 from PIL import Image
 
+from jina_clip_integrations import SourcePolicy
 from jina_clip_integrations.errors import ImageError, InputError
+from jina_clip_integrations.images.encoded import InputImage
+from jina_clip_integrations.inputs import InputParser
+from jina_clip_integrations.llama_index import JinaClipEmbedding, image_inputs
 from jina_clip_integrations.llama_index.image_inputs import has_image
 from tests.expected import assert_same, of_images
 
@@ -88,11 +93,82 @@ async def test_a_form_alone_and_one_in_place_of_a_list(
         await call(embedding, "get_image_embeddings", given)
 
 
+@dataclass
+class Parses:
+    """What was looked at to find out what image it means, and how many parsers that took."""
+
+    nodes: list[Any] = field(default_factory=list)
+    raw: list[Any] = field(default_factory=list)
+    parsers: int = 0
+
+    def clear(self) -> None:
+        self.nodes, self.raw, self.parsers = [], [], 0
+
+
+@pytest.fixture
+def parses(monkeypatch: pytest.MonkeyPatch) -> Parses:
+    seen = Parses()
+    item, image, prepare = image_inputs.image_item, InputParser.image, InputParser.__init__
+
+    def image_item(given: Any) -> Any:
+        seen.nodes.append(given)
+        return item(given)
+
+    def parse(parser: InputParser, given: Any) -> Any:
+        if not isinstance(given, InputImage):
+            seen.raw.append(given)
+        return image(parser, given)
+
+    def init(parser: InputParser, **options: Any) -> None:
+        seen.parsers += 1
+        prepare(parser, **options)
+
+    monkeypatch.setattr(image_inputs, "image_item", image_item)
+    monkeypatch.setattr(InputParser, "image", parse)
+    monkeypatch.setattr(InputParser, "__init__", init)
+    return seen
+
+
+@pytest.mark.parametrize("prefix", ["", "_"], ids=["method", "hook"])
+async def test_an_image_is_parsed_once(
+    call: Callable[..., Any], embedding: Any, images: list[str], parses: Parses, prefix: str
+) -> None:
+    await call(embedding, "get_image_embedding", images[0])  # builds the encoder, which has a parser of its own
+    parses.clear()
+    await call(embedding, f"{prefix}get_image_embedding", images[0])
+    assert parses == Parses(nodes=images[:1], raw=images[:1])
+    node = ImageNode(image_path=images[1])
+    parses.clear()
+    await call(embedding, f"{prefix}get_image_embedding", node)
+    assert parses == Parses(nodes=[node], raw=[images[1]])
+
+
+@pytest.mark.parametrize("method", ["get_image_embedding_batch", "get_image_embeddings", "_get_image_embeddings"])
+async def test_every_image_of_a_list_is_parsed_once(
+    call: Callable[..., Any], embedding: Any, images: list[str], parses: Parses, method: str
+) -> None:
+    await call(embedding, "get_image_embedding", images[0])
+    parses.clear()
+    await call(embedding, method, images)
+    assert parses == Parses(nodes=images, raw=images)
+
+
+async def test_another_policy_counts_from_the_next_image_on(
+    call: Callable[..., Any], embedding: Any, images: list[str]
+) -> None:
+    await call(embedding, "get_image_embedding", images[0])
+    strict = embedding.model_copy(update={"sources": SourcePolicy.agent()})
+    embedding.sources = SourcePolicy.agent()
+    for changed in (embedding, strict):
+        with pytest.raises(ImageError, match="policy does not allow"):
+            await call(changed, "get_image_embedding", images[0])
+
+
 EMPTY = [ImageNode(), Node(), TextNode(text="words"), MediaResource(text="words"), ImageBlock(), Document(text="a")]
 
 
 @pytest.mark.framework("llama-index/image-forms")
-@pytest.mark.parametrize("empty", EMPTY)
+@pytest.mark.parametrize("empty", EMPTY, ids=lambda empty: type(empty).__name__)
 async def test_what_carries_no_image_is_refused_by_index(call: Callable[..., Any], embedding: Any, empty: Any) -> None:
     with pytest.raises(InputError, match=f"input 0: this {type(empty).__name__} carries no image"):
         await call(embedding, "get_image_embedding_batch", [empty])
@@ -104,9 +180,6 @@ def test_a_url_field_never_names_a_file(embedding: Any, images: list[str]) -> No
 
 
 def test_the_source_policy_holds_for_nodes(backend: Any, images: list[str], tmp_path: Path) -> None:
-    from jina_clip_integrations import SourcePolicy
-    from jina_clip_integrations.llama_index import JinaClipEmbedding
-
     (tmp_path / "allowed").mkdir()
     strict = JinaClipEmbedding(backend=backend, sources=SourcePolicy.agent(roots=tmp_path / "allowed"))
     with pytest.raises(ImageError, match="outside the folders"):
@@ -127,6 +200,18 @@ def test_the_source_policy_holds_for_nodes(backend: Any, images: list[str], tmp_
         (TextNode(text="words"), False),
         (IndexNode(text="words", index_id="a"), False),
         (Document(text="words"), False),
+    ],
+    ids=[
+        "image node",
+        "captioned URL",
+        "resource with a path",
+        "empty resource",
+        "text resource",
+        "caption alone",
+        "empty image node",
+        "text node",
+        "index node",
+        "document",
     ],
 )
 def test_nodes_with_an_image_are_recognised(node: Any, expected: bool) -> None:

@@ -80,7 +80,7 @@ def test_words_find_texts_and_both_together(index: Any) -> None:
 
 
 @pytest.mark.framework("llama-index/multimodal-index")
-async def test_the_async_twins_find_the_same(embedding: Any, nodes: list[Any], images: list[str]) -> None:
+async def test_the_async_methods_find_the_same(embedding: Any, nodes: list[Any], images: list[str]) -> None:
     """Indexing with `use_async` runs in a loop of its own, retrieval in this one."""
     stores = {}
     for kind in ("text", "image"):

@@ -66,9 +66,9 @@ async def test_progress_is_passed_on(
     call: Callable[..., Any], embedding: Any, images: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     await call(embedding, "__call__", mixed(images), show_progress=True)
-    display_name = capsys.readouterr().err
-    assert "Generating embeddings" in display_name
-    assert "Generating image embeddings" in display_name
+    drawn = capsys.readouterr().err
+    assert "Generating embeddings" in drawn
+    assert "Generating image embeddings" in drawn
 
 
 async def test_a_bad_image_node_is_named_by_its_place(

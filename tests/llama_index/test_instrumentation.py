@@ -16,7 +16,7 @@ from llama_index_instrumentation import get_dispatcher
 from llama_index_instrumentation.event_handlers import BaseEventHandler
 from llama_index_instrumentation.span.simple import SimpleSpan
 from llama_index_instrumentation.span_handlers import BaseSpanHandler
-from pydantic import Field, PrivateAttr
+from pydantic import Field
 
 from jina_clip_integrations.llama_index import JinaClipEmbedding
 from tests.expected import bytes_of
@@ -40,22 +40,22 @@ class Events(BaseEventHandler):
 class Spans(BaseSpanHandler[SimpleSpan]):
     """Keeps which spans were entered, with what arguments, and how they ended."""
 
-    _entered: list[tuple[str, Any]] = PrivateAttr(default_factory=list)
-    _left: list[str] = PrivateAttr(default_factory=list)
-    _dropped: list[str] = PrivateAttr(default_factory=list)
+    entered: list[tuple[str, Any]] = Field(default_factory=list)
+    left: list[str] = Field(default_factory=list)
+    dropped: list[str] = Field(default_factory=list)
 
     @classmethod
     def class_name(cls) -> str:
         return "Spans"
 
     def new_span(self, id_: str, bound_args: Any, **kwargs: Any) -> None:
-        self._entered.append((id_.split("-")[0], bound_args))
+        self.entered.append((id_.split("-")[0], bound_args))
 
     def prepare_to_exit_span(self, id_: str, bound_args: Any, **kwargs: Any) -> None:
-        self._left.append(id_.split("-")[0])
+        self.left.append(id_.split("-")[0])
 
     def prepare_to_drop_span(self, id_: str, bound_args: Any, **kwargs: Any) -> None:
-        self._dropped.append(id_.split("-")[0])
+        self.dropped.append(id_.split("-")[0])
 
 
 class Callbacks(BaseCallbackHandler):
@@ -82,10 +82,10 @@ class Callbacks(BaseCallbackHandler):
 def observed() -> Iterator[tuple[Events, Spans]]:
     root = get_dispatcher()
     events, spans = Events(), Spans()
-    kept = root.event_handlers, root.span_handlers
+    before = root.event_handlers, root.span_handlers
     root.event_handlers, root.span_handlers = [events], [spans]
     yield events, spans
-    root.event_handlers, root.span_handlers = kept
+    root.event_handlers, root.span_handlers = before
 
 
 @pytest.fixture
@@ -108,17 +108,17 @@ async def test_one_image_has_a_span_both_events_and_a_short_chunk(
 ) -> None:
     events, spans = observed
     vector = await call(embedding, "get_image_embedding", given_as(kind, images[0]))
-    face = [name for name, _ in spans._entered]
-    assert face[0].endswith("get_image_embedding")
-    assert face[0].startswith("JinaClipEmbedding.")
-    assert sorted(spans._left) == sorted(face)
+    names = [name for name, _ in spans.entered]
+    assert names[0].endswith("get_image_embedding")
+    assert names[0].startswith("JinaClipEmbedding.")
+    assert sorted(spans.left) == sorted(names)
     start, end = events.seen
     assert isinstance(start, EmbeddingStartEvent)
     assert start.model_dict["model_name"] == "fake"
     assert isinstance(end, EmbeddingEndEvent)
     assert end.embeddings == [vector]
     assert start.span_id is not None
-    assert start.span_id.startswith(face[0])
+    assert start.span_id.startswith(names[0])
     [chunk] = end.chunks
     assert chunk == images[0] if kind == "path" else chunk.startswith("image/png ") and "sha256:" in chunk
     [(type_, payload)] = callbacks.ended
@@ -128,12 +128,12 @@ async def test_one_image_has_a_span_both_events_and_a_short_chunk(
 
 
 @pytest.mark.framework("llama-index/image-spans")
-async def test_a_batch_of_images_has_one_span_and_events_for_each_slice(
+async def test_images_have_one_span_and_events_for_each_batch(
     call: Callable[..., Any], embedding: Any, observed: Any, callbacks: Any, images: list[str]
 ) -> None:
     events, spans = observed
     await call(embedding, "get_image_embedding_batch", images)
-    assert [name.rpartition("get_")[2] for name, _ in spans._entered] == ["image_embedding_batch"]
+    assert [name.rpartition("get_")[2] for name, _ in spans.entered] == ["image_embedding_batch"]
     chunks = [event.chunks for event in events.seen if isinstance(event, EmbeddingEndEvent)]
     assert sorted(chunks, key=len) == [images[2:], images[:2]]
     assert len(callbacks.started) == len(callbacks.ended) == 2
@@ -149,21 +149,21 @@ async def test_nothing_observed_holds_the_image_or_the_key(
     uri = given_as("data URI", images[0])
     await call(embedding, "get_image_embedding", uri)
     await call(embedding, "get_image_embedding_batch", [uri, bytes_of(images[1])])
-    arguments = [str(bound.arguments) for _, bound in spans._entered]
-    display_name = f"{events.seen} {handler.started} {handler.ended} {arguments}"
-    assert uri.partition(",")[2][:40] not in display_name
-    assert "PNG" not in display_name
+    arguments = [str(bound.arguments) for _, bound in spans.entered]
+    observations = f"{events.seen} {handler.started} {handler.ended} {arguments}"
+    assert uri.partition(",")[2][:40] not in observations
+    assert "PNG" not in observations
 
 
 @pytest.mark.framework("llama-index/text-spans")
-async def test_texts_have_one_span_and_one_pair_of_events_for_each_slice(
+async def test_texts_have_one_span_and_one_pair_of_events_for_each_batch(
     call: Callable[..., Any], embedding: Any, observed: Any, callbacks: Any
 ) -> None:
     events, spans = observed
     await call(embedding, "get_query_embedding", "q")
     await call(embedding, "get_text_embedding", "t")
     await call(embedding, "get_text_embedding_batch", ["a", "b", "c"])
-    public = [name.split(".")[1].removeprefix("a") for name, _ in spans._entered if "._" not in name]
+    public = [name.split(".")[1].removeprefix("a") for name, _ in spans.entered if "._" not in name]
     assert public == ["get_query_embedding", "get_text_embedding", "get_text_embedding_batch"]
     ends = [event.chunks for event in events.seen if isinstance(event, EmbeddingEndEvent)]
     assert sorted(ends) == [["a", "b"], ["c"], ["q"], ["t"]]
@@ -178,7 +178,7 @@ async def test_a_failure_ends_the_span_and_the_callback_event(
     _, spans = observed
     with pytest.raises(ValueError, match="no such file"):
         await call(embedding, "get_image_embedding", "missing.png")
-    assert sorted(spans._dropped) == sorted(name for name, _ in spans._entered)
+    assert sorted(spans.dropped) == sorted(name for name, _ in spans.entered)
     [(_, payload)] = callbacks.ended
     assert EventPayload.EXCEPTION in payload
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,14 +39,6 @@ async def test_the_vectors_are_the_encoders(
     np.testing.assert_allclose(texts, encoder.encode_text(TEXTS), atol=1e-6)
     np.testing.assert_allclose(rows, encoder.encode_image(images), atol=1e-6)
     np.testing.assert_allclose(query, encoder.encode_text(TEXTS[0], task="retrieval.query"), atol=1e-6)
-
-
-@pytest.mark.framework("llama-index/deep-copies")
-def test_copies_share_the_loaded_model(embedding: Any) -> None:
-    vector = embedding.get_text_embedding("a")
-    twin = copy.deepcopy(embedding)
-    assert twin.get_text_embedding("a") == vector
-    assert twin._encoder().backend is embedding._encoder().backend
 
 
 @pytest.mark.framework("llama-index/json-dump")

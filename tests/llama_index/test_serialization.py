@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import json
 import pickle
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 import cloudpickle
 import httpx
 import pytest
-from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.ingestion.pipeline import get_transformation_hash
 from llama_index.core.rate_limiter import TokenBucketRateLimiter
@@ -20,7 +18,7 @@ from llama_index.core.schema import TextNode
 from llama_index.core.storage.kvstore import SimpleKVStore
 from pydantic import ValidationError
 
-from jina_clip_integrations import ApiBackend, JinaClipEncoder, LocalBackend, SageMakerBackend, SourcePolicy
+from jina_clip_integrations import SourcePolicy
 from jina_clip_integrations.cache import DiskCache, MemoryCache
 from jina_clip_integrations.errors import ConfigurationError
 from jina_clip_integrations.llama_index import JinaClipEmbedding
@@ -58,20 +56,8 @@ class Serialisable(BlockingBackend):
         return cls(dimensions=settings["dimensions"], spec=None)
 
 
-@pytest.mark.framework("llama-index/options-are-fields")
-def test_the_fields_are_the_options_of_the_encoder_both_backends_and_the_base_class() -> None:
-    takes = {
-        name
-        for kind in (JinaClipEncoder, ApiBackend, LocalBackend, SageMakerBackend)
-        for name, parameter in inspect.signature(kind).parameters.items()
-        if parameter.kind is not parameter.VAR_KEYWORD
-    }
-    ours = (takes - {"model"}) | {"query_task"} | set(BaseEmbedding.model_fields)
-    assert set(JinaClipEmbedding.model_fields) == ours
-
-
 @pytest.mark.framework("llama-index/json-dump", "llama-index/loader-by-name")
-@pytest.mark.parametrize("options", [{}, REMOTE, LOCAL])
+@pytest.mark.parametrize("options", [{}, REMOTE, LOCAL], ids=["defaults", "remote", "local"])
 def test_a_dump_is_json_and_rebuilds_the_object(options: dict[str, Any]) -> None:
     embedding = JinaClipEmbedding(**options)
     dumped = embedding.to_dict()
@@ -123,8 +109,8 @@ def test_unknown_names_are_refused_and_synonyms_understood() -> None:
 
 
 @pytest.mark.framework("llama-index/pickling")
-@pytest.mark.parametrize("options", [{}, REMOTE, LOCAL])
-@pytest.mark.parametrize("dumps", [pickle.dumps, cloudpickle.dumps])
+@pytest.mark.parametrize("options", [{}, REMOTE, LOCAL], ids=["defaults", "remote", "local"])
+@pytest.mark.parametrize("dumps", [pickle.dumps, cloudpickle.dumps], ids=["pickle", "cloudpickle"])
 def test_pickles_rebuild_the_object(options: dict[str, Any], dumps: Any, caplog: pytest.LogCaptureFixture) -> None:
     embedding = JinaClipEmbedding(**options)
     again = pickle.loads(dumps(embedding))
@@ -163,7 +149,11 @@ def test_a_backend_that_does_not_pickle_is_never_replaced_in_silence() -> None:
 
 
 @pytest.mark.framework("llama-index/deep-copies")
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda e: e.model_copy(deep=True)])
+@pytest.mark.parametrize(
+    "copied",
+    [copy.copy, copy.deepcopy, lambda e: e.model_copy(deep=True)],
+    ids=["copy", "deepcopy", "model_copy"],
+)
 def test_copies_of_a_used_object_work(copied: Any) -> None:
     client = httpx.Client()
     embedding = JinaClipEmbedding(
@@ -173,11 +163,11 @@ def test_copies_of_a_used_object_work(copied: Any) -> None:
         embeddings_cache=SimpleKVStore(),
     )
     vector = embedding.get_text_embedding("a")
-    twin = copied(embedding)
-    twin.embeddings_cache = None
-    assert twin.get_text_embedding("a") == vector
-    assert twin.backend is embedding.backend
-    assert (twin.usage.items, embedding.usage.items) == (1, 1)
+    replica = copied(embedding)
+    replica.embeddings_cache = None
+    assert replica.get_text_embedding("a") == vector
+    assert replica.backend is embedding.backend
+    assert (replica.usage.items, embedding.usage.items) == (1, 1)
     assert copied(JinaClipEmbedding(http_client=client, api_key=KEY)).http_client is client
     client.close()
 
@@ -240,6 +230,7 @@ def pipeline_key(**options: Any) -> str:
         {"backend": "local", "dtype": "bfloat16"},
         {"backend": "local", "max_length": 512},
     ],
+    ids="-".join,
 )
 def test_what_changes_vectors_changes_the_key(change: dict[str, Any]) -> None:
     before = {"backend": "local"} if change.get("backend") == "local" and len(change) > 1 else {}
@@ -263,6 +254,7 @@ def test_what_changes_vectors_changes_the_key(change: dict[str, Any]) -> None:
         {"rate_limiter": object()},
         {"embedding_type": "float"},
     ],
+    ids="-".join,
 )
 def test_what_changes_no_vector_keeps_the_key(change: dict[str, Any]) -> None:
     assert pipeline_key(**change) == pipeline_key()

@@ -19,7 +19,7 @@ from tests.colours import ColourBackend
 from tests.expected import bytes_of
 
 
-def display_name(block: ImageBlock) -> bytes:
+def content_of(block: ImageBlock) -> bytes:
     return block.resolve_image().read()
 
 
@@ -32,7 +32,7 @@ def test_text_then_image_node_by_node(images: list[str]) -> None:
     blocks = content_blocks(hits, sources=SourcePolicy.trusted())
     assert [type(block) for block in blocks] == [TextBlock, TextBlock, ImageBlock]
     assert [block.text for block in blocks[:2]] == ["words", "a caption"]
-    assert display_name(blocks[2]) == bytes_of(images[0])
+    assert content_of(blocks[2]) == bytes_of(images[0])
     assert blocks[2].image_mimetype == "image/png"
 
 
@@ -40,7 +40,7 @@ def test_a_url_stays_a_url_and_base64_needs_no_permission(images: list[str]) -> 
     encoded = base64.b64encode(bytes_of(images[1])).decode()
     url, inline = content_blocks([hit(ImageNode(image_url="https://example.org/a.png")), hit(ImageNode(image=encoded))])
     assert (str(url.url), url.image) == ("https://example.org/a.png", None)
-    assert display_name(inline) == bytes_of(images[1])
+    assert content_of(inline) == bytes_of(images[1])
 
 
 def test_by_default_no_file_is_read(images: list[str]) -> None:
@@ -61,5 +61,5 @@ async def test_the_tool_shows_what_it_found(call: Callable[..., Any], images: li
     output = await call(tool, "call", "something green")
     text, image = output.blocks
     assert text.text == f"file_path: {images[1]}"
-    assert display_name(image) == bytes_of(images[1])
+    assert content_of(image) == bytes_of(images[1])
     assert (output.tool_name, output.raw_output[0].node.image_path) == ("image_retriever", images[1])
