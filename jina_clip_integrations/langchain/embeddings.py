@@ -1,4 +1,4 @@
-"""The embeddings themselves, and the view of them that puts images into any vector store."""
+"""The embeddings, and a view of them that puts images into vector stores that know only texts."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class JinaClipEmbeddings(EncoderOptions, Embeddings):
     """Jina CLIP for LangChain: texts and images as vectors of one space.
 
     Construction opens nothing; the model is loaded, or the service called, on first use. Options that are left out
-    have the defaults of `ApiBackend` or `LocalBackend`. All vectors are lists of `dimensions` Python floats, of unit
+    have the defaults of the chosen backend. All vectors are lists of `dimensions` Python floats, of unit
     length unless `normalize=False`.
 
     Args:
         model: `jina-clip-v1`, `jina-clip-v2`, `demo`, a checkpoint folder or a Hub id (`model_name` works too).
-        backend: `api`, `local`, or an `EmbeddingBackend` object.
+        backend: `api`, `local`, `sagemaker` or an `EmbeddingBackend` object.
         dimensions: Width of the vectors; None = the model's own.
         api_key: Key of the hosted service; by default from `JINA_API_KEY`, `JINAAI_API_KEY` or `JINA_AUTH_TOKEN`.
         query_task: `auto` gives queries the model's instruction where it has one; None turns it off.
@@ -56,6 +56,7 @@ class JinaClipEmbeddings(EncoderOptions, Embeddings):
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """One vector per text. Raises `InputError` for a `str` in place of the list."""
         listed = text_list(texts, single="embed_query")
+        # Nothing needs no encoder, so an empty list works without a key or a model, as stores expect.
         return to_lists(self._encoder().encode_text(listed)) if listed else []
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
@@ -106,7 +107,7 @@ class JinaClipEmbeddings(EncoderOptions, Embeddings):
 
 
 class ImageEmbeddings(BaseModel, Embeddings):
-    """`JinaClipEmbeddings` for stores that only know texts: the page content is an image's URI.
+    """`JinaClipEmbeddings` for stores that know only texts: the page content is an image's URI.
 
     Queries are still texts, so that a retriever finds images by description. The image methods are there too, for
     stores that look for them.

@@ -1,4 +1,4 @@
-"""The embedding model: the public methods around the hooks, the ingestion step, and what others see of it."""
+"""The embedding model: the public methods around the hooks, the ingestion step, dumps and pickles."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 from llama_index.core.schema import BaseNode, MetadataMode
 
+from ..backends.registry import find_backend
 from ..concurrency.flow import adrive, drive
 from ..encoder.progress import ProgressBar
 from ..errors import ConfigurationError
 from ..inputs import one_text, text_list
-from ..settings import DEFAULT_API_BATCH_SIZE
 from .cache_keys import cache_keys
 from .hooks import MAX_EMBED_BATCH_SIZE, EncoderHooks
 from .image_inputs import has_image
@@ -32,13 +32,13 @@ class JinaClipEmbedding(EncoderHooks):
     """Jina CLIP for LlamaIndex: texts and images as vectors of one space.
 
     Construction opens nothing; the model is loaded, or the service called, on first use. Options that are left out
-    have the defaults of `ApiBackend` or `LocalBackend`, and a field that is assigned later takes effect with the next
+    have the defaults of the chosen backend, and a field that is assigned later takes effect with the next
     call. Vectors are lists of `dimensions` Python floats, of unit length unless `normalize=False`. As an ingestion step
     it embeds nodes that carry an image as images, all others as texts.
 
     Args:
         model_name: `jina-clip-v1`, `jina-clip-v2`, `demo`, a checkpoint folder or a Hub id (`model` works too).
-        backend: `api`, `local`, or an `EmbeddingBackend` object.
+        backend: `api`, `local`, `sagemaker` or an `EmbeddingBackend` object.
         dimensions: Width of the vectors; None = the model's own.
         api_key: Key of the hosted service; by default from `JINA_API_KEY`, `JINAAI_API_KEY` or `JINA_AUTH_TOKEN`.
         query_task: `auto` gives queries the model's instruction where it has one; None turns it off.
@@ -157,7 +157,7 @@ class JinaClipEmbedding(EncoderHooks):
         return nodes
 
     async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
-        """The same without blocking the event loop."""
+        """`__call__` without blocking the event loop."""
         for role, positions in _positions_by_role(nodes):
             chosen = [nodes[position] for position in positions]
             with relocate_errors(positions, [node.embedding for node in nodes]):
@@ -212,15 +212,23 @@ class JinaClipEmbedding(EncoderHooks):
 
     def tokens_of_requests(self, values: Sequence[Any]) -> list[int]:
         """Estimated tokens of each request that these inputs take, for the `rate_limiter`."""
-        sent_together = self.batch_size if isinstance(self.batch_size, int) else DEFAULT_API_BATCH_SIZE
         return tokens_of_requests(
             values,
             model=self.model_name,
-            per_request=sent_together if self.backend == "api" else len(values),
+            per_request=self._inputs_per_request(len(values)),
             resize_images=self.resize_images is not False,
         )
 
-    # What others see
+    def _inputs_per_request(self, total: int) -> int:
+        """How many inputs the backend sends together; all of them if it sends nothing, or is an object."""
+        if not isinstance(self.backend, str):
+            return total
+        default = getattr(find_backend(self.backend).settings, "batch_size", None)
+        if not isinstance(default, int):  # "auto", on this machine
+            return total
+        return self.batch_size if isinstance(self.batch_size, int) else default
+
+    # What observers, dumps and pickles hold
 
     def to_payload(self) -> dict[str, Any]:
         """What observers are told: no key, header or address."""
@@ -232,8 +240,10 @@ class JinaClipEmbedding(EncoderHooks):
         """All constructor arguments, JSON-safe, without key, headers, clients, callbacks, limiter and cache store.
 
         `from_dict` of it gives a working model, which reads the key from the environment. Printed, it shows the part on
-        which the vectors depend (see `SerializedOptions`). Raises `ConfigurationError` for an object that cannot be
-        serialised.
+        which the vectors depend (see `SerializedOptions`).
+
+        Raises:
+            ConfigurationError: a field holds an object that cannot be serialised.
         """
         hidden = {*OBJECT_FIELDS, *(kwargs.pop("exclude", None) or ())}
         data = super().to_dict(mode="json", exclude=hidden, **kwargs)
@@ -241,6 +251,8 @@ class JinaClipEmbedding(EncoderHooks):
 
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
+        # Pipelines pickle their steps for other processes. A lock in one of these must not stop that, and no vector
+        # depends on them; a backend object that does not pickle is an error, since another one gives other vectors.
         for name in ("callback_manager", "embeddings_cache", "rate_limiter"):
             if name in state and not _can_pickle(state[name]):
                 logger.warning("%s does not pickle and stays behind", name)
@@ -267,6 +279,7 @@ def _assign(nodes: Sequence[BaseNode], vectors: Sequence[Embedding]) -> None:
 
 async def _gather_or_cancel(jobs: Sequence[Coroutine[Any, Any, None]]) -> None:
     """Await all; the first failure ends the others before it is raised."""
+    # `gather` alone would raise it and leave the others running, each with a request that nobody waits for.
     tasks = [asyncio.ensure_future(job) for job in jobs]
     try:
         await asyncio.gather(*tasks)

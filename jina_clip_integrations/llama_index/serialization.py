@@ -63,7 +63,7 @@ def _backend_to_dict(backend: Any) -> Mapping[str, Any]:
     if not (callable(getattr(backend, "to_dict", None)) and callable(getattr(kind, "from_dict", None))):
         raise ConfigurationError(
             f"the backend object {kind.__name__} cannot be serialised: it has no to_dict() and from_dict(); "
-            'choose the backend by name (backend="api" or "local") with its options, or turn the pipeline\'s cache off '
+            "choose the backend by name, with its options as fields, or turn the pipeline's cache off "
             "(disable_cache=True)"
         )
     return {"module": kind.__module__, "class": kind.__qualname__, "settings": backend.to_dict()}

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from jina_clip_integrations.errors import ImageError
 from jina_clip_integrations.llama_index import JinaClipEmbedding
-from jina_clip_integrations.settings import DEFAULT_API_BATCH_SIZE
+from jina_clip_integrations.settings import DEFAULT_API_BATCH_SIZE, SAGEMAKER_BATCH_SIZE
 from tests.expected import assert_same, bytes_of, of_images, of_texts
 from tests.fakes import BlockingBackend
 
@@ -219,6 +219,8 @@ def test_a_batch_that_takes_several_requests_asks_for_each() -> None:
     assert len(embedding.tokens_of_requests(["a"] * 5)) == 3
     assert len(JinaClipEmbedding().tokens_of_requests(["a"] * (DEFAULT_API_BATCH_SIZE + 1))) == 2
     assert len(JinaClipEmbedding(backend="local").tokens_of_requests(["a"] * 65)) == 1
+    sagemaker = JinaClipEmbedding(backend="sagemaker", endpoint_name="clip")
+    assert len(sagemaker.tokens_of_requests(["a"] * (SAGEMAKER_BATCH_SIZE + 1))) == 2
 
 
 @pytest.mark.framework("llama-index/limiter-and-images")
