@@ -28,10 +28,12 @@ def bytes_of(path: str) -> bytes:
 
 
 def of_texts(texts: Sequence[str], task: str | None = None) -> np.ndarray[Any, Any]:
+    """The rows of these texts, `(n, d)` of unit length."""
     return unit(np.stack([text_vector(text, task) for text in texts]))
 
 
 def of_images(paths: Sequence[str]) -> np.ndarray[Any, Any]:
+    """The rows of the images in these files, `(n, d)` of unit length."""
     return unit(np.stack([image_vector(Opened(path)) for path in paths]))
 
 

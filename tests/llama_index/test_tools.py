@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from llama_index.core.base.llms.types import ImageBlock, TextBlock
 from llama_index.core.schema import ImageNode, NodeWithScore, TextNode
 
 from jina_clip_integrations import SourcePolicy
-from jina_clip_integrations.errors import ImageError
 from jina_clip_integrations.llama_index import ImageRetrieverTool, JinaClipEmbedding, content_blocks
 from tests.colours import ColourBackend
 from tests.expected import bytes_of
@@ -41,13 +39,6 @@ def test_a_url_stays_a_url_and_base64_needs_no_permission(images: list[str]) -> 
     url, inline = content_blocks([hit(ImageNode(image_url="https://example.org/a.png")), hit(ImageNode(image=encoded))])
     assert (str(url.url), url.image) == ("https://example.org/a.png", None)
     assert content_of(inline) == bytes_of(images[1])
-
-
-def test_by_default_no_file_is_read(images: list[str]) -> None:
-    hits = [hit(ImageNode(image_path=images[0]))]
-    with pytest.raises(ImageError, match="policy does not allow"):
-        content_blocks(hits)
-    assert len(content_blocks(hits, sources=SourcePolicy.agent(roots=Path(images[0]).parent))) == 1
 
 
 @pytest.mark.framework("llama-index/retriever-tool")
