@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     for package in ("fastapi", "uvicorn", "prometheus_client"):
         require_extra(package, extra="serve", purpose="jina-clip serve")
     out = Output(quiet=args.quiet)
-    settings = settings_of(args)
+    settings = build_settings(args)
     scheme = _scheme(args)
     if not settings.api_keys and not is_loopback(args.host):
         out.warn(f"serving on {args.host} without a key: whoever reaches this port may use it; see --api-key-env")
@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     return OK
 
 
-def settings_of(args: argparse.Namespace) -> ServerSettings:
+def build_settings(args: argparse.Namespace) -> ServerSettings:
     """What the options say. Raises `ConfigurationError`, also for a key variable that is not set."""
     return ServerSettings(
         api_keys=keys_from(args.api_key_env),

@@ -1,5 +1,4 @@
-"""Who is let in: places for requests, inputs and bytes, so that a crowd gets an answer at once instead of a queue
-without end."""
+"""Admission control: requests, inputs and bytes in memory are bounded, so that an overload is refused at once."""
 
 from __future__ import annotations
 
@@ -7,18 +6,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from .errors import overloaded
+from .errors import overload_error
 from .settings import ServerSettings
 
 SMOOTHING = 0.2
 """Weight of the newest request in the running figure of seconds per input."""
 
-LONGEST_HINT_S = 60.0
-"""A client is never told to stay away longer than this, in seconds."""
+MAX_RETRY_AFTER_S = 60.0
+"""Upper bound of `Retry-After`, in seconds."""
 
 
-class Places:
-    """Counts what is in the house. Used from one event loop, so nothing here needs a lock."""
+class Admission:
+    """Counts requests, inputs and bytes in progress. Used from one event loop, so nothing here needs a lock."""
 
     def __init__(self, settings: ServerSettings, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
@@ -31,10 +30,10 @@ class Places:
 
     @contextmanager
     def request(self) -> Iterator[None]:
-        """A place for one request, from before its body is read. Raises `RefusalError` 429."""
+        """Admit one request, before its body is read. Raises `RequestError` 429."""
         limit = self._settings.max_requests
         if self.requests >= limit:
-            raise overloaded(
+            raise overload_error(
                 f"Concurrency limit exceeded: {self.requests:,}/{limit:,} concurrent requests",
                 retry_after_s=self._wait_s(),
             )
@@ -46,10 +45,10 @@ class Places:
 
     @contextmanager
     def take_inputs(self, count: int) -> Iterator[None]:
-        """Places for the inputs of one request, until it is answered. Raises `RefusalError` 429."""
+        """Admit the inputs of one request, until it is answered. Raises `RequestError` 429."""
         limit = self._settings.max_queue
         if self.inputs + count > limit:
-            raise overloaded(
+            raise overload_error(
                 f"Concurrency limit exceeded: {self.inputs:,}/{limit:,} inputs in the queue",
                 retry_after_s=self._wait_s(),
             )
@@ -62,22 +61,24 @@ class Places:
 
     @contextmanager
     def buffer(self) -> Iterator[Callable[[int], None]]:
-        """A function that books bytes of one request's body as they arrive; all are given back at the end.
+        """A function that counts bytes of one request's body as they arrive; all are released at the end.
 
-        The function raises `RefusalError` 429.
+        The function raises `RequestError` 429.
         """
         booked = 0
 
-        def book(count: int) -> None:
+        def count_bytes(count: int) -> None:
             nonlocal booked
             limit = self._settings.max_buffered_bytes
             if self.bytes + count > limit:
-                raise overloaded(f"Too much in hand: {limit:,} bytes of requests", retry_after_s=self._wait_s())
+                raise overload_error(
+                    f"Too many bytes of requests in progress: the limit is {limit:,}", retry_after_s=self._wait_s()
+                )
             self.bytes += count
             booked += count
 
         try:
-            yield book
+            yield count_bytes
         finally:
             self.bytes -= booked
 
@@ -89,5 +90,5 @@ class Places:
         self._finished_at_s = now
 
     def _wait_s(self) -> float:
-        """About how long until half of what is in the house is answered."""
-        return min(LONGEST_HINT_S, self.inputs * self._seconds_per_input / 2)
+        """About how long until half of the inputs in progress are answered."""
+        return min(MAX_RETRY_AFTER_S, self.inputs * self._seconds_per_input / 2)

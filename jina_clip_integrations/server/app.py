@@ -1,4 +1,4 @@
-"""The application: its routes, and what an embedding request passes on its way."""
+"""The application: its routes, and the steps of an embedding request."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
 from .._version import __version__
-from .errors import RefusalError
+from .errors import RequestError
 from .invocations import CSV_TYPE, Invocation, read_csv, read_invocation
 from .metrics import CONTENT_TYPE
-from .middleware import ERROR_CODE, REQUEST_ID, Around
+from .middleware import ERROR_CODE, REQUEST_ID, RequestMiddleware
 from .request_body import check_is_json, parse_json, read_body, unless_gone
 from .responses import embeddings_body, invocations_body
 from .service import SERVICE_PREFIX, Service
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from ..encoder import JinaClipEncoder
     from ..types import Vectors
 
-LARGE_ANSWER = 65_536
-"""From so many values on, an answer is written in a thread."""
+LARGE_RESPONSE = 65_536
+"""From so many values on, a response is serialised in a thread: smaller ones cost less than the switch."""
 
 
 def build_app(source: JinaClipEncoder | EmbeddingBackend, settings: ServerSettings) -> FastAPI:
@@ -43,10 +43,10 @@ def build_app(source: JinaClipEncoder | EmbeddingBackend, settings: ServerSettin
 
     app = FastAPI(title="jina-clip", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
-    app.add_exception_handler(RefusalError, _refused)
-    app.add_exception_handler(HTTPException, _no_such_route)
+    app.add_exception_handler(RequestError, _handle_request_error)
+    app.add_exception_handler(HTTPException, _handle_unknown_route)
     Routes(service).add_to(app)
-    app.add_middleware(Around, metrics=service.metrics)
+    app.add_middleware(RequestMiddleware, metrics=service.metrics)
     return app
 
 
@@ -77,7 +77,7 @@ class Routes:
         async def answer(body: bytes) -> bytes:
             wanted = self.service.schema.read(await parse_json(body))
             rows, spent = await self.service.embed(wanted)
-            return await _written(
+            return await _write(
                 rows,
                 lambda: embeddings_body(rows, model=wanted.model, embedding_type=wanted.embedding_type, spent=spent),
             )
@@ -91,7 +91,7 @@ class Routes:
         async def answer(body: bytes) -> bytes:
             wanted = await self._invocation(body, is_csv=is_csv)
             rows, spent = await self.service.embed(wanted.request)
-            return await _written(
+            return await _write(
                 rows, lambda: invocations_body(rows, ids=wanted.ids, spent=spent, parameters=wanted.parameters)
             )
 
@@ -105,16 +105,16 @@ class Routes:
     async def _serve(
         self, request: HttpRequest, answer: Callable[[bytes], Coroutine[Any, Any, bytes]], *, is_csv: bool = False
     ) -> Response:
-        """One embedding request from its door to its answer: key, place, body, work, all within the time allowed."""
+        """One embedding request: authentication, admission, body, work, all within the time limit."""
         service, settings = self.service, self.service.settings
-        service.doorkeeper.check(request.headers.get("authorization"))
+        service.auth.check(request.headers.get("authorization"))
         service.check_open()
         if not is_csv:
             check_is_json(request)
 
         async def work() -> Response:
-            with service.places.request(), service.places.buffer() as book:
-                body = await read_body(request, limit=settings.max_body_bytes, book=book)
+            with service.admission.request(), service.admission.buffer() as count_bytes:
+                body = await read_body(request, limit=settings.max_body_bytes, count_bytes=count_bytes)
                 content = await unless_gone(request, answer(body))
                 return Response(content, media_type="application/json")
 
@@ -122,11 +122,11 @@ class Routes:
             return await asyncio.wait_for(work(), settings.request_timeout_s)
         except asyncio.TimeoutError:
             message = f"Request timed out after {settings.request_timeout_s:g} seconds; send smaller inputs"
-            raise RefusalError(504, "SERVICE_TIMEOUT", message) from None
+            raise RequestError(504, "SERVICE_TIMEOUT", message) from None
 
     async def models(self, request: HttpRequest) -> Response:
         """The one model that is served."""
-        self.service.doorkeeper.check(request.headers.get("authorization"))
+        self.service.auth.check(request.headers.get("authorization"))
         spec, names = self.service.spec, self.service.names
         entry = {
             "id": next(name for name in names if name.startswith(SERVICE_PREFIX)) if spec.hub_id else names[0],
@@ -156,16 +156,18 @@ class Routes:
         return Response(self.service.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
 
-async def _written(rows: Vectors, write: Callable[[], bytes]) -> bytes:
-    return await asyncio.to_thread(write) if rows.size > LARGE_ANSWER else write()
+async def _write(rows: Vectors, write: Callable[[], bytes]) -> bytes:
+    return await asyncio.to_thread(write) if rows.size > LARGE_RESPONSE else write()
 
 
-async def _refused(request: HttpRequest, error: Any) -> Response:
+async def _handle_request_error(request: HttpRequest, error: Any) -> Response:
     request.scope[ERROR_CODE] = error.code
     return JSONResponse(error.body(request.scope[REQUEST_ID]), error.status, error.headers)
 
 
-async def _no_such_route(request: HttpRequest, error: Any) -> Response:
+async def _handle_unknown_route(request: HttpRequest, error: Any) -> Response:
     message = "Not found; embeddings are at /v1/embeddings" if error.status_code == 404 else str(error.detail)
     code = "RESOURCE_NOT_FOUND" if error.status_code == 404 else "METHOD_NOT_ALLOWED"
-    return await _refused(request, RefusalError(error.status_code, code, message, nested=False, headers=error.headers))
+    return await _handle_request_error(
+        request, RequestError(error.status_code, code, message, nested=False, headers=error.headers)
+    )

@@ -1,4 +1,4 @@
-"""Who may ask: bearer keys, compared in constant time."""
+"""Authentication: bearer keys, compared in constant time."""
 
 from __future__ import annotations
 
@@ -6,30 +6,34 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 
-from .errors import unauthorised
+from .errors import authentication_error
 
 SCHEME = "bearer"
 
 
-class Doorkeeper:
-    """Lets requests in that carry one of the keys; everybody where there are none. Only digests are kept."""
+class BearerAuth:
+    """Accepts requests that carry one of the keys; all of them where there are no keys. Only digests are kept."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._digests = tuple(_digest(key.strip()) for key in keys)
 
     def check(self, authorization: str | None) -> None:
-        """Raise `RefusalError` 401 unless this `Authorization` header carries a known key."""
+        """Raise `RequestError` 401 unless this `Authorization` header carries a known key."""
         if not self._digests:
             return
         if not authorization:
-            raise unauthorised("AUTH_MISSING_API_KEY", "Authentication required: send Authorization: Bearer <key>")
+            raise authentication_error(
+                "AUTH_MISSING_API_KEY", "Authentication required: send Authorization: Bearer <key>"
+            )
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != SCHEME or not token.strip():
-            raise unauthorised("AUTH_INVALID_FORMAT", "Invalid authorization format: send Authorization: Bearer <key>")
+            raise authentication_error(
+                "AUTH_INVALID_FORMAT", "Invalid authorization format: send Authorization: Bearer <key>"
+            )
         given = _digest(token.strip())
         matches = [hmac.compare_digest(known, given) for known in self._digests]  # all of them, whichever fits
         if not any(matches):
-            raise unauthorised("AUTH_INVALID_API_KEY", "Invalid API key")
+            raise authentication_error("AUTH_INVALID_API_KEY", "Invalid API key")
 
 
 def _digest(key: str) -> bytes:

@@ -1,9 +1,9 @@
 """Dynamic batching: inputs of many requests gathered into few calls of the backend.
 
 Inputs of one kind and task wait in a lane. A lane is due when it can fill a batch or its oldest input has waited long
-enough; the lane that was served longest ago goes first, and within a lane the requests take turns, so that nobody
-waits behind somebody else's thousand images. A call that fails is repeated in halves until the request at fault is
-alone, so a bad input never costs another client its answer.
+enough; the lane that was served longest ago goes first, and within a lane the requests alternate, so that no request
+waits behind the thousand images of another. A call that fails is repeated in halves until the request at fault is
+alone, so a bad input never costs another client its response.
 """
 
 from __future__ import annotations
@@ -51,36 +51,36 @@ class Job:
 
     inputs: Sequence[Any]
     since_s: float
-    answer: asyncio.Future[Vectors]
+    rows_ready: asyncio.Future[Vectors]
     handed_out: int = 0
     finished: int = 0
     rows: Vectors | None = None
 
     @property
-    def is_over(self) -> bool:
+    def is_settled(self) -> bool:
         """Whether nobody needs its rows any more: answered, failed or given up."""
-        return self.answer.done()
+        return self.rows_ready.done()
 
     @property
     def waiting(self) -> int:
         """Inputs that are in no batch yet."""
-        return 0 if self.is_over else len(self.inputs) - self.handed_out
+        return 0 if self.is_settled else len(self.inputs) - self.handed_out
 
     def put(self, position: int, row: Vectors) -> None:
         """The row `(D,)` of one input; the last one answers the job."""
-        if self.is_over:
+        if self.is_settled:
             return
         if self.rows is None:
             self.rows = np.empty((len(self.inputs), len(row)), np.float32)
         self.rows[position] = row
         self.finished += 1
         if self.finished == len(self.inputs):
-            self.answer.set_result(self.rows)
+            self.rows_ready.set_result(self.rows)
 
     def fail(self, error: BaseException) -> None:
         """End it with an error."""
-        if not self.is_over:
-            self.answer.set_exception(error)
+        if not self.is_settled:
+            self.rows_ready.set_exception(error)
 
 
 Place: TypeAlias = "tuple[Job, int]"
@@ -97,7 +97,7 @@ class Lane:
     served: int = 0
     """When it was last served, as a count of batches."""
 
-    def tidy(self) -> None:
+    def drop_settled_jobs(self) -> None:
         """Forget jobs that have nothing waiting."""
         if any(not job.waiting for job in self.jobs):
             self.jobs = deque(job for job in self.jobs if job.waiting)
@@ -112,10 +112,10 @@ class Lane:
         """When the input that has waited longest came."""
         return min(job.since_s for job in self.jobs)
 
-    def take(self, most: int) -> list[Place]:
+    def take(self, max_inputs: int) -> list[Place]:
         """Inputs for one batch, one from each job in turn."""
         taken: list[Place] = []
-        while self.jobs and len(taken) < most:
+        while self.jobs and len(taken) < max_inputs:
             job = self.jobs.popleft()
             if job.waiting:
                 taken.append((job, job.handed_out))
@@ -168,13 +168,13 @@ class Batcher:
         self._lanes.setdefault(kind, Lane(kind)).jobs.append(job)
         self._pump()
         try:
-            return await job.answer
+            return await job.rows_ready
         finally:
-            job.answer.cancel()
-            self._lanes[kind].tidy()
+            job.rows_ready.cancel()
+            self._lanes[kind].drop_settled_jobs()
 
     async def close(self) -> None:
-        """Finish what was taken in, then refuse. Idempotent."""
+        """Finish the jobs that were accepted, then refuse new ones. Idempotent."""
         self._closed = True
         self._pump()
         while self._tasks:
@@ -217,63 +217,63 @@ class Batcher:
         lane.running += 1
         task = asyncio.get_running_loop().create_task(self._run(lane, lane.take(self._max_batch)))
         self._tasks.add(task)
-        task.add_done_callback(lambda done: self._ended(lane, done))
+        task.add_done_callback(lambda done: self._finish(lane, done))
 
-    def _ended(self, lane: Lane, task: asyncio.Task[None]) -> None:
+    def _finish(self, lane: Lane, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         lane.running -= 1
         if not task.cancelled():
             task.exception()  # a job's future carries it
         self._pump()
 
-    async def _run(self, lane: Lane, places: list[Place]) -> None:
+    async def _run(self, lane: Lane, admission: list[Place]) -> None:
         try:
-            await self._compute(lane.kind, places)
-        except BaseException as error:  # whatever happens, nobody is left waiting
-            for job, _ in places:
+            await self._compute(lane.kind, admission)
+        except BaseException as error:  # a job that never settles would hang its client until the timeout
+            for job, _ in admission:
                 job.fail(error if isinstance(error, Exception) else RuntimeError("the server stopped"))
             raise
 
-    async def _compute(self, kind: Kind, places: list[Place]) -> None:
-        places = [(job, position) for job, position in places if not job.is_over]
-        if not places:
+    async def _compute(self, kind: Kind, admission: list[Place]) -> None:
+        admission = [(job, position) for job, position in admission if not job.is_settled]
+        if not admission:
             return
         loop = asyncio.get_running_loop()
         started_s = loop.time()
         try:
-            rows, errors = await self._embed(kind, [job.inputs[position] for job, position in places])
+            rows, errors = await self._embed(kind, [job.inputs[position] for job, position in admission])
         except Exception as error:
             if self._on_failure is not None:
                 self._on_failure(error)
-            await self._narrow_down(kind, places, error)
+            await self._narrow_down(kind, admission, error)
             return
         if self._on_batch is not None:
-            self._on_batch(kind, len(places), loop.time() - started_s)
-        for place, (job, position) in enumerate(places):
+            self._on_batch(kind, len(admission), loop.time() - started_s)
+        for place, (job, position) in enumerate(admission):
             if place in errors:
-                job.fail(_failed(position, errors[place]))
+                job.fail(_input_failure(position, errors[place]))
             else:
                 job.put(position, rows[place])
 
-    async def _narrow_down(self, kind: Kind, places: list[Place], error: Exception) -> None:
+    async def _narrow_down(self, kind: Kind, admission: list[Place], error: Exception) -> None:
         """After a failed call: the request at fault gets its error, the others are computed without it."""
-        jobs = list(dict.fromkeys(job for job, _ in places))
+        jobs = list(dict.fromkeys(job for job, _ in admission))
         if len(jobs) == 1 or isinstance(error, FATAL):
             for job in jobs:
-                job.fail(_blamed(places, error) if len(jobs) == 1 else error)
+                job.fail(_name_input(admission, error) if len(jobs) == 1 else error)
             return
         for half in map(set, halve(jobs)):
-            await self._compute(kind, [place for place in places if place[0] in half])
+            await self._compute(kind, [place for place in admission if place[0] in half])
 
 
-def _blamed(places: Sequence[Place], error: Exception) -> Exception:
+def _name_input(admission: Sequence[Place], error: Exception) -> Exception:
     """`error` as that of an input, where it names one of this batch."""
-    if isinstance(error, InputError) and error.index is not None and 0 <= error.index < len(places):
-        return _failed(places[error.index][1], error)
+    if isinstance(error, InputError) and error.index is not None and 0 <= error.index < len(admission):
+        return _input_failure(admission[error.index][1], error)
     return error
 
 
-def _failed(position: int, error: Exception) -> InputFailedError:
+def _input_failure(position: int, error: Exception) -> InputFailedError:
     failed = InputFailedError(position)
     failed.__cause__ = error
     return failed

@@ -1,4 +1,4 @@
-"""The model behind a server: an encoder at full width and of raw length, and what its tokenizer counts."""
+"""The model behind a server: an encoder that gives raw rows of full width, and what its tokenizer counts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WARM_UP_TEXT = "ready"
 
 
 class Embedder:
-    """Rows of full width that are neither cut nor normalised, so that one batch serves every request."""
+    """Rows of full width that are neither truncated nor normalised, so that one batch serves every request."""
 
     def __init__(self, source: JinaClipEncoder | EmbeddingBackend) -> None:
         self.encoder = raw_encoder(source)
@@ -38,7 +38,7 @@ class Embedder:
         return rows, dict(self.encoder.last_errors)
 
     async def count_tokens(self, texts: Sequence[str], task: str | None) -> list[int]:
-        """Tokens of each text before any cut, instruction included; estimated where the backend has no tokenizer."""
+        """Tokens of each text before truncation, instruction included; estimated where the backend has no tokenizer."""
         count = getattr(self.backend, "count_tokens", None)
         if count is not None:
             return list(await asyncio.to_thread(count, list(texts), task=task))

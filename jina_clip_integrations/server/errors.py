@@ -1,4 +1,4 @@
-"""What a request is answered with when it cannot be served: the error bodies of the Jina API.
+"""Error responses: the bodies that the Jina API sends for a request that cannot be served.
 
 Three shapes are in use there. The layer in front of the handler (keys, limits, unknown routes) answers flat, the
 handler nests, and a body that does not fit the schema lists its fields. Nothing that a client sent is repeated.
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-SHOWN_NAME_CHARACTERS = 80
+MAX_NAME_CHARACTERS = 80
 """Names of a client's own choosing (a model, an unknown field) are shown up to here."""
 
 
@@ -24,8 +24,8 @@ class FieldError:
     type: str
 
 
-class RefusalError(Exception):
-    """A request that ends with an error status. `nested` is the handler's shape, otherwise the body is flat."""
+class RequestError(Exception):
+    """Ends a request with an error status. `nested` is the shape of handler errors; otherwise the body is flat."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class RefusalError(Exception):
         return body
 
 
-class BadFieldsError(RefusalError):
+class BadFieldsError(RequestError):
     """422: the body does not fit the schema."""
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
@@ -83,37 +83,37 @@ def bad_field(*path: str | int, message: str, type: str) -> BadFieldsError:
 
 def field_path(*path: str | int) -> str:
     """`body -> jina-clip-v2 -> input -> 3`."""
-    return " -> ".join(["body", *(shown(str(part)) for part in path)])
+    return " -> ".join(["body", *(printable_name(str(part)) for part in path)])
 
 
-def bad_item(index: int, message: str, *, code: str, status: int = 400) -> RefusalError:
+def bad_item(index: int, message: str, *, code: str, status: int = 400) -> RequestError:
     """One input that cannot be embedded."""
-    return RefusalError(status, code, f"input {index}: {message}", index=index)
+    return RequestError(status, code, f"input {index}: {message}", index=index)
 
 
-def unauthorised(code: str, message: str) -> RefusalError:
+def authentication_error(code: str, message: str) -> RequestError:
     """401, flat."""
-    return RefusalError(401, code, message, nested=False, headers={"WWW-Authenticate": "Bearer"})
+    return RequestError(401, code, message, nested=False, headers={"WWW-Authenticate": "Bearer"})
 
 
-def overloaded(message: str, *, retry_after_s: float) -> RefusalError:
+def overload_error(message: str, *, retry_after_s: float) -> RequestError:
     """429, flat, with the wait."""
     headers = {"Retry-After": str(max(1, math.ceil(retry_after_s)))}
-    return RefusalError(429, "RATE_CONCURRENCY_LIMIT_EXCEEDED", message, nested=False, headers=headers)
+    return RequestError(429, "RATE_CONCURRENCY_LIMIT_EXCEEDED", message, nested=False, headers=headers)
 
 
-def unavailable(message: str, *, retry_after_s: float = 1) -> RefusalError:
+def unavailable_error(message: str, *, retry_after_s: float = 1) -> RequestError:
     """503, nested, with a wait."""
     headers = {"Retry-After": str(max(1, math.ceil(retry_after_s)))}
-    return RefusalError(503, "SERVICE_UNAVAILABLE", message, headers=headers)
+    return RequestError(503, "SERVICE_UNAVAILABLE", message, headers=headers)
 
 
-def internal_error() -> RefusalError:
+def internal_error() -> RequestError:
     """500. The reason is in the server's log only."""
-    return RefusalError(500, "INTERNAL_ERROR", "An unexpected error occurred")
+    return RequestError(500, "INTERNAL_ERROR", "An unexpected error occurred")
 
 
-def shown(name: str) -> str:
+def printable_name(name: str) -> str:
     """A name that a client chose, for a message: printable ASCII, not too long."""
-    text = "".join(c if c.isascii() and c.isprintable() else "?" for c in name[: SHOWN_NAME_CHARACTERS + 1])
-    return text if len(text) <= SHOWN_NAME_CHARACTERS else f"{text[: SHOWN_NAME_CHARACTERS - 1]}~"
+    text = "".join(c if c.isascii() and c.isprintable() else "?" for c in name[: MAX_NAME_CHARACTERS + 1])
+    return text if len(text) <= MAX_NAME_CHARACTERS else f"{text[: MAX_NAME_CHARACTERS - 1]}~"

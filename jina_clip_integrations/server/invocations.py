@@ -36,7 +36,7 @@ class Invocation:
 
 
 def read_invocation(body: Any, schema: Schema) -> Invocation:
-    """The invocation in a JSON body. Raises `RefusalError`."""
+    """The invocation in a JSON body. Raises `RequestError`."""
     if not isinstance(body, dict):
         raise bad_field(message="Input should be a valid JSON object", type="model_attributes_type")
     if "data" not in body:
@@ -53,7 +53,7 @@ def read_invocation(body: Any, schema: Schema) -> Invocation:
 
 
 def read_csv(text: str, schema: Schema) -> Invocation:
-    """The invocation in lines of CSV without a header. Raises `RefusalError`."""
+    """The invocation in lines of CSV without a header. Raises `RequestError`."""
     try:
         lines = [line for line in csv.reader(io.StringIO(text), strict=True) if line]
     except csv.Error:

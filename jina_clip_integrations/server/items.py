@@ -11,7 +11,7 @@ from .errors import BadFieldsError, FieldError, field_path
 MAX_URL_CHARACTERS = 65_536
 """Longest URL of an image, as the older published schema had it."""
 
-SHOWN_ERRORS = 20
+MAX_LISTED_ERRORS = 20
 """Items that a refusal lists at most."""
 
 STRICT_KEYS = frozenset({"text", "image"})
@@ -75,7 +75,7 @@ def read_items(given: Any, *, path: tuple[str, ...], max_items: int, strict: boo
             else:
                 items.append(found)
     if errors:
-        raise BadFieldsError(errors[:SHOWN_ERRORS])
+        raise BadFieldsError(errors[:MAX_LISTED_ERRORS])
     return items
 
 
@@ -134,7 +134,7 @@ def _image(item: Mapping[str, Any]) -> Linked | Inline | None:
         value = value.get("url")
     if not isinstance(value, str) or not value:
         raise _MisfitError(f"{name} should be a string that is not empty", "string_type")
-    return _located(name, value)
+    return _locate(name, value)
 
 
 _IMAGE_KEYS = ("image", "url", "bytes", "image_url", "image_base64", "base64")
@@ -142,7 +142,7 @@ _LINK_KEYS = ("url", "image_url")
 _MIXED_KEY = "image"
 
 
-def _located(name: str, value: str) -> Linked | Inline:
+def _locate(name: str, value: str) -> Linked | Inline:
     start = value[:8].lower()
     if start.startswith("data:"):
         return Inline(value)

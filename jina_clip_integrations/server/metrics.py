@@ -31,16 +31,16 @@ class Metrics:
         """A gauge that asks `value` whenever it is read."""
         Gauge(f"{PREFIX}_{name}", help, registry=self.registry).set_function(value)
 
-    def answered(self, route: str, status: int, seconds: float) -> None:
+    def count_response(self, route: str, status: int, seconds: float) -> None:
         """A request was answered."""
         self._requests.labels(route, str(status)).inc()
         self._request_seconds.labels(route).observe(seconds)
 
-    def refused(self, code: str) -> None:
+    def count_error(self, code: str) -> None:
         """A request was refused or failed."""
         self._refusals.labels(code).inc()
 
-    def embedded(self, modality: str, inputs: int, tokens: int) -> None:
+    def count_inputs(self, modality: str, inputs: int, tokens: int) -> None:
         """Inputs of one request were embedded."""
         if inputs:
             self._inputs.labels(modality).inc(inputs)

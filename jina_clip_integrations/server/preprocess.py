@@ -1,4 +1,4 @@
-"""Before the queue: images are fetched and measured, tokens are counted, and what cannot work is refused."""
+"""Before the queue: images are fetched and measured, tokens are counted, and bad inputs are refused."""
 
 from __future__ import annotations
 
@@ -13,30 +13,19 @@ from typing import Any, TypeVar, cast
 from ..catalog import ModelSpec
 from ..errors import ImageError, InputError
 from ..images.encoded import EncodedImage
+from ..images.formats import media_type
 from ..inputs import InputParser, check_text
 from ..tokens import image_tokens
-from .errors import RefusalError, bad_item
+from .errors import RequestError, bad_item
 from .items import Inline, Linked, Text
 from .responses import Spent
 from .schema import Request
 from .settings import ServerSettings
 
-CHECKERS = 4
+CHECKING_THREADS = 4
 """Threads that decode base64 and read the headers of images."""
 
 FORMATS = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000, PNM, ICO"
-SIGNATURES = tuple(
-    (offset, magic)
-    for offset, magics in (
-        (0, (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\0\0\1\0")),
-        (0, (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")),
-        (4, (b"ftyp",)),
-        (8, (b"WEBP",)),
-    )
-    for magic in magics
-)
-"""How the formats begin that are taken from strangers. PostScript is none: Pillow would start an interpreter for it."""
-
 _URL_LABEL = re.compile(r"https?://\S*: ")
 
 CountTokens = Callable[[Sequence[str], "str | None"], Awaitable["list[int]"]]
@@ -45,7 +34,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class Prepared:
+class PreprocessedRequest:
     """The inputs of one request, ready to be embedded."""
 
     texts: dict[int, str] = field(default_factory=dict)
@@ -61,8 +50,8 @@ class Prepared:
         return Spent(per_input, image_tokens=sum(self.tokens[position] for position in self.images))
 
 
-class Preparer:
-    """Makes inputs of items. Fetching has threads of its own, so a slow host delays only who asked for it."""
+class Preprocessor:
+    """Makes inputs of items. Fetching has threads of its own, so a slow host delays only the request that named it."""
 
     def __init__(
         self, spec: ModelSpec, settings: ServerSettings, *, count_tokens: CountTokens, max_length: int
@@ -73,20 +62,20 @@ class Preparer:
         self._max_length = max_length
         self._parser = InputParser(sources=settings.source_policy)
         self._fetchers = ThreadPoolExecutor(settings.max_fetches, "jina-clip-fetch")
-        self._checkers = ThreadPoolExecutor(CHECKERS, "jina-clip-check")
+        self._checkers = ThreadPoolExecutor(CHECKING_THREADS, "jina-clip-check")
 
     def close(self) -> None:
         """End the threads; what is being fetched is not waited for."""
         self._fetchers.shutdown(wait=False, cancel_futures=True)
         self._checkers.shutdown(wait=False, cancel_futures=True)
 
-    async def prepare(self, request: Request) -> Prepared:
-        """The inputs of `request`. Raises `RefusalError` that names the first input at fault."""
-        prepared = Prepared()
+    async def prepare(self, request: Request) -> PreprocessedRequest:
+        """The inputs of `request`. Raises `RequestError` that names the first input at fault."""
+        prepared = PreprocessedRequest()
         images: dict[int, Linked | Inline] = {}
         for position, item in enumerate(request.items):
             if isinstance(item, Text):
-                prepared.texts[position] = self._checked_text(position, item.value)
+                prepared.texts[position] = self._check_text(position, item.value)
             else:
                 images[position] = item
         prepared.images = dict.fromkeys(images, b"")  # in order, whichever is loaded first
@@ -96,7 +85,7 @@ class Preparer:
 
     # Texts
 
-    def _checked_text(self, position: int, text: str) -> str:
+    def _check_text(self, position: int, text: str) -> str:
         limit = self._settings.max_text_characters
         if len(text) > limit:
             message = f"a text of {len(text):,} characters, more than the {limit:,} that this server takes"
@@ -106,8 +95,8 @@ class Preparer:
         except InputError as error:
             raise bad_item(position, error.message, code="INPUT_INVALID_TEXT") from error
 
-    async def _count(self, prepared: Prepared, request: Request) -> None:
-        """Note the tokens of all texts. Raises `RefusalError` for a text that is too long, unless it may be cut."""
+    async def _count(self, prepared: PreprocessedRequest, request: Request) -> None:
+        """Note the tokens of all texts. Raises `RequestError` for a text that is too long, unless it may be cut."""
         if not prepared.texts:
             return
         counts = await self._count_tokens(list(prepared.texts.values()), request.task)
@@ -116,14 +105,14 @@ class Preparer:
                 raise self._too_long(position, count)
             prepared.tokens[position] = min(count, self._max_length)
 
-    def _too_long(self, position: int, count: int) -> RefusalError:
+    def _too_long(self, position: int, count: int) -> RequestError:
         limit = f"{count:,} tokens, more than the model's {self._max_length:,}"
         message = f"{limit}; shorten the text or send truncate=true"
         return bad_item(position, message, code="INPUT_TOKEN_LIMIT_EXCEEDED")
 
     # Images
 
-    async def _measure(self, prepared: Prepared, position: int, item: Linked | Inline) -> None:
+    async def _measure(self, prepared: PreprocessedRequest, position: int, item: Linked | Inline) -> None:
         """Load one image and note its price in tokens."""
         if isinstance(item, Inline):
             self._check_length(position, item.encoded)
@@ -143,12 +132,13 @@ class Preparer:
         try:
             image = cast(EncodedImage, self._parser.item(_as_block(item)))
             price, data = self._price(image.size()), image.read()
-            if not any(data.startswith(magic, offset) for offset, magic in SIGNATURES):
+            # Pillow has read it, so this is about plug-ins and PostScript, for which it would start an interpreter.
+            if media_type(data) is None:
                 raise ImageError(f"not an image in a format that this server takes ({FORMATS})")
             return data, price
         except InputError as error:
             code = "INPUT_IMAGE_FETCH_FAILED" if isinstance(item, Linked) else "INPUT_INVALID_IMAGE"
-            reason = without_label(error.message, image.label if image is not None else "")
+            reason = drop_label(error.message, image.label if image is not None else "")
             raise bad_item(position, reason, code=code) from error
 
     def _price(self, size: tuple[int, int]) -> int:
@@ -156,7 +146,7 @@ class Preparer:
         return image_tokens(size, self._spec) if self._spec.image_size else 0
 
 
-def without_label(message: str, label: str) -> str:
+def drop_label(message: str, label: str) -> str:
     """Why an image cannot be used, without the address (also one it was redirected to) or digest that names it."""
     if found := _URL_LABEL.match(message):
         return f"the image: {message[found.end() :]}"

@@ -1,4 +1,4 @@
-"""Reading requests: bodies up to a limit, JSON that trusts nothing, and clients that go away."""
+"""Request bodies: read up to a limit, parsed as strict JSON, and given up when the client disconnects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
-from .errors import BadFieldsError, RefusalError, bad_field
+from .errors import BadFieldsError, RequestError, bad_field
 
 LARGE_BODY = 256 * 1024
 """From this size on, in bytes, JSON is parsed in a thread."""
@@ -19,13 +19,16 @@ T = TypeVar("T")
 
 
 class ClientGoneError(Exception):
-    """The client hung up; nobody reads an answer."""
+    """The client has disconnected; nobody reads a response."""
 
 
-async def read_body(request: Request, *, limit: int, book: Callable[[int], None]) -> bytes:
-    """The body, at most `limit` bytes; `book` is told of every piece. Raises `RefusalError` 413 and 415."""
+async def read_body(request: Request, *, limit: int, count_bytes: Callable[[int], None]) -> bytes:
+    """The body, at most `limit` bytes; `count_bytes` is called with the size of every chunk.
+
+    Raises `RequestError` 413 and 415.
+    """
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise RefusalError(
+        raise RequestError(
             415, "UNSUPPORTED_CONTENT_ENCODING", "Compressed request bodies are not supported", nested=False
         )
     declared = request.headers.get("content-length", "")
@@ -33,9 +36,9 @@ async def read_body(request: Request, *, limit: int, book: Callable[[int], None]
         raise _too_large(limit)
     body = bytearray()
     try:
-        async for piece in request.stream():
-            book(len(piece))
-            body += piece
+        async for chunk in request.stream():
+            count_bytes(len(chunk))
+            body += chunk
             if len(body) > limit:
                 raise _too_large(limit)
     except ClientDisconnect as error:
@@ -44,18 +47,18 @@ async def read_body(request: Request, *, limit: int, book: Callable[[int], None]
 
 
 def check_is_json(request: Request) -> None:
-    """Raise `RefusalError` 415 for another kind of content. A missing type is fine."""
+    """Raise `RequestError` 415 for another kind of content. A missing type is fine."""
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
-        raise RefusalError(415, "UNSUPPORTED_MEDIA_TYPE", "Send the body as application/json", nested=False)
+        raise RequestError(415, "UNSUPPORTED_MEDIA_TYPE", "Send the body as application/json", nested=False)
 
 
 async def parse_json(body: bytes) -> Any:
-    """The body as JSON. Raises `RefusalError` 422."""
-    return await asyncio.to_thread(_parsed, body) if len(body) > LARGE_BODY else _parsed(body)
+    """The body as JSON. Raises `RequestError` 422."""
+    return await asyncio.to_thread(_parse, body) if len(body) > LARGE_BODY else _parse(body)
 
 
-def _parsed(body: bytes) -> Any:
+def _parse(body: bytes) -> Any:
     try:
         return json.loads(body.decode("utf-8-sig"), parse_constant=_not_finite)
     except (ValueError, RecursionError):
@@ -70,14 +73,14 @@ def _not_json() -> BadFieldsError:
     return bad_field(message="Input should be valid JSON in UTF-8", type="json_invalid")
 
 
-def _too_large(limit: int) -> RefusalError:
-    return RefusalError(
+def _too_large(limit: int) -> RequestError:
+    return RequestError(
         413, "REQUEST_TOO_LARGE", f"The request is larger than {limit:,} bytes; send fewer items at a time"
     )
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled when the client hangs up. The body must have been read.
+    """The result of `work`, which is cancelled when the client disconnects. The body must have been read.
 
     Raises `ClientGoneError`.
     """

@@ -1,4 +1,4 @@
-"""The bodies of successful answers, byte for byte as the Jina API writes them."""
+"""The bodies of successful responses, byte for byte as the Jina API writes them."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Spent:
         return sum(self.per_input)
 
     def usage(self) -> dict[str, int]:
-        """The `usage` object of an answer."""
+        """The `usage` object of a response."""
         usage = {"total_tokens": self.total, "prompt_tokens": self.total}
         return usage | ({"image_tokens": self.image_tokens} if self.image_tokens else {})
 
 
 def embeddings_body(rows: Vectors, *, model: str, embedding_type: str, spent: Spent) -> bytes:
-    """The answer of `POST /v1/embeddings` for rows `(n, d)` that are cut and normalised already."""
+    """The response of `POST /v1/embeddings` for rows `(n, d)` that are truncated and normalised already."""
     head = json.dumps({"model": model, "object": "list", "usage": spent.usage()}, separators=(",", ":"))
     data = ",".join(
         f'{{"object":"embedding","index":{index},"embedding":{encoded}}}'
@@ -45,7 +45,7 @@ def embeddings_body(rows: Vectors, *, model: str, embedding_type: str, spent: Sp
 
 
 def invocations_body(rows: Vectors, *, ids: Sequence[str], spent: Spent, parameters: Mapping[str, Any]) -> bytes:
-    """The answer of `POST /invocations`: always floats, usage by row, numbers among the parameters as floats."""
+    """The response of `POST /invocations`: always floats, usage by row, numbers among the parameters as floats."""
     data = ",".join(
         f'{{"id":{json.dumps(name)},"embedding":{encoded},"usage":{{"id":{json.dumps(name)},"total_tokens":{tokens}}}}}'
         for name, encoded, tokens in zip(ids, encode_rows(rows, "float"), spent.per_input, strict=True)

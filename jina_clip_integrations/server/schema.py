@@ -10,7 +10,7 @@ import pydantic
 import pydantic_core
 
 from ..catalog import ModelSpec
-from .errors import BadFieldsError, FieldError, RefusalError, bad_field, field_path, shown
+from .errors import BadFieldsError, FieldError, RequestError, bad_field, field_path, printable_name
 from .items import Item, read_items
 
 ALIASES = {
@@ -48,17 +48,17 @@ class Schema:
         self.names = names
         self.strict = strict
         self.max_items = max_items
-        self._fields = fields_of(spec, strict=strict)
+        self._fields = request_fields(spec, strict=strict)
 
     def json_schema(self) -> dict[str, Any]:
         """The body as JSON Schema."""
         return self._fields.model_json_schema()
 
     def read(self, body: Any) -> Request:
-        """The request in a JSON body. Raises `RefusalError`: 400 for an unknown model, 422 for what does not fit."""
+        """The request in a JSON body. Raises `RequestError`: 400 for an unknown model, 422 for what does not fit."""
         if not isinstance(body, dict):
             raise bad_field(message="Input should be a valid JSON object", type="model_attributes_type")
-        given = body if self.strict else _renamed(body)
+        given = body if self.strict else _resolve_aliases(body)
         name = self._known_model(given.get("model"))
         if given.get("modality") not in (None, "text"):
             message = 'write images as {"image": ...} items instead'
@@ -70,7 +70,7 @@ class Schema:
         return self._read({"model": self.names[0], **body}, self.names[0], at=(at,), strict=False)
 
     def _read(self, given: Mapping[str, Any], name: str, *, at: tuple[str, ...], strict: bool) -> Request:
-        fields = self._checked(given, name)
+        fields = self._validate(given, name)
         items = read_items(fields.pop("input"), path=at, max_items=self.max_items, strict=strict)
         known = {key: value for key, value in fields.items() if value is not None and key in Request.__annotations__}
         return Request(**(known | {"model": name, "items": items, "task": self._task(known.get("task"))}))
@@ -78,12 +78,12 @@ class Schema:
     def _known_model(self, name: Any) -> str:
         if isinstance(name, str) and name in self.names:
             return name
-        asked = f"Model '{shown(name)}'" if isinstance(name, str) and name else "Model"
-        raise RefusalError(
+        asked = f"Model '{printable_name(name)}'" if isinstance(name, str) and name else "Model"
+        raise RequestError(
             400, "INPUT_MODEL_NOT_FOUND", f"{asked} not found. Available models: {', '.join(self.names)}"
         )
 
-    def _checked(self, given: Mapping[str, Any], name: str) -> dict[str, Any]:
+    def _validate(self, given: Mapping[str, Any], name: str) -> dict[str, Any]:
         try:
             return dict(self._fields.model_validate(given))
         except pydantic.ValidationError as error:
@@ -94,7 +94,7 @@ class Schema:
         return task if task is not None and task in self.spec.tasks else None
 
 
-def fields_of(spec: ModelSpec, *, strict: bool) -> type[pydantic.BaseModel]:
+def request_fields(spec: ModelSpec, *, strict: bool) -> type[pydantic.BaseModel]:
     """The pydantic model of a body for this model. Items are read by `read_items`."""
     fields: dict[str, Any] = {
         "model": (str, ...),
@@ -134,7 +134,7 @@ def _one_of_list(value: Any) -> Any:
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
-def _renamed(body: Mapping[str, Any]) -> dict[str, Any]:
+def _resolve_aliases(body: Mapping[str, Any]) -> dict[str, Any]:
     """The body under the schema's own names. Where both are given, the schema's name counts."""
     given = {name: value for name, value in body.items() if name not in ALIASES}
     for alias, name in ALIASES.items():

@@ -1,4 +1,4 @@
-"""What a server allows: every limit and default in one place."""
+"""The settings of a server: every limit and default in one place."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ SECONDS = {"batch_wait_s": 0.0, "fetch_timeout_s": 0.1, "request_timeout_s": 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
-    """How one server treats its clients."""
+    """What one server accepts, and how much of it."""
 
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     """Bearer keys that are accepted; empty = no key is asked for. Several allow a key to be changed without a gap."""
     model_names: tuple[str, ...] = ()
     """Names besides its own under which the model may be asked for."""
     strict: bool = False
-    """Refuse fields, aliases and item forms that the published schema does not have, instead of understanding them."""
+    """Refuse fields, aliases and item forms that the published schema does not have, instead of accepting them."""
 
     max_batch: int = 64
     """Inputs per call of the backend."""
@@ -45,7 +45,7 @@ class ServerSettings:
     max_running: int = 2
     """Calls of the backend at a time. Beyond one per kind of input, only for batches that are full."""
     max_queue: int = 2048
-    """Inputs of all clients that are taken in and not yet answered; more are refused with 429."""
+    """Inputs of all clients that are admitted and not yet answered; more are refused with 429."""
     max_requests: int = 512
     """Requests being read or answered at a time; more are refused with 429."""
 
@@ -74,7 +74,7 @@ class ServerSettings:
     request_timeout_s: float = 120.0
     """Longest time for one request from its first byte to its answer, in seconds; then it is a 504."""
     drain_timeout_s: float = 30.0
-    """Longest time that requests in hand may take after the server was told to stop, in seconds."""
+    """Longest time that requests in progress may take after the server was told to stop, in seconds."""
 
     def __post_init__(self) -> None:
         for name in COUNTS:
@@ -84,7 +84,7 @@ class ServerSettings:
         if self.max_items > self.max_queue:
             raise ConfigurationError(
                 f"max_queue={self.max_queue} is smaller than max_items={self.max_items}: "
-                "the largest request could never be taken in"
+                "the largest request could never be admitted"
             )
         if self.sources is not None and self.allow_private_addresses:
             raise ConfigurationError("give either sources or allow_private_addresses; a SourcePolicy decides alone")

@@ -37,12 +37,12 @@ class TestOptions:
         from jina_clip_integrations.server import ServerSettings
 
         args = parsed()
-        assert serve.settings_of(args) == ServerSettings()
+        assert serve.build_settings(args) == ServerSettings()
         assert (args.host, args.port) == ("127.0.0.1", 8080)
 
     def test_every_option_arrives(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("TEAM_KEY", "one, two")
-        settings = serve.settings_of(
+        settings = serve.build_settings(
             parsed(
                 *["--api-key-env", "TEAM_KEY", "--served-model-name", "a", "--served-model-name", "b", "--strict"],
                 *["--max-batch", "7", "--batch-wait-ms", "2.5", "--max-running", "3", "--max-queue", "99"],

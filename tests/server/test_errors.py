@@ -260,23 +260,23 @@ class TestLimits:
 
         async with client_of(backend, max_body_bytes=1000) as client:
             response = await client.post("/v1/embeddings", content=pieces())
-            assert client.app.state.service.places.bytes == 0
+            assert client.app.state.service.admission.bytes == 0
         assert response.status_code == 413
 
     async def test_the_queue_is_full(self, client_of, backend, until) -> None:
         backend.held = True
         async with client_of(backend, max_queue=10, max_items=10) as client:
             waiting = [asyncio.ensure_future(client.post("/v1/embeddings", json=ask(["x"] * 4))) for _ in range(2)]
-            await until(lambda: client.app.state.service.places.inputs == 8)
-            refused = await client.post("/v1/embeddings", json=ask(["x"] * 3))
+            await until(lambda: client.app.state.service.admission.inputs == 8)
+            count_error = await client.post("/v1/embeddings", json=ask(["x"] * 3))
             fits = asyncio.ensure_future(client.post("/v1/embeddings", json=ask(["x"] * 2)))
             await asyncio.sleep(0.01)
             backend.held = False
             answered = await asyncio.gather(*waiting, fits)
             after = await client.post("/v1/embeddings", json=ask(["x"] * 10))
-        assert refused.status_code == 429
-        check_flat(refused.json(), "RATE_CONCURRENCY_LIMIT_EXCEEDED")
-        assert int(refused.headers["Retry-After"]) >= 1
+        assert count_error.status_code == 429
+        check_flat(count_error.json(), "RATE_CONCURRENCY_LIMIT_EXCEEDED")
+        assert int(count_error.headers["Retry-After"]) >= 1
         assert [answer.status_code for answer in [*answered, after]] == [200] * 4
 
     async def test_too_many_requests_are_refused_before_their_bodies_are_read(self, client_of, backend, until) -> None:
@@ -284,28 +284,28 @@ class TestLimits:
         async with client_of(backend, max_requests=1) as client:
             waiting = asyncio.ensure_future(client.post("/v1/embeddings", json=ask()))
             await until(lambda: backend.calls)
-            refused = await client.post("/v1/embeddings", content=never_read())
+            count_error = await client.post("/v1/embeddings", content=never_read())
             backend.held = False
             assert (await waiting).status_code == 200
-        assert refused.status_code == 429
-        assert "1/1 concurrent requests" in refused.json()["detail"]
+        assert count_error.status_code == 429
+        assert "1/1 concurrent requests" in count_error.json()["detail"]
 
     async def test_bodies_together_are_bounded(self, client_of, backend, until) -> None:
         backend.held = True
         async with client_of(backend, max_buffered_bytes=3000) as client:
             waiting = asyncio.ensure_future(client.post("/v1/embeddings", json=ask("x" * 2000)))
             await until(lambda: backend.calls)
-            refused = await client.post("/v1/embeddings", json=ask("x" * 2000))
+            count_error = await client.post("/v1/embeddings", json=ask("x" * 2000))
             backend.held = False
             assert (await waiting).status_code == 200
             assert (await client.post("/v1/embeddings", json=ask("x" * 2000))).status_code == 200
-        assert refused.status_code == 429
+        assert count_error.status_code == 429
 
     async def test_a_request_that_takes_too_long(self, client_of, backend) -> None:
         backend.held = True
         async with client_of(backend, request_timeout_s=0.1) as client:
             response = await client.post("/v1/embeddings", json=ask())
-            assert client.app.state.service.places.inputs == 0
+            assert client.app.state.service.admission.inputs == 0
             assert client.app.state.service.batcher.waiting == 0
             backend.held = False
         assert response.status_code == 504

@@ -121,14 +121,14 @@ class TestHangingUp:
         held = send(serving.port, ask(["held"]))
         eventually(lambda: len(backend.calls) == 2)  # the first was the warm-up
         leaving = send(serving.port, ask([f"never {n}" for n in range(50)]))
-        eventually(lambda: serving.service.places.inputs == 51)
+        eventually(lambda: serving.service.admission.inputs == 51)
         leaving.close()
-        eventually(lambda: serving.service.places.inputs == 1)
+        eventually(lambda: serving.service.admission.inputs == 1)
         eventually(lambda: serving.service.batcher.waiting == 0)
         backend.held = False
         assert b"200 OK" in held.recv(65536)
         held.close()
-        eventually(lambda: serving.service.places.inputs == 0)
+        eventually(lambda: serving.service.admission.inputs == 0)
         assert sum(len(call) for call in backend.calls) <= 1 + 1 + 2
         eventually(lambda: 'status="499"' in metrics(serving))
 
@@ -136,8 +136,8 @@ class TestHangingUp:
         serving = serve(backend)
         with socket.create_connection(("127.0.0.1", serving.port)) as connection:
             connection.sendall(b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
-            eventually(lambda: serving.service.places.requests == 1)
-        eventually(lambda: serving.service.places.requests == 0)
+            eventually(lambda: serving.service.admission.requests == 1)
+        eventually(lambda: serving.service.admission.requests == 0)
         assert requests.post(f"{serving.url}/v1/embeddings", json=ask("x"), timeout=10).status_code == 200
 
     def test_a_client_that_never_finishes_sending(self, serve, backend, eventually) -> None:
@@ -145,7 +145,7 @@ class TestHangingUp:
         with socket.create_connection(("127.0.0.1", serving.port)) as connection:
             connection.sendall(b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
             assert b"504" in connection.recv(65536)
-        eventually(lambda: serving.service.places.requests == 0)
+        eventually(lambda: serving.service.admission.requests == 0)
 
 
 def send(port: int, body: dict) -> socket.socket:
@@ -168,7 +168,7 @@ class TestDraining:
                 pool.submit(requests.post, f"{serving.url}/v1/embeddings", json=ask(f"text {n}"), timeout=10)
                 for n in range(4)
             ]
-            eventually(lambda: serving.service.places.inputs == 4)
+            eventually(lambda: serving.service.admission.inputs == 4)
             serving.server.handle_exit(15, None)
             eventually(lambda: refuses(serving.port))
             backend.held = False
@@ -191,11 +191,11 @@ class TestDraining:
             assert session.get(f"{serving.url}/ready", timeout=10).json() == {"status": "ready"}
             serving.service.drain()
             ready = session.get(f"{serving.url}/ready", timeout=10)
-            refused = session.post(f"{serving.url}/v1/embeddings", json=ask("x"), timeout=10)
+            count_error = session.post(f"{serving.url}/v1/embeddings", json=ask("x"), timeout=10)
         assert (ready.status_code, ready.json()) == (503, {"status": "draining"})
-        assert refused.status_code == 503
-        assert refused.json()["detail"]["code"] == "SERVICE_UNAVAILABLE"
-        assert "Retry-After" in refused.headers
+        assert count_error.status_code == 503
+        assert count_error.json()["detail"]["code"] == "SERVICE_UNAVAILABLE"
+        assert "Retry-After" in count_error.headers
 
 
 def refuses(port: int) -> bool:
@@ -268,7 +268,7 @@ class TestMetrics:
         serving = serve(backend, max_batch=2)
         backend.held = True
         connection = send(serving.port, ask([f"text {n}" for n in range(9)]))
-        eventually(lambda: serving.service.places.inputs == 9)
+        eventually(lambda: serving.service.admission.inputs == 9)
         text = metrics(serving)
         assert "jina_clip_inputs_in_hand 9.0" in text
         assert "jina_clip_inputs_waiting 5.0" in text
