@@ -93,6 +93,7 @@ class JinaClipEmbeddings(EncoderOptions, Embeddings):
         listed = image_list(uris, single="aembed_image")
         return to_lists(await (await self._aencoder()).aencode_image(listed, on_error=on_error)) if listed else []
 
+    # One name for both: stores such as Chroma look for it, and always pass a list; people have one image.
     def embed_image(self, uris: ImageInput | Sequence[ImageInput]) -> Any:
         """One image gives one vector; a list of images gives a list of vectors, as vector stores expect."""
         return self._encoder().encode_image(uris).tolist()
@@ -113,6 +114,7 @@ class ImageEmbeddings(BaseModel, Embeddings):
     stores that look for them.
     """
 
+    # A pydantic model, so that stores and chains that hold it print, compare and pickle as with `JinaClipEmbeddings`.
     model_config = ConfigDict(extra="forbid")
 
     embeddings: JinaClipEmbeddings

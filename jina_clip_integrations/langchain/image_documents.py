@@ -78,6 +78,7 @@ class ImageDocumentRetriever(BaseRetriever):
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun
     ) -> list[Document]:
         found = await self.retriever.ainvoke(query, config={"callbacks": run_manager.get_child()})
+        # Reads and decodes image files, hence the thread.
         return await asyncio.to_thread(with_image_blocks, found, uri_key=self.uri_key, sources=self.sources)
 
 
@@ -85,5 +86,6 @@ def _add_block(document: Document, uri_key: str | None, sources: SourcePolicy | 
     uri = document.page_content if uri_key is None else document.metadata.get(uri_key)
     if uri is None:
         return document
+    # A copy: the document may be the store's own, which would then hold the image.
     metadata = {**document.metadata, BLOCK_KEY: image_block(uri, sources=sources)}
     return document.model_copy(update={"metadata": metadata})

@@ -91,6 +91,7 @@ def image_span(parse: Callable[[Any, Any], Any]) -> Callable[[Method], Method]:
             owner = arguments.pop("self")
             return spanned.__get__(owner)(parse(owner, arguments.pop(first)), **arguments)
 
+        # A coroutine function of its own, so that a bad image raises where it is awaited, not where it is called.
         async def acall(*args: Any, **options: Any) -> Any:
             return await call(*args, **options)
 
@@ -102,6 +103,7 @@ def image_span(parse: Callable[[Any, Any], Any]) -> Callable[[Method], Method]:
 
 def instrument(owner: Owner, batch: EmbedBatch) -> Flow[list[Embedding]]:
     """The vectors of a batch, announced to both of the framework's systems: events and callbacks."""
+    # Observers such as token counters expect strings. An image's name may need its bytes, so it is found off the loop.
     if batch.role == "image":
         chunks = yield _blocking(lambda: [display_name(image) for image in batch.values])
     else:
@@ -110,6 +112,7 @@ def instrument(owner: Owner, batch: EmbedBatch) -> Flow[list[Embedding]]:
     dispatcher.event(EmbeddingStartEvent(model_dict=payload))
     with owner.callback_manager.event(CBEventType.EMBEDDING, payload={EventPayload.SERIALIZED: payload}) as event:
         vectors = yield from _embed_through_cache(owner, batch)
+        # Not reached on an error: the callback manager ends the event then, with the exception.
         event.on_end(payload={EventPayload.CHUNKS: chunks, EventPayload.EMBEDDINGS: vectors})
     dispatcher.event(EmbeddingEndEvent(chunks=chunks, embeddings=vectors))
     return vectors

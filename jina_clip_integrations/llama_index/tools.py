@@ -81,6 +81,7 @@ class ImageRetrieverTool(RetrieverTool):
 
     async def acall(self, *args: Any, **kwargs: Any) -> ToolOutput:
         """`call` without blocking the event loop."""
+        # Reads and decodes image files, hence the thread.
         return await asyncio.to_thread(self._add_blocks, await super().acall(*args, **kwargs))
 
     def _add_blocks(self, output: ToolOutput) -> ToolOutput:
@@ -88,6 +89,7 @@ class ImageRetrieverTool(RetrieverTool):
 
 
 def _image_block(hit: NodeWithScore, sources: SourcePolicy | None) -> ImageBlock:
+    # A URL is for the model's provider to fetch; whatever else a node carries is read here, under the source policy.
     url = (image_item(hit.node) or {}).get("url")
     parser = InputParser(sources=sources or SourcePolicy.agent())
     image = chat_image(url, sources) if url else read_chat_image(parse_image(hit.node, parser))
