@@ -53,12 +53,14 @@ class ApiBackend(RemoteBackend):
         self._configure(model, options, key_needed=True)
 
     def _configure(self, model: str, given: Mapping[str, Any], *, key_needed: bool) -> None:
+        """`key_needed` is False for an unpickled object, whose key is wanted at its first call only."""
         options = {name: value for name, value in given.items() if value is not None}  # None = the default
         chosen = ApiSettings(**options)
         dialect = find_dialect(chosen.dialect)
         address = _Address.parse(chosen.base_url, dialect.path)
         key = find_key(chosen.api_key, environment=dialect.environment_key)
         if key and not address.is_private:
+            # A key that is meant for this server is an error; one that merely lies in the environment is not sent.
             if chosen.api_key is not None or address.is_hosted:
                 raise ConfigurationError(
                     f"base_url: a key does not go over plain http to {address.host}; use https. (Credentials of a "
@@ -67,7 +69,7 @@ class ApiBackend(RemoteBackend):
             key = Key(None, source="none")  # a key for the hosted service is not for this server
         self._address_of_service = address
         self._key = key
-        self._base_url = chosen.base_url.partition("?")[0]
+        self._base_url = chosen.base_url.partition("?")[0]  # a query may hold a credential
         self._options = options
         self._extra_headers = _check_headers(chosen.headers)
         spec = _find_spec(model, hosted=address.is_hosted)
@@ -76,6 +78,7 @@ class ApiBackend(RemoteBackend):
         transport = HttpTransport(
             url=address.url,
             host=address.host,
+            # Headers are made once, unless a token has to be renewed or a key may still turn up.
             headers=self._headers if key.is_renewed or (address.is_hosted and not key) else self._headers(),
             timeout=chosen.timeout,
             client=_check_client(chosen.http_client, "http_client", awaitable=False),
@@ -101,8 +104,8 @@ class ApiBackend(RemoteBackend):
         return f"{type(self).__name__}({', '.join(filter(None, (repr(self.model), options)))})"
 
     def __getstate__(self) -> dict[str, Any]:
-        left_behind = SECRET_OPTIONS | LIVE_OPTIONS
-        options = {name: value for name, value in self._options.items() if name not in left_behind}
+        dropped = SECRET_OPTIONS | LIVE_OPTIONS
+        options = {name: value for name, value in self._options.items() if name not in dropped}
         options["headers"] = {name: value for name, value in self._extra_headers.items() if not is_sensitive(name)}
         return {"model": self.model, "options": options}
 
@@ -120,8 +123,9 @@ class ApiBackend(RemoteBackend):
         token = self._key.reveal()
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        mine = {name.lower() for name in self._extra_headers}
-        return {name: value for name, value in headers.items() if name.lower() not in mine} | self._extra_headers
+        # The caller's own win, whatever their case: a gateway may want another `Authorization`.
+        overridden = {name.lower() for name in self._extra_headers}
+        return {name: value for name, value in headers.items() if name.lower() not in overridden} | self._extra_headers
 
     def _require_key(self) -> None:
         if not self._key and not any(name.lower() == "authorization" for name in self._extra_headers):
@@ -132,8 +136,8 @@ class ApiBackend(RemoteBackend):
 
     def _secrets(self) -> tuple[str, ...]:
         """What must not show: the key, and headers that may hold one, with and without their scheme."""
-        mine = (value for name, value in self._extra_headers.items() if is_sensitive(name))
-        return self._key.known + tuple(part for value in mine for part in (value, *value.split()[1:]) if part)
+        values = (value for name, value in self._extra_headers.items() if is_sensitive(name))
+        return self._key.known + tuple(part for value in values for part in (value, *value.split()[1:]) if part)
 
 
 class _Address:
@@ -145,7 +149,7 @@ class _Address:
         self.host = parts.hostname or ""
         self.is_hosted = self.host == HOSTED
         self.is_private = parts.scheme == "https" or is_loopback(self.host)
-        """Whether nobody on the way can read along."""
+        """Whether nobody between here and there can read what is sent."""
 
     @classmethod
     def parse(cls, base_url: Any, path: str) -> _Address:
@@ -154,14 +158,14 @@ class _Address:
             raise ConfigurationError(f"base_url must be a string, not {type(base_url).__name__}")
         try:
             parts = urlsplit(base_url.strip())
-            port = parts.port
+            parts.port  # noqa: B018  # raises for a port that is no number
         except ValueError as error:
             raise ConfigurationError("base_url is not a valid address") from error
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigurationError("base_url must begin with https:// or http:// and name a host")
         if parts.username is not None or parts.password is not None:
             raise ConfigurationError("base_url holds a user name or password; pass credentials in headers instead")
-        del port
+        # The path is kept and not replaced, as `urljoin` would: a proxy's prefix is part of the address.
         prefix = parts.path.rstrip("/")
         whole = prefix if path and prefix.endswith(path) else prefix + path
         return cls(urlunsplit((parts.scheme, parts.netloc, whole, parts.query, "")))
@@ -199,6 +203,7 @@ def _check_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def _check_client(client: Any, name: str, *, awaitable: bool) -> Any:
+    # By what it can do, so that neither httpx has to be imported nor a test double to be derived from its classes.
     if client is not None and hasattr(client, "aclose") is not awaitable:
         wanted = "httpx.AsyncClient" if awaitable else "httpx.Client"
         raise ConfigurationError(f"{name} must be an {wanted}, not {type(client).__name__}")

@@ -1,19 +1,16 @@
-"""What every remote backend does: batches into requests, requests in flight, results as they come, sync and async."""
+"""What every remote backend does: batches to requests, and results as they come, sync and async."""
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import os
 import warnings
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing, closing
 from functools import partial
 from typing import Any, ClassVar
 
 from ...catalog import ModelSpec, find_model
-from ...concurrency.flow import adrive, drive
-from ...concurrency.threads import DaemonThreadPool
+from ...concurrency.flow import drive
 from ...errors import ConfigurationError, JinaClipError
 from ...settings import RemoteSettings
 from ...types import Modality
@@ -27,16 +24,16 @@ from .limits import Limits
 from .prepare import ItemEncoder
 from .requests import EncodedItem, RequestBatch, RequestBatcher, RequestCaps, RequestTemplate
 from .responses import Rows
-from .scheduler import Pending, Scheduler
+from .scheduler import run_in_tasks, run_in_threads
 from .service import Service
 from .transport import Transport
 
 MAX_TEMPLATES = 32
-"""Kinds of batch whose template is remembered: few are ever in use, but a task may be anything that a user types."""
+"""Kinds of batch whose template is kept: few are ever in use, but a task may be anything that a user types."""
 
 
 class RemoteBackend:
-    """A service somewhere else that speaks a `Dialect`. Safe to share between threads and tasks: so are its limits."""
+    """A remote service that speaks a `Dialect`. Safe to share between threads and tasks, which share its limits."""
 
     kind: ClassVar[str] = "remote"
     """For cache keys."""
@@ -102,7 +99,7 @@ class RemoteBackend:
 
     @property
     def _service(self) -> Service:
-        """Limits and settings; a forked child gets limits of its own, since it has none of the parent's requests."""
+        """Limits and settings. A forked child gets its own: the parent's requests in flight never end there."""
         if self._process != os.getpid():
             self._process = os.getpid()
             self._known_service = self._new_service()
@@ -112,28 +109,29 @@ class RemoteBackend:
 
     @property
     def dimensions(self) -> int:
-        """Full width of the vectors. 0 for a model that the catalogue does not know, until its first answer."""
+        """Full width of the vectors; 0 for a model that the catalogue does not know, until its first response."""
         return self._width
 
     @property
     def batch_size(self) -> int:
-        """Most items per request."""
+        """Maximum number of items per request."""
         return self._settings.batch_size
 
     @property
     def embedding_type(self) -> str:
-        """How vectors travel; `binary` and `ubinary` rows are packed bits."""
+        """Encoding of the vectors in responses; `binary` and `ubinary` rows are packed bits."""
         return self._settings.embedding_type
 
     @property
     def sends_urls(self) -> bool:
-        """Whether an image given by URL is left to the service to fetch."""
+        """Whether the service fetches an image that is given by URL."""
         return self._settings.resize_images is False and self._dialect.image_url is not None
 
     @property
     def cache_identity(self) -> str:
-        """Everything besides the content that may change a vector."""
+        """Everything besides the input that may change a vector."""
         resize = self._settings.resize_images
+        # base64 and float carry the same numbers, so entries of one serve the other.
         packed = self.embedding_type in PACKED
         return f"{self.kind}/{self._address()}/{self._dialect.name}/{self.model}/resize={resize}/bits={packed}"
 
@@ -144,7 +142,7 @@ class RemoteBackend:
 
     @property
     def requests_in_flight(self) -> int:
-        """Requests that are on the wire, or about to be, at this moment."""
+        """Requests that are being sent or waited for at this moment."""
         return self._service.limits.concurrency.in_flight
 
     def _address(self) -> str:
@@ -180,10 +178,10 @@ class RemoteBackend:
         return self._collect(results, batch)
 
     def stream(self, batch: Batch) -> Iterator[BatchResult]:
-        """Yield results as requests are answered, in any order. Closing the iterator cancels what has not started.
+        """Yield results as responses come in, in any order. Closing the iterator cancels what has not started.
 
-        Float rows are as the service gives them: full or truncated, of whatever length. Raises what `embed` raises,
-        after everything finished was yielded.
+        Float rows are as the service gives them, truncated and normalised or not. Raises what `embed` raises, after
+        everything finished was yielded.
         """
         count = len(batch.texts) or len(batch.images)
         if not count:
@@ -199,6 +197,7 @@ class RemoteBackend:
                     if outcome.result.model not in (None, self.model):
                         self._check_model(outcome.result.model)
                     yield outcome.result
+            # A lone request may have been split, or items left out that could not be encoded.
             if batches or batcher.errors or not batcher.exhausted:
                 yield from self._run(batcher, batches)
             if batcher.long_items:
@@ -210,41 +209,19 @@ class RemoteBackend:
         if not count:
             return
         batcher = self._batcher(batch, self._template(batch), count)
-        scheduler = Scheduler(batcher, self._service.limits)
-        tasks: set[asyncio.Task[Any]] = set()
-
-        def start(part: RequestBatch) -> Pending:
-            return begin(adrive(request_flow(part, self._service, scheduler.stop_signal)))
-
-        def encode() -> Pending:
-            return begin(asyncio.to_thread(scheduler.encode))
-
-        def begin(work: Coroutine[Any, Any, Any]) -> Pending:
-            task = asyncio.ensure_future(work)
-            tasks.add(task)
-            return task
-
-        try:
-            while scheduler.launch(start, encode):
-                done, _ = await asyncio.wait(tasks, timeout=scheduler.patience_s, return_when=asyncio.FIRST_COMPLETED)
-                tasks -= done
-                for result in scheduler.settle(done):
-                    self._check_model(result.model)
-                    yield result
-            for result in scheduler.finish():
+        async with aclosing(run_in_tasks(batcher, self._service)) as results:
+            async for result in results:
+                self._check_model(result.model)
                 yield result
-            if batcher.long_items:
-                self._warn_of_long_texts(batcher)
-        finally:
-            scheduler.close()
-            await _cancel(tasks)
+        if batcher.long_items:
+            self._warn_of_long_texts(batcher)
 
     def close(self) -> None:
-        """Close connections that were opened here. The backend opens new ones if it is used again."""
+        """Close the connections that were opened here. The next use opens new ones."""
         self._transport.close()
 
     async def aclose(self) -> None:
-        """Close connections, those of the running event loop too."""
+        """Close the connections, including those of the running event loop."""
         await self._transport.aclose()
 
     def __enter__(self) -> Any:
@@ -262,36 +239,19 @@ class RemoteBackend:
     # How
 
     def _run(self, batcher: RequestBatcher, batches: tuple[RequestBatch, ...]) -> Iterator[BatchResult]:
-        """Send `batches` and what the batcher still has, from a thread for each request in flight."""
-        scheduler = Scheduler(batcher, self._service.limits)
-        scheduler.add(batches)
-        pool = DaemonThreadPool("jina-clip-api")
-
-        def start(part: RequestBatch) -> Pending:
-            return pool.submit(lambda: drive(request_flow(part, self._service, scheduler.stop_signal)))
-
-        def encode() -> Pending:
-            return pool.submit(scheduler.encode)
-
-        try:
-            while scheduler.launch(start, encode):
-                done, _ = concurrent.futures.wait(
-                    scheduler.running, scheduler.patience_s, concurrent.futures.FIRST_COMPLETED
-                )
-                for result in scheduler.settle(done):
-                    self._check_model(result.model)
-                    yield result
-            yield from scheduler.finish()
-        finally:
-            scheduler.close()
-            pool.shutdown()
+        with closing(run_in_threads(batcher, self._service, batches)) as results:
+            for result in results:
+                self._check_model(result.model)
+                yield result
 
     def _batcher(self, batch: Batch, template: RequestTemplate, count: int) -> RequestBatcher:
         encode, caps = partial(self._encode_item, batch), self._caps(batch.modality)
         return RequestBatcher(template, count, encode, caps, threads=batch.modality == "image")
 
     def _template(self, batch: Batch) -> RequestTemplate:
-        """What the requests of a batch say. Raises `ConfigurationError` for what model or server cannot do."""
+        """What all requests of a batch say. Raises `ConfigurationError` for what model or server cannot do."""
+        # The width is part of the key, since an unknown model's is learnt from its first response. No lock: at worst
+        # two threads make the same template.
         kind = (batch.modality, batch.task, batch.dimensions, batch.normalize, batch.isolate_errors, self._width)
         template = self._templates.get(kind)
         if template is None:
@@ -346,6 +306,7 @@ class RemoteBackend:
         settings, dialect = self._settings, self._dialect
         max_items = dialect.max_texts if modality == "text" else dialect.max_images
         known = (settings.batch_size, max_items, self._service.limits.item_cap)
+        # A request above the minute's tokens would be refused however long it waited.
         return RequestCaps(
             items=min(cap for cap in known if cap is not None),
             bytes=settings.max_request_bytes,
@@ -353,8 +314,9 @@ class RemoteBackend:
         )
 
     def _learn_width(self, rows: Rows) -> None:
-        """What a model is that the catalogue does not know, its first response tells."""
-        if rows.vectors.dtype != "uint8":
+        """Learn the full width of a model that the catalogue does not know."""
+        if rows.vectors.dtype != "uint8":  # packed bits are padded to whole bytes
+            # The widest so far, since some rows may be truncated to `dimensions`.
             self._width = max(self._width, rows.vectors.shape[1])
 
     def _check_model(self, echoed: str | None) -> None:
@@ -381,7 +343,7 @@ class RemoteBackend:
         )
 
     def _collect(self, results: list[BatchResult], batch: Batch) -> BatchResult:
-        """All results as one, with rows of the width and length that the batch asks for."""
+        """All results as one, with rows truncated and normalised as the batch asks for."""
         width = next((result.vectors.shape[1] for result in results if len(result.vectors)), None)
         if width is None:
             width = self._template(batch).no_rows().shape[1]
@@ -391,15 +353,10 @@ class RemoteBackend:
             rows = truncate_and_normalize(rows, dimensions=batch.dimensions, normalized=batch.normalize)
         model = next((result.model for result in results if result.model is not None), None)
         ids = [result.request_id for result in results if result.request_id is not None]
+        # Several requests have several ids; one of them would mislead.
         return BatchResult(rows, None, whole.errors, whole.usage, model, ids[0] if len(ids) == 1 else None)
 
 
 def _is_same_model(echoed: str, asked: str) -> bool:
     known = find_model(echoed)
     return echoed == asked or (known is not None and known is find_model(asked))
-
-
-async def _cancel(tasks: set[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,8 +1,8 @@
-"""How servers want to be spoken to: one frozen row each, chosen by the caller and never guessed.
+"""Wire formats of the servers: one frozen `Dialect` each, chosen by the caller and never guessed.
 
 Figures: the published schema of the hosted API, the SageMaker sample files, and the servers' own code (Jina's on-prem
-image, infinity, Xinference). What a server does not do (an instruction, a cut, unit length, packed bits) is done here,
-so that every row gives the same vectors.
+image, infinity, Xinference). What a server does not do (instruct, truncate, normalise, pack bits) the client does, so
+that every dialect gives the same vectors.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SLOT = "$"
 
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
-    """One way of speaking to a server. A field named `…_field` is None where the server has no such field.
+    """The wire format of one kind of server. A field named `…_field` is None where the server has no such field.
 
     A server of your own that differs in one thing is `dataclasses.replace(DIALECTS["openai"], name="mine", path="")`.
     """
@@ -51,19 +51,19 @@ class Dialect:
     encodings: tuple[str, ...] = ("float",)
     """Values of `encoding_field` that the server understands."""
     task_field: str | None = None
-    """Without it the instruction is put in front of the text here."""
+    """Without it the client puts the instruction in front of the text."""
     dimensions_field: str | None = None
-    """Without it full vectors come back and are cut here."""
+    """Without it the response has full vectors, which the client truncates."""
     normalized_field: str | None = None
     truncate_field: str | None = None
     options_field: str | None = None
     """Name of the object that holds task, dimensions and the like; None: they stand beside the items."""
     max_texts: int | None = None
-    """Most texts per request."""
+    """Maximum number of texts per request."""
     max_images: int | None = None
-    """Most images per request."""
+    """Maximum number of images per request."""
     indexed: bool = True
-    """Whether every row must say which item it belongs to; without, order counts where rows do not say."""
+    """Whether every row must carry the index of its item; otherwise rows without one are taken in order."""
     unit_vectors: bool = True
     """Whether the server normalises unless told otherwise."""
     environment_key: bool = False
@@ -80,11 +80,11 @@ class Dialect:
             raise ConfigurationError(f"dialect {self.name!r}: encodings must name at least one encoding")
 
     def max_items(self, modality: Modality) -> int | None:
-        """Most items of one kind per request, None where no cap is known."""
+        """Maximum number of items of one kind per request, None where no cap is known."""
         return self.max_texts if modality == "text" else self.max_images
 
     def encoding(self, embedding_type: str) -> str:
-        """How vectors shall travel: what was asked for, else the tightest encoding that keeps float32."""
+        """The encoding to ask for: `embedding_type` if the server has it, else the most compact that keeps float32."""
         if embedding_type in self.encodings:
             return embedding_type
         return "base64" if "base64" in self.encodings else "float"
@@ -135,11 +135,12 @@ class Dialect:
             raise ConfigurationError(
                 f"normalize=False: a server of dialect {self.name!r} gives unit vectors only; leave normalize out"
             )
-        wanted = {
+        # Only what differs from the server's defaults: v1 and strict servers refuse fields that they do not declare.
+        wanted = {  # fields that the server lacks share the name None and are dropped below
             self.task_field: task if modality == "text" else None,
-            self.dimensions_field: dimensions if _may_cut(spec, dimensions) else None,
-            self.normalized_field: None if normalize else False,
-            self.truncate_field: True if spec is not None else None,
+            self.dimensions_field: dimensions if _may_truncate(spec, dimensions) else None,
+            self.normalized_field: None if normalize else False,  # left out means true
+            self.truncate_field: True if spec is not None else None,  # by default a text that is too long is refused
         }
         options = {name: value for name, value in wanted.items() if name and value is not None}
         body = {
@@ -171,9 +172,9 @@ def _is_form(form: str) -> bool:
     return form.count(SLOT) == 1
 
 
-def _may_cut(spec: ModelSpec | None, dimensions: int | None) -> bool:
+def _may_truncate(spec: ModelSpec | None, dimensions: int | None) -> bool:
     """Whether `dimensions` may be sent: a model without Matryoshka has no such field, and full width needs none."""
-    if spec is None:
+    if spec is None:  # a model of the user's own server, which knows its widths
         return dimensions is not None
     return dimensions not in (None, spec.embed_dim) and bool(spec.matryoshka_dimensions)
 
@@ -190,6 +191,7 @@ JINA = Dialect(
     environment_key=True,
 )
 
+# The vendor's own image refuses the hosted API's `{"image": ...}` with a 400.
 JINA_ON_PREM = Dialect(
     name="jina-onprem",
     image='{"image_base64": $}',
@@ -202,6 +204,7 @@ JINA_ON_PREM = Dialect(
     truncate_field="truncate",
 )
 
+# One modality per request, images as data URIs only (bare base64 is a 422), no task. The caps are its defaults.
 INFINITY = Dialect(
     name="infinity",
     text="$",
@@ -216,6 +219,8 @@ INFINITY = Dialect(
     max_images=32,
 )
 
+# Bare base64 would be taken for a URL or a path on the server. Unknown fields go to the model as keyword arguments,
+# which is how `normalize_embeddings` gets there.
 XINFERENCE = Dialect(
     name="xinference",
     image_url='{"image": $}',
@@ -223,6 +228,7 @@ XINFERENCE = Dialect(
     normalized_field="normalize_embeddings",
 )
 
+# A string is all that an OpenAI item can be, so whether it is an image is for the server to guess.
 OPENAI = Dialect(
     name="openai",
     text="$",
@@ -234,6 +240,7 @@ OPENAI = Dialect(
     dimensions_field="dimensions",
 )
 
+# The AWS packages: rows without an index, in the request's order, and raw vectors (norms of 12 to 33 in the samples).
 INVOCATIONS = Dialect(
     name="invocations",
     path="/invocations",
@@ -249,18 +256,18 @@ INVOCATIONS = Dialect(
 )
 
 DIALECTS: Mapping[str, Dialect] = MappingProxyType(
-    {row.name: row for row in (JINA, JINA_ON_PREM, INFINITY, XINFERENCE, OPENAI, INVOCATIONS)}
+    {dialect.name: dialect for dialect in (JINA, JINA_ON_PREM, INFINITY, XINFERENCE, OPENAI, INVOCATIONS)}
 )
-"""The rows that may be chosen by name."""
+"""The dialects that may be chosen by name."""
 
 
 def find_dialect(dialect: str | Dialect) -> Dialect:
-    """The row of that name, or the object itself. Raises `ConfigurationError` for an unknown name."""
+    """The dialect of that name, or the object itself. Raises `ConfigurationError` for an unknown name."""
     if isinstance(dialect, Dialect):
         return dialect
     if not isinstance(dialect, str) or dialect not in DIALECTS:
-        shown = repr(dialect) if isinstance(dialect, str) else f"a {type(dialect).__name__}"
+        given = repr(dialect) if isinstance(dialect, str) else f"a {type(dialect).__name__}"
         raise ConfigurationError(
-            f"dialect is {shown}; choose one of {', '.join(map(repr, DIALECTS))} or pass a Dialect of your own"
+            f"dialect is {given}; choose one of {', '.join(map(repr, DIALECTS))} or pass a Dialect of your own"
         )
     return DIALECTS[dialect]

@@ -1,4 +1,4 @@
-"""Embeddings as JSON carries them, to arrays: every encoding, and the checks that a vector has to pass."""
+"""Embeddings from JSON to arrays: every encoding, and the checks that a vector has to pass."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PACKED = ("binary", "ubinary")
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """What a request asked for, and so what its answer has to look like."""
+    """What a request asked for, and so what its response has to look like."""
 
     items: int
     """Rows, one per item."""
@@ -39,9 +39,10 @@ class Expected:
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Widths in dimensions that the answer may have: what was asked for, or everything. Empty: unknown model."""
+        """Widths in dimensions that a response may have; empty for an unknown model."""
         if self.full is None:
             return ()
+        # Full width as well, since a server may ignore `dimensions`; the encoder truncates then.
         return (self.full,) if self.dimensions is None else (self.dimensions, self.full)
 
 
@@ -58,7 +59,8 @@ def decode(embeddings: Sequence[Any], expected: Expected) -> NDArray[Any]:
     Raises:
         InvalidResponseError: `positions` names the embedding at fault.
     """
-    if embeddings and all(isinstance(embedding, str) for embedding in embeddings):
+    # Whatever was asked for, either form is read: servers do not always send what they are asked for.
+    if embeddings and all(isinstance(embedding, str) for embedding in embeddings):  # all at once takes half the time
         with suppress(InvalidResponseError):  # met again below, where the one at fault is known
             floats = _check_floats(_rows_from_base64(embeddings), expected)
             return _to_requested_type(floats, expected) if expected.embedding_type in PACKED else floats
@@ -100,12 +102,14 @@ def _to_requested_type(rows: NDArray[np.float32], expected: Expected) -> NDArray
 def _rows_from_base64(texts: Sequence[str]) -> NDArray[np.float32]:
     """`(n, width)` float32 that may be written to, from rows in standard base64 that are equally long."""
     try:
+        # Without `validate` foreign characters would be dropped, and the rest read as other numbers.
         raw = [pybase64.b64decode(text, validate=True) for text in texts]
     except (binascii.Error, ValueError) as error:
         raise InvalidResponseError("an embedding is not standard base64") from error
     size = len(raw[0])
     if size % 4 or any(len(row) != size for row in raw):
         raise InvalidResponseError(f"an embedding of {size} bytes is no row of float32")
+    # A bytearray, because arrays over bytes are read-only, and callers may write to their rows.
     return np.frombuffer(bytearray().join(raw), "<f4").reshape(len(raw), size // 4)
 
 
@@ -114,7 +118,7 @@ def _from_numbers(numbers: list[Any]) -> NDArray[Any]:
         values = np.array(numbers)
     except (ValueError, OverflowError) as error:
         raise InvalidResponseError("an embedding is not a flat list of numbers") from error
-    if values.ndim != 1 or values.dtype.kind not in "iuf":
+    if values.ndim != 1 or values.dtype.kind not in "iuf":  # neither strings nor booleans nor nested lists
         raise InvalidResponseError("an embedding is not a flat list of numbers")
     return values[None]
 
@@ -130,20 +134,22 @@ def _check_floats(values: NDArray[Any], expected: Expected) -> NDArray[np.float3
         raise InvalidResponseError(f"a vector of {width} dimensions instead of {expected.dimensions}")
     if not finite_rows(rows).all():
         raise InvalidResponseError("a vector with NaN or infinity in it")
-    if not rows.any(axis=1).all():
+    if not rows.any(axis=1).all():  # it has no direction, so nothing can be compared with it
         raise InvalidResponseError("a vector of zeros")
     return rows
 
 
 def _looks_packed(values: NDArray[Any], expected: Expected) -> bool:
+    """Whether these numbers are packed bits; a server without that encoding gives floats, to be packed here."""
     widths = expected.widths or ((expected.dimensions,) if expected.dimensions else ())
-    if not widths:
+    if not widths:  # no width tells them apart, but real embeddings are not all integers
         return bool(np.all(values == np.rint(values)))
     width = values.shape[1]
     return width in {math.ceil(full / 8) for full in widths} and width not in widths
 
 
 def _check_bits(values: NDArray[Any], embedding_type: str) -> NDArray[np.uint8]:
+    # In floats first: the hosted service prints the bytes as 50.0, and uint8 would wrap what is out of range.
     shifted = values.astype(np.float64) + (OFFSET if embedding_type == "binary" else 0)
     if not (np.isfinite(shifted).all() and np.all((shifted >= 0) & (shifted <= 255) & (shifted == np.rint(shifted)))):
         raise InvalidResponseError(f"packed bits that are no {embedding_type} bytes")

@@ -1,7 +1,7 @@
 """Mapping error responses to our errors: whatever body a server, gateway or load balancer sends.
 
-Decided by the service's own code first and by the status second. Nothing that the caller had sent, and no key, gets
-into a message: servers like to quote their input.
+Decided by the service's own code first and by the status second, since the same code may come with several statuses.
+Nothing that the caller had sent, and no key, gets into a message: servers like to quote their input.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ErrorKind: TypeAlias = Literal[
     "auth", "balance", "resource", "requests", "tokens", "concurrency",
     "request", "input", "too large", "timeout", "gateway timeout", "server", "busy", "response", "other",
 ]  # fmt: skip
-"""What a refusal is about, which decides the error's class and whether to try again."""
+"""What an error response is about, which decides the error's class and whether to try again."""
 
 CODES: dict[str, ErrorKind] = {
     "AUTHZ_INSUFFICIENT_BALANCE": "balance",
@@ -83,10 +83,10 @@ CODE_HINTS = {
 STATUS_HINTS = {404: "check base_url and dialect", 405: "check base_url and dialect", 415: "check base_url and dialect"}
 
 RETRIED_STATUSES = frozenset({500, 502, 503, 504, *range(520, 530)})
-"""Failures of the server or of what stands before it that pass by themselves."""
+"""Failures of the server, or of a gateway or CDN in front of it, that pass by themselves; 501 and 505 do not."""
 
 STOPPING: frozenset[ErrorKind] = frozenset({"auth", "balance", "resource"})
-"""No other request of the job can fare better."""
+"""Kinds that would meet every other request of the job too, so it stops at the first."""
 
 MESSAGE_LENGTH = 300
 RUN = 12
@@ -94,6 +94,7 @@ RUN = 12
 GRAM = 8
 """Characters that are compared at a time to find such runs."""
 
+# "At most 512 items", but not "at most 8192 tokens": only a number of items says how to split a request.
 _CAP = re.compile(
     r"(?:at most|larger than|more than|max(?:imum)?(?: \w+){0,4}(?: of| is|:)?)\s+([\d,]+)\b"
     r"(?!\s*(?:characters|tokens|bytes|dimensions|pixels|px|mb|kb))",
@@ -105,7 +106,7 @@ _ITEMS = ("input", "data", "inputs", "texts")
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorResponse:
-    """What a server said no to."""
+    """What an error response says."""
 
     kind: ErrorKind
     status: int
@@ -113,11 +114,11 @@ class ErrorResponse:
     message: str = ""
     request_id: str | None = None
     items: tuple[int, ...] = ()
-    """Positions in the request that the server names."""
+    """Positions in the request of the items that it names."""
     settings: tuple[str, ...] = ()
-    """Parts of the paths to fields that it names and that are not the items."""
+    """Names in the paths of fields that it names and that are not the items."""
     item_cap: int | None = None
-    """N of "at most N items"."""
+    """N of "at most N items", where the request had more."""
     quota: int | None = None
     """N of "M/N concurrent requests", of "M/N requests per minute" or of "M/N tokens per minute", as `kind` says."""
 
@@ -127,7 +128,7 @@ class ErrorResponse:
         return bool(self.settings)
 
     def is_about(self, field: str) -> bool:
-        """Whether the request would have been fine without this field of its body, by what is said."""
+        """Whether the server refused this field of the request body, by its name or by its message."""
         refused = self.kind in ("request", "input") and self.status in (400, 422)
         return refused and (field in self.settings or field in self.message)
 
@@ -136,15 +137,17 @@ class ErrorResponse:
         """Whether the same request may succeed later."""
         if self.kind in ("requests", "tokens", "concurrency", "timeout", "gateway timeout", "busy"):
             return True
+        # A code may say "server" under any status, a success even; among the 5xx some are final.
         return self.kind == "server" and (self.status in RETRIED_STATUSES or self.status < 500)
 
     @property
     def about_items(self) -> bool:
         """Whether one bad item may be the reason, so that the others would succeed without it."""
-        if self.names_setting and not self.items:
+        if self.names_setting and not self.items:  # every request of the job has that field
             return False
         if self.kind in ("input", "too large") or self.items:
             return True
+        # An uncoded refusal may be about anything, so an item is only suspected.
         return self.kind == "request" and self.status in (400, 413, 422) and self.code not in CODES
 
     def error(self, service: str, retry_after_s: float | None = None, *, hint: str | None = None) -> ApiError:
@@ -176,13 +179,13 @@ class _Said:
 def read_error_response(
     response: Response, *, items: int = 0, sent: Sequence[str] = (), secrets: Iterable[str] = ()
 ) -> ErrorResponse:
-    """Make sense of any response that is no list of embeddings.
+    """Read any response that is not a list of embeddings; never raises.
 
     `items` is the number of items in the request, `sent` what it carried and `secrets` what must not show either.
     """
     said = _read(response)
     named = [_item_of(path) for path in said.fields]
-    cap = _first_number(_CAP, said.message)
+    cap = _first_number(_CAP, said.message)  # before it is redacted and shortened
     kind = _kind(response.status, said)
     request_id = said.request_id or response.headers.get("x-request-id") or None
     hidden = tuple(secrets)
@@ -194,6 +197,7 @@ def read_error_response(
         request_id=request_id and redact(request_id, sent, hidden)[:80],
         items=tuple(sorted({place for place in named if isinstance(place, int) and 0 <= place < items})),
         settings=tuple(part for path, place in zip(said.fields, named, strict=True) if place is None for part in path),
+        # Splitting helps only if the request had more items than that.
         item_cap=cap if cap is not None and 1 <= cap < items else None,
         quota=_quota(kind, said.message),
     )
@@ -202,21 +206,22 @@ def read_error_response(
 def redact(message: str, sent: Sequence[str], secrets: Iterable[str] = ()) -> str:
     """`message` without secrets and without anything of `RUN` characters or more that was `sent`."""
     hidden = [secret for secret in secrets if secret]
-    for secret in hidden:
+    for secret in hidden:  # first and whole: what is cut off below may not begin in the middle of one
         message = message.replace(secret, "[key]")
     for text in sent:
-        if 4 <= len(text) < RUN:
+        if 4 <= len(text) < RUN:  # shorter ones would tear ordinary words apart
             message = message.replace(text, "[input]")
-    cut = message[: 2 * MESSAGE_LENGTH]
-    grams = {cut[at : at + GRAM] for at in range(len(cut) - GRAM + 1)}
+    start = message[: 2 * MESSAGE_LENGTH]
+    grams = {start[at : at + GRAM] for at in range(len(start) - GRAM + 1)}
     suspects = [text for text in (*sent, *hidden) if _may_share(text, grams)]
-    kept: list[str] = []
+    parts: list[str] = []
     at = 0
-    while at < len(cut):
-        end = _end_of_quote(cut, at, suspects)
-        kept.append("[input]" if end > at else cut[at])
+    while at < len(start):
+        end = _end_of_quote(start, at, suspects)
+        parts.append("[input]" if end > at else start[at])
         at = max(end, at + 1)
-    return "".join(kept if len(cut) == len(message) else kept[:-RUN])
+    # The end of a shortened message may be the beginning of a quote, too short to be recognised.
+    return "".join(parts if len(start) == len(message) else parts[:-RUN])
 
 
 def _may_share(text: str, grams: set[str]) -> bool:
@@ -242,7 +247,7 @@ def _end_of_quote(message: str, at: int, sent: Sequence[str]) -> int:
 
 
 def _short(message: str) -> str:
-    message = " ".join(message.split())
+    message = " ".join(message.split())  # one line, for logs
     return message if len(message) <= MESSAGE_LENGTH else message[: MESSAGE_LENGTH - 1] + "…"
 
 
@@ -254,12 +259,14 @@ def _kind(status: int, said: _Said) -> ErrorKind:
         if code.startswith(prefix):
             return kind
     message = said.message.lower()
+    # Older services and gateways send no code, and their 403 and 429 mean several things.
     if status == 403 and "balance" in message:
         return "balance"
     if status == 429 and "concurren" in message:
         return "concurrency"
     if status in STATUSES:
         return STATUSES[status]
+    # A success without a list of embeddings is no error that the service meant to send: its response is broken.
     return "server" if status >= 500 else "response" if status < 300 else "other"
 
 
@@ -282,7 +289,7 @@ def _read_object(document: dict[str, Any]) -> _Said:
     texts = (inner.get("message"), detail, error, document.get("message"), document.get("Message"))
     summary = next((text for text in texts if isinstance(text, str) and text), "")
     return _Said(
-        message="; ".join(field_texts) or summary,
+        message="; ".join(field_texts) or summary,  # with several bad fields the summary only counts them
         code=_as_code(inner.get("code"), inner.get("type"), document.get("code")),
         request_id=next(
             (i for i in (inner.get("request_id"), document.get("request_id")) if isinstance(i, str) and i), None
@@ -292,7 +299,7 @@ def _read_object(document: dict[str, Any]) -> _Said:
 
 
 def _read_fields(errors: list[Any]) -> tuple[tuple[tuple[str, ...], ...], list[str]]:
-    """Paths and messages of a list of field errors. Their `input` is what the caller had sent: never looked at."""
+    """Paths and messages of a list of field errors. Their `input` repeats what the caller sent, so it is not read."""
     paths: list[tuple[str, ...]] = []
     texts: list[str] = []
     for error in errors:
@@ -324,15 +331,16 @@ def _setting_of(path: tuple[str, ...]) -> str:
 def _item_of(path: tuple[str, ...]) -> int | Literal["items"] | None:
     """The item that a path leads to, "items" for the list as a whole or the body, None for a setting."""
     for at, part in enumerate(path):
-        if part in _ITEMS:
-            rest = (later for later in path[at + 1 :] if later.isdecimal())
-            return int(next(rest, "-1")) if any(later.isdecimal() for later in path[at + 1 :]) else "items"
+        if part in _ITEMS:  # a union's branch may stand between: input -> list[...] -> 3 -> text
+            number = next((later for later in path[at + 1 :] if later.isdecimal()), None)
+            return "items" if number is None else int(number)
     return "items" if path in ((), ("body",)) else None
 
 
 def _describe(response: Response) -> str:
     """A few words about a body that is no JSON object."""
     if 300 <= response.status < 400:
+        # Following it could take the key to another host.
         return "a redirect, which is not followed; set base_url to the address that answers"
     if not response.body.strip():
         return "an empty body"
@@ -362,4 +370,5 @@ def _first_number(pattern: re.Pattern[str], text: str) -> int | None:
 
 def _number(digits: str) -> int | None:
     plain = digits.replace(",", "")
+    # `int` raises for strings of thousands of digits, and a message may hold anything.
     return int(plain) if plain.isdecimal() and len(plain) < 10 else None

@@ -1,7 +1,7 @@
 """One request, from its first attempt to its rows, written once for sync and async.
 
-`request_flow` is a flow (see `concurrency.flow`) of two kinds of step, *send this* and *wait this long (or for your
-turn)*; retries, splitting, error mapping and parsing all live inside it, and it touches neither a client nor a clock of
+`request_flow` is a flow (see `concurrency.flow`) of two kinds of step: `Send` a body, and `Wait` for seconds or for a
+ticket. Retries, splitting, error mapping and parsing all live inside it, and it touches neither a client nor a clock of
 its own.
 """
 
@@ -49,21 +49,22 @@ class Outcome:
 
 
 def request_flow(batch: RequestBatch, service: Service, stop_signal: StopSignal | None = None) -> Steps:
-    """Send a batch until it is answered, refused for good, or has to be cut. `stop_signal` ends its waits.
+    """Send a batch until it succeeds, is refused for good, or has to be split. `stop_signal` ends its waits.
 
     Raises:
-        ApiError: the service refused, failed or stayed silent, after the attempts that the kind of failure allows.
+        ApiError: the service refused, failed or did not respond, after the attempts that the kind of failure allows.
         InputError: the same where one input is at fault; `index` is its position in the caller's batch.
         BudgetExceededError: the token budget does not allow the request; it was not sent.
-        Stopped: `stop_signal` was given while nothing was on the wire.
+        Stopped: `stop_signal` was given while no exchange was under way.
     """
     return _Request(batch, service, stop_signal).steps()
 
 
 class _Request:
-    """The state of one batch on its way."""
+    """The state of one batch from its first attempt to its outcome."""
 
     def __init__(self, batch: RequestBatch, service: Service, stop_signal: StopSignal | None) -> None:
+        # Another request may have learnt since the batch was made that this server knows no encoding.
         self.batch = replace(batch, template=batch.template.without_encoding) if service.floats_only else batch
         self.service = service
         self.clock = service.clock
@@ -80,17 +81,20 @@ class _Request:
         self.was_stale = False
 
     def steps(self) -> Steps:
+        """Attempts until one gives an outcome, with waits in between."""
         while True:
-            verdict = yield from self.attempt()
-            if isinstance(verdict, Outcome):
-                return verdict
-            if verdict > 0:
-                yield self.wait(verdict)
+            result = yield from self.attempt()
+            if isinstance(result, Outcome):
+                return result
+            if result > 0:
+                yield self.wait(result)
             elif self.stop_signal is not None and self.stop_signal.stopped:
                 raise Stopped  # the connection did not go stale, it was closed from here
 
     def attempt(self) -> Generator[Send | Wait, Any, Outcome | float]:
         """One exchange within the limits: an outcome, or the seconds to wait before the next."""
+        # The ticket first: a start time or a share of the budget that is reserved while queueing would keep others
+        # waiting for nothing, and the time might have passed.
         limits, ticket = self.service.limits, self.service.limits.concurrency.acquire()
         reservation: Reservation | Outcome | None = None
         at_risk = 0
@@ -100,14 +104,16 @@ class _Request:
             reservation = yield from self.reserve()
             if isinstance(reservation, Outcome):
                 return reservation
+            # Again after each wait: a refusal of another request may have put off the start meanwhile.
             while (wait_s := max(reservation.starts_at, limits.held_until()) - self.clock.now()) > 0:
                 yield self.wait(wait_s)
             sent_at = self.clock.now()
+            # `longest_total_s` counts from here: how long a request queues says nothing about the service.
             self.began = sent_at if self.began is None else self.began
             self.attempts += 1
-            at_risk = self.max_tokens  # whoever stops listening now may have to pay all the same
+            at_risk = self.max_tokens  # a request that is cancelled now may be billed all the same
             reply = yield Send(self.batch.body, self.service.max_response_bytes, self.service.transport)
-            self.account(reply, reservation, self.clock.now() - sent_at)
+            self.account(reply, reservation, self.clock.now() - sent_at)  # settles; the second time below does nothing
             return self.interpret(reply, ticket)
         finally:
             limits.concurrency.release(ticket)
@@ -118,7 +124,7 @@ class _Request:
         return Wait(Future(), seconds, self.stop_signal)
 
     def reserve(self) -> Generator[Wait, Any, Reservation | Outcome]:
-        """A share of the limits; or smaller batches, where the budget has room for some of the items only."""
+        """Reserve a share of the limits; or split the batch, where the budget has room for some of its items only."""
         limits = self.service.limits
         while True:
             try:
@@ -132,15 +138,15 @@ class _Request:
             yield Wait(reservation, None, self.stop_signal)
 
     def account(self, reply: Reply, reservation: Reservation, seconds: float) -> None:
-        """Count what the exchange cost and tell whoever listens."""
+        """Count what the exchange cost and report it."""
         counted, spent = 0, 0
         if isinstance(reply, Response):
-            self.service.limits.learn(self.clock.now(), reply.headers)
-            if 200 <= reply.status < 300:
+            self.service.limits.learn(self.clock.now(), reply.headers)  # refusals carry these headers too
+            if 200 <= reply.status < 300:  # failed requests are not billed
                 counted = read_tokens(reply)
-                spent = counted or (self.tokens if reply.has_rows else 0)
+                spent = counted or (self.tokens if reply.has_rows else 0)  # some servers count nothing
         elif reply is not None and reply.sent:
-            spent = self.max_tokens  # the response was lost, but it may have been computed
+            spent = self.max_tokens  # the response was lost, but it may have been computed and billed
         self.service.limits.settle(reservation, spent=spent)
         self.spent_tokens += counted
         self.spent_requests += 1
@@ -172,17 +178,18 @@ class _Request:
         if self.service.on_request is not None:
             try:
                 self.service.on_request(record)
-            except Exception:  # somebody's metrics must not cost anybody's vectors
+            except Exception:  # a failing hook must not cost the vectors
                 logger.exception("on_request failed")
 
     # What a reply means: an outcome, or the seconds to wait before the next attempt. What is final is raised.
 
     def interpret(self, reply: Reply, ticket: Ticket) -> Outcome | float:
+        """Tell rows, error responses and lost exchanges apart, and let the limits learn from a refusal."""
         if not isinstance(reply, Response):
             return self.handle_failure(reply)
         if 200 <= reply.status < 300 and reply.has_rows:
             return self.handle_rows(reply)
-        sent = [_longest_string(item.json) for item in self.batch.items]
+        sent = [_longest_string(item.json) for item in self.batch.items]  # servers quote it, and it must not show
         error_response = read_error_response(
             reply, items=len(self.batch.items), sent=sent, secrets=self.service.secrets()
         )
@@ -193,25 +200,27 @@ class _Request:
         return self.handle_error(error_response, retry.read_retry_after(reply.headers, self.clock.wall()))
 
     def handle_failure(self, failure: TransportFailure | None) -> float:
-        """No response: once at no cost if only a kept connection was stale, else like any failure that passes."""
+        """No response: sent again at no cost if only a kept connection was stale, else retried like any failure."""
         if failure is None:
             raise ApiConnectionError(f"{self.service.name}: the exchange was abandoned")
         if not isinstance(failure.error, ApiConnectionError):
-            self.fail(failure.error, name_inputs=False)
-        if failure.stale and not self.was_stale:
+            self.fail(failure.error, name_inputs=False)  # an impossible address or a closed client stays so
+        if (
+            failure.stale and not self.was_stale
+        ):  # once only, or a server that closes every connection is asked for ever
             self.was_stale = True
             self.attempts -= 1
             return 0.0
         return self.retry(failure.error, "timeout" if isinstance(failure.error, ApiTimeoutError) else "server", None)
 
     def handle_rows(self, response: Response) -> Outcome | float:
-        """A list of embeddings: checked and placed."""
+        """A list of embeddings: check and place it."""
         template = self.batch.template
         try:
             rows = read_rows(response, replace(template.expected, items=len(self.batch.items)))
         except InvalidResponseError as flaw:
             return self.handle_flaw(response.status, flaw)
-        self.service.limits.concurrency.raise_limit()
+        self.service.limits.concurrency.raise_limit()  # only now: what was no good vector is no success
         if self.service.on_rows is not None:
             self.service.on_rows(rows)
         usage = Usage(total_tokens=self.spent_tokens, requests=self.spent_requests, items=len(self.batch.items))
@@ -226,6 +235,7 @@ class _Request:
         error = InvalidResponseError(f"{self.service.name}: {flaw.message}", status_code=status)
         error.positions = tuple(batch.positions[place] for place in places) or batch.positions
         if batch.template.isolate_errors and places and len(batch.items) > 1:
+            # A flaw may pass, so a named item gets all its attempts alone before it counts as bad.
             alone = tuple(replace(batch, items=(batch.items[place],)) for place in places)
             return self.send_instead(batch.without(places) + alone)
         if batch.template.isolate_errors and len(batch.items) == 1 and self.attempts > self.service.max_retries:
@@ -233,17 +243,20 @@ class _Request:
         return self.retry(error, "response", None)
 
     def handle_error(self, refused: ErrorResponse, retry_after_s: float | None) -> Outcome | float:
-        """An error response: wait, cut, isolate, or raise."""
+        """An error response: retry, split, isolate or raise."""
         batch = self.batch
         error = refused.error(self.service.name, retry_after_s, hint=self.service.hints.get(refused.kind))
+        # First what passes by itself, then what is wrong with the request as a whole, then what is wrong with an item.
         if refused.passes:
             self.gateway_timeouts += refused.kind == "gateway timeout"
-            if self.gateway_timeouts >= 2 and len(batch.items) > 1:  # it may be too much for one request
+            # The first may have been a cold start; the second suggests that it is too much for one request.
+            if self.gateway_timeouts >= 2 and len(batch.items) > 1:
                 return self.send_instead(batch.halves())
             return self.retry(error, refused.kind, retry_after_s)
         encoding = batch.template.encoding_field
         if encoding and encoding in batch.template.head and refused.is_about(encoding):
             return self.give_up_encoding()
+        # Not a second time: a server that goes on to name smaller numbers would have everything cut to single items.
         if refused.item_cap and not batch.recut and refused.kind in ("request", "input", "too large"):
             self.service.limits.cap_items(refused.item_cap)
             return self.send_instead(batch.cut(refused.item_cap, recut=True))
@@ -257,7 +270,7 @@ class _Request:
         self.blame(refused, error)
 
     def give_up_encoding(self) -> float:
-        """Ask again for plain floats, at once: a refused request costs nothing."""
+        """Send it again without asking for an encoding, at once: a refused request costs nothing."""
         template = self.batch.template
         logger.info("%s knows no %s; plain floats from now on", self.service.name, template.encoding_field)
         self.service.floats_only = True
@@ -276,6 +289,7 @@ class _Request:
         """Raise the error, as that of one input where it is known."""
         items = self.batch.items
         place = refused.items[0] if refused.items else None
+        # A lone item is blamed for what is about inputs only: a 400 or 422 may be about anything in the request.
         if place is None and refused.about_items:
             if len(items) == 1 and refused.kind in ("input", "too large"):
                 place = 0
@@ -286,6 +300,7 @@ class _Request:
         raise self.item_error(refused, error, place) from error
 
     def item_error(self, refused: ErrorResponse, error: ApiError, place: int) -> InputError:
+        """The error of one input, under its position in the caller's batch; `error` is its cause."""
         cls = ImageError if self.batch.template.modality == "image" else InputError
         said = refused.message or f"status {refused.status}"
         blank = "an empty text: " if self.batch.items[place].blank else ""
@@ -293,10 +308,10 @@ class _Request:
         found.__cause__ = error
         return found
 
-    # How it goes on
+    # What to do next
 
     def retry(self, error: ApiError, kind: ErrorKind, retry_after_s: float | None) -> float:
-        """Seconds until the next attempt. Raises `error` if there shall be none."""
+        """Seconds until the next attempt. Raises `error` if there is none."""
         if self.attempts > self.service.max_retries:
             self.give_up(error)
         policy = self.service.retry
@@ -308,7 +323,8 @@ class _Request:
         now = self.clock.now()
         if self.began is not None and now + wait_s - self.began > policy.longest_total_s:
             self.give_up(error)
-        if kind in ("requests", "tokens"):  # a limit of the key, so it concerns every request
+        # A limit of the key, so it concerns every request. Too many at once is not: the lower limit sees to that.
+        if kind in ("requests", "tokens"):
             self.service.limits.hold(now + wait_s)
         logger.info("%s: %s; trying again in %.1f s", self.service.name, type(error).__name__, wait_s)
         return wait_s
@@ -318,12 +334,13 @@ class _Request:
         self.fail(error)
 
     def fail(self, error: ApiError, *, name_inputs: bool = True) -> NoReturn:
+        """Raise `error`; with `name_inputs` it names the batch's inputs, unless it names some already."""
         if name_inputs and not error.positions:
             error.positions = self.batch.positions
         raise error
 
     def send_instead(self, batches: tuple[RequestBatch, ...]) -> Outcome:
-        """Send these; what was spent so far goes with the first."""
+        """An outcome of batches to send instead; the first carries what was spent so far, so that it counts once."""
         return Outcome(None, (replace(batches[0], prior=self.usage()), *batches[1:]))
 
     def report_items(self, errors: Mapping[int, JinaClipError], rest: tuple[RequestBatch, ...] = ()) -> Outcome:
@@ -334,7 +351,7 @@ class _Request:
 
 
 def _longest_string(item: bytes) -> str:
-    """The longest string in an item's JSON, as it was before quoting."""
+    """The longest string in an item's JSON, as it was before quoting: the input, not the form's constant words."""
     value = orjson.loads(item)
     texts = value.values() if isinstance(value, dict) else [value]
     return max((text for text in texts if isinstance(text, str)), key=len, default="")

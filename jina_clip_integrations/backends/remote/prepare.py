@@ -1,4 +1,4 @@
-"""Preparing items to travel: images shrunk to the one tile that the model sees, texts quoted, costs estimated."""
+"""Encoding items: images shrunk to the one tile that the model sees, texts quoted as JSON, costs estimated."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ GEOMETRY = {True: "shortest", "crop": "shortest", "squash": "squash", "pad": "lo
 """`resize_images` to the name of the geometry in `images`."""
 
 UNKNOWN_MEDIA_TYPE = "application/octet-stream"
-"""What bytes are called that no signature is known of (RFC 2046, section 4.5.1)."""
+"""Media type of bytes without a known signature (RFC 2046, section 4.5.1)."""
 
 
 class ItemEncoder:
-    """Makes the items of one backend ready to travel. Thread-safe."""
+    """Encodes the items of one backend. Thread-safe."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class ItemEncoder:
         )
 
     def _learn_instruction(self, task: str | None) -> tuple[str, str]:
-        """What is sent in front of a text of `task`, and what counts: a server that adds it charges for it."""
+        """What is sent in front of a text of `task`, and what is counted: a server that adds it bills it too."""
         counted = self._pricing.tasks.get(task, "") if task is not None else ""
         self._instructions[task] = self._dialect.instruct("", task, self._spec), counted
         return self._instructions[task]
@@ -88,6 +88,7 @@ class ItemEncoder:
                 size = image.size() if self._measure_urls else (1, 1)
                 return EncodedItem(position, item.encode(), image_tokens(size, self._pricing))
         data, size = self._file(image)
+        # The API's figure may be meant of the file or of its base64; the latter is the safe reading.
         encoded = base64.b64encode(data).decode("ascii")
         if len(encoded) > self._max_image_bytes:
             raise ImageError(
@@ -98,7 +99,7 @@ class ItemEncoder:
         return EncodedItem(position, item.encode(), image_tokens(size, self._pricing))
 
     def _file(self, source: ImageSource) -> tuple[bytes, tuple[int, int]]:
-        """The file to send and its size in pixels. Without a known model there is no geometry: as it is."""
+        """The file to send and its size in pixels. For an unknown model, whose geometry is unknown, as it is."""
         if self._resize_images and self._spec is not None:
             image = shrink(source.open(), self._spec.image_size, self._resize_images)
             return as_png(image), image.size
@@ -136,5 +137,5 @@ def shrink(image: Image.Image, size: int, mode: bool | str) -> Image.Image:
 
 
 def as_png(image: Image.Image) -> bytes:
-    """`image` without loss."""
+    """`image` as PNG: a lossy format would change the vector."""
     return to_png(np.asarray(image))

@@ -1,4 +1,4 @@
-"""From a batch to requests: items as JSON, gathered into bodies of bearable size."""
+"""From a batch to requests: items as JSON, gathered into bodies below the caps."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from ..base import Usage
 from .encodings import PACKED, Expected, truncate_bits
 
 ENCODING_THREADS = min(8, (os.cpu_count() or 1) + 2)
-"""Threads that read, shrink and encode images, or fetch them."""
+"""Threads that read or fetch images, shrink and encode them."""
 
 ENCODED_AHEAD = 2 * ENCODING_THREADS
-"""Images that are encoded before they are needed."""
+"""Images that are encoded ahead; a fixed number, so that memory does not grow with the batch."""
 
 
 class EncodedItem(NamedTuple):  # a tuple, since there is one for every text
-    """An item as it travels."""
+    """An item as it is sent."""
 
     position: int
     """Its position in the caller's batch."""
     json: bytes
     """The item as JSON."""
     tokens: int
-    """What it is estimated to cost."""
+    """Estimate of its cost."""
     blank: bool = False
     """Whether it is a text of nothing but whitespace."""
     long: bool = False
-    """Whether it is a text that the model, by estimate, reads only the beginning of."""
+    """Whether it is a text that is, by estimate, longer than what the model reads."""
     max_tokens: int = 0
-    """Upper bound of its cost, where that is more than the estimate."""
+    """Upper bound of its cost in tokens, where that is more than the estimate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,23 +56,24 @@ class RequestTemplate:
     expected: Expected
     """What the responses must look like; `items` is filled in per request."""
     dimensions: int | None = None
-    """Width that is wanted in the end, whoever truncates. None = full."""
+    """Width of the rows in the end, whoever truncates them. None = full."""
     isolate_errors: bool = False
     encoding_field: str | None = None
-    """Name of the field that says how vectors shall travel."""
+    """Name of the field that asks for an encoding of the vectors."""
 
     @cached_property
     def body_start(self) -> bytes:
-        """The body as far as its items."""
+        """The body up to its first item."""
+        # Items are spliced in as the bytes they were encoded to, so that megabytes of base64 are not encoded twice.
         return orjson.dumps({**self.head, self.items_field: []})[:-2]
 
     @property
     def without_encoding(self) -> RequestTemplate:
-        """The same without a wish for an encoding, to which every server answers in floats."""
+        """The same without asking for an encoding; every server then gives floats."""
         return replace(self, head={name: value for name, value in self.head.items() if name != self.encoding_field})
 
     def truncate_packed(self, vectors: NDArray[Any]) -> NDArray[Any]:
-        """Rows of packed bits at the width that is wanted; float rows are left to the encoder."""
+        """Truncate rows of packed bits to `dimensions`; float rows are left to the encoder."""
         return truncate_bits(vectors, self.dimensions) if self.packed and self.dimensions else vectors
 
     def no_rows(self) -> NDArray[Any]:
@@ -93,9 +94,9 @@ class RequestBatch:
     template: RequestTemplate
     items: tuple[EncodedItem, ...]
     recut: bool = False
-    """Whether it was cut to a number of items that the service had named."""
+    """Whether it was split to a number of items that the service had named."""
     prior: Usage = field(default_factory=Usage)
-    """What was spent in vain on a larger batch that this one came from."""
+    """What was spent in vain on the larger batch that this one was part of."""
 
     @property
     def costs(self) -> list[int]:
@@ -133,7 +134,7 @@ class RequestBatch:
 
 @dataclass(frozen=True)
 class RequestCaps:
-    """Most items, bytes and estimated tokens of one request. A single item that is larger travels alone."""
+    """Upper bounds of one request: items, bytes and estimated tokens. A single larger item is sent alone."""
 
     items: int
     bytes: int
@@ -141,7 +142,7 @@ class RequestCaps:
 
 
 class RequestBatcher:
-    """The requests of one batch, in order; items are encoded as they are needed. Not thread-safe."""
+    """Divides a batch into requests, in order; items are encoded as they are needed. Not thread-safe."""
 
     def __init__(
         self,
@@ -158,7 +159,7 @@ class RequestBatcher:
         self.errors: dict[int, JinaClipError] = {}
         """Items that could not be encoded, where errors are isolated; emptied by whoever reports them."""
         self.long_items = 0
-        """Texts handed out that the model reads only the beginning of, by estimate."""
+        """Texts handed out that are, by estimate, longer than what the model reads."""
         self._encode = encode
         self._caps = caps
         self._threads = threads and count > 1
@@ -182,7 +183,7 @@ class RequestBatcher:
             size += len(item.json) + len(",")
             tokens += item.tokens
             if items and (size > caps.bytes or tokens > caps.tokens):
-                break
+                break  # the item stays in `_next`, for the request after this one
             items.append(item)
             self.long_items += item.long
             self._next = None
@@ -195,7 +196,7 @@ class RequestBatcher:
 
     def close(self) -> None:
         """Let no thread begin another item."""
-        self._taken, self._next = self.count, None
+        self._taken, self._next = self.count, None  # an encoder that still runs in a thread finds nothing more to do
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -218,6 +219,7 @@ class RequestBatcher:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(ENCODING_THREADS, thread_name_prefix="jina-clip-encode")
         while len(self._ahead) < ENCODED_AHEAD and self._started < self.count:
+            # Tracers find the caller's span in the context; a copy each, since two threads cannot enter one at once.
             self._ahead.append(self._pool.submit(contextvars.copy_context().run, self._encode, self._started))
             self._started += 1
         return self._ahead.popleft().result()

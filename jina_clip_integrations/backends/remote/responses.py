@@ -1,4 +1,4 @@
-"""Reading responses: JSON to rows of vectors, trusting nothing but what was checked."""
+"""Reading responses: JSON to rows of vectors, with nothing taken for granted."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _parse_leniently(body: bytes) -> Any:
 
 @dataclass(frozen=True)
 class Rows:
-    """The checked vectors of one answer, in the request's order."""
+    """The checked vectors of one response, in the request's order."""
 
     vectors: NDArray[Any]
     """`(items, width)`, float32; or uint8 `(items, ceil(width / 8))` for packed bits."""
@@ -60,7 +60,7 @@ class Rows:
 
 
 def read_rows(response: Response, expected: Expected) -> Rows:
-    """The vectors of a successful answer, each placed by its index and checked: width, finite, not all zero.
+    """The vectors of a successful response, each placed by its index and checked: width, finite, not all zero.
 
     Raises `InvalidResponseError` with `positions` naming the item of the request, where one is at fault.
     """
@@ -72,7 +72,7 @@ def read_rows(response: Response, expected: Expected) -> Rows:
 
 
 def read_tokens(response: Response) -> int:
-    """Tokens that the service counted, for the whole answer or summed over its rows; 0 where it does not say."""
+    """Tokens that the service counted, for the whole response or summed over its rows; 0 where it does not say."""
     if not isinstance(response.document, dict):
         return 0
     whole = _tokens(response.document)
@@ -85,6 +85,7 @@ def _tokens(holder: Mapping[str, Any]) -> int:
     usage = holder.get("usage")
     if not isinstance(usage, dict):
         return 0
+    # For these models the hosted API gives both, and they are equal; other servers may give one only.
     for name in ("total_tokens", "prompt_tokens"):
         count = usage.get(name)
         if isinstance(count, (int, float)) and math.isfinite(count) and count > 0:
@@ -102,6 +103,8 @@ def _place(data: Sequence[Any], expected: Expected) -> list[Any]:
     if not expected.indexed and all(index is None for index in indices):
         indices = list(range(len(data)))
     embeddings = [row.get("embedding") for row in data]
+    # The usual case at a fraction of the cost. Nothing promises this order, and shuffled rows are the worst fault of
+    # all, since no vector looks wrong; so the indices decide, never the order.
     if all(type(index) is int and index == place for place, index in enumerate(indices)):
         return embeddings
     placed: dict[int, Any] = {}
@@ -116,6 +119,7 @@ def _place(data: Sequence[Any], expected: Expected) -> list[Any]:
 
 
 def _as_place(index: Any) -> int | None:
+    """An index as an integer: some servers print numbers as floats, and `True` would be item 1."""
     if isinstance(index, bool) or not isinstance(index, (int, float)) or not math.isfinite(index):
         return None
     return int(index) if index == int(index) else None

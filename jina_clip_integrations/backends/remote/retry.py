@@ -14,18 +14,19 @@ JITTER = 0.25
 
 
 def retry_wait(policy: RetryPolicy, kind: str, attempt: int, retry_after_s: float | None, chance: float) -> float:
-    """Seconds to wait after attempt number `attempt` (from 1). The server's wish counts, never less than that.
+    """Seconds to wait after attempt number `attempt` (from 1); never less than the server asks for.
 
     `chance` in [0, 1) spreads the wait by up to `JITTER`, upwards.
     """
+    # Jitter on a wait that the server names stays below a quarter of a second, so that it is not stretched much.
     if retry_after_s is not None and retry_after_s > 0:
         return retry_after_s + min(retry_after_s, 1.0) * JITTER * chance
     first, ceiling = policy.first_wait_s, policy.longest_wait_s
     if kind == "requests":
         first = policy.request_limit_wait_s
     elif kind == "tokens":
-        first, ceiling = policy.token_limit_wait_s, max(ceiling, 60.0)
-    doubled = first * 2.0 ** min(attempt - 1, 30)
+        first, ceiling = policy.token_limit_wait_s, max(ceiling, 60.0)  # the limit is over after a minute at most
+    doubled = first * 2.0 ** min(attempt - 1, 30)  # beyond that a float may overflow
     return min(doubled, ceiling) * (1 + JITTER * chance)
 
 
@@ -45,7 +46,7 @@ def read_retry_after(headers: Mapping[str, str], wall: float) -> float | None:
     until = _unix(text)
     if until is None:
         return None
-    there = _unix(headers.get("date", ""))
+    there = _unix(headers.get("date", ""))  # by the server's clock, which may not agree with ours
     return max(0.0, until - (wall if there is None else there))
 
 
@@ -54,6 +55,7 @@ def _seconds(text: str | None) -> float | None:
         seconds = float((text or "").strip().rstrip("sS"))
     except ValueError:
         return None
+    # Python reads "nan" and "inf" as numbers; neither is a wait.
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
@@ -62,4 +64,5 @@ def _unix(text: str) -> float | None:
         when = parsedate_to_datetime(text)
     except (TypeError, ValueError, IndexError):
         return None
+    # HTTP dates are in GMT (RFC 9110, section 5.6.7), said or not.
     return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()

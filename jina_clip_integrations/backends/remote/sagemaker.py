@@ -1,7 +1,7 @@
 """`SageMakerBackend`: the same models behind an Amazon SageMaker endpoint (AWS Marketplace model packages).
 
-Request and answer follow the sample files of the vendor's client; AWS errors are turned into what an HTTP server would
-have answered, so that retries, cutting and error classes are those of every other remote backend.
+Requests and responses follow the sample files of the vendor's client; AWS errors are turned into HTTP responses of the
+same meaning, so that retries, splitting and error classes are those of every other remote backend.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ STATUSES = {
     "ValidationError": 400,
     "ValidationException": 400,
 }
-"""AWS error codes to the HTTP status that means the same; AWS itself answers most of them with 400."""
+"""AWS error codes to the HTTP status that means the same; AWS itself uses 400 for most of them."""
 
 HINTS: dict[ErrorKind, str] = {
     "auth": "check the AWS credentials and that they allow sagemaker:InvokeEndpoint",
@@ -82,8 +82,8 @@ class SageMakerBackend(RemoteBackend):
 
         SageMakerBackend("my-endpoint", model="jina-clip-v2", region_name="eu-central-1")
 
-    The endpoint's vectors are raw; they are cut and normalised here. Pickles and copies leave `client` behind and open
-    one of their own. Options that are not listed mean the same as for `ApiBackend`.
+    The endpoint's vectors are raw; they are truncated and normalised here. Pickles and copies leave `client` behind and
+    open one of their own. Options that are not listed mean the same as for `ApiBackend`.
 
     Args:
         endpoint_name: Name of the endpoint.
@@ -132,7 +132,7 @@ class SageMakerBackend(RemoteBackend):
 
 
 class _Runtime:
-    """Calls of one endpoint. boto3 has no async face, so the awaitable one waits for a thread."""
+    """The transport of one endpoint. boto3 has no async API, so `asend` waits for a thread."""
 
     def __init__(self, settings: SageMakerSettings) -> None:
         self._settings = settings
@@ -142,6 +142,7 @@ class _Runtime:
         self._lock = threading.Lock()
 
     def send(self, step: Send) -> Reply:
+        """One call, blocking."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         body = step.body()
@@ -153,9 +154,9 @@ class _Runtime:
                 Body=body,
                 **(self._settings.call_parameters or {}),
             )
-            read = response["Body"].read(step.limit + 1)
+            read = response["Body"].read(step.limit + 1)  # one byte more tells a response that is too long
         except ClientError as error:
-            return answer_of(error.response)
+            return response_of_error(error.response)
         except BotoCoreError as error:
             return self._lost(error)
         if len(read) > step.limit:
@@ -168,6 +169,7 @@ class _Runtime:
         return await asyncio.to_thread(self.send, step)
 
     def close(self) -> None:
+        """Close the client that was made here."""
         with self._lock:
             client, self._own = self._own, None
         if client is not None:
@@ -183,9 +185,10 @@ class _Runtime:
     def _client(self) -> Any:
         if self._settings.client is not None:
             return self._settings.client
-        if self._process != os.getpid():  # a forked child: the parent's connections are not ours
+        # In a forked child the connections are the parent's, and a thread that is not there may hold the lock.
+        if self._process != os.getpid():
             self._process, self._own, self._lock = os.getpid(), None, threading.Lock()
-        with self._lock:
+        with self._lock:  # clients are thread-safe, but boto3's default session, which makes them, is not
             if self._own is None:
                 self._own = self._new_client()
             return self._own
@@ -199,7 +202,7 @@ class _Runtime:
             connect_timeout=min(float(self._settings.timeout), 15.0),
             read_timeout=float(self._settings.timeout),
             retries={"total_max_attempts": 1, "mode": "standard"},  # retries happen in the request flow
-            max_pool_connections=max(10, self._settings.max_concurrency),
+            max_pool_connections=max(10, self._settings.max_concurrency),  # more than botocore's 10 would be discarded
             user_agent_extra=USER_AGENT,
         )
         try:
@@ -208,7 +211,7 @@ class _Runtime:
             raise ConfigurationError(f"no AWS client: {error}; pass region_name or client") from error
 
     def _lost(self, error: Exception) -> TransportFailure:
-        """What became of a call that AWS never answered. The texts are botocore's templates, without credentials."""
+        """The failure of a call that got no response; of botocore's error the message names the class only."""
         from botocore import exceptions
 
         what = f"{self._name}: {type(error).__name__}"
@@ -232,8 +235,8 @@ class _Runtime:
         )
 
 
-def answer_of(response: Mapping[str, Any]) -> Response:
-    """An AWS error as the HTTP answer that means the same; a `ModelError` is what the container had answered."""
+def response_of_error(response: Mapping[str, Any]) -> Response:
+    """An AWS error as the HTTP response that means the same; for a `ModelError`, the container's own response."""
     error = response.get("Error", {})
     code, message = str(error.get("Code", "")), str(error.get("Message", ""))
     meta = response.get("ResponseMetadata", {})

@@ -1,4 +1,4 @@
-"""The other side of a remote backend, as far as a request has to know it."""
+"""What the requests of one backend share: its transport, limits, settings and hooks; and the record of an attempt."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class CallRecord:
     status: int | None
     """HTTP status, None if there was no response."""
     error: str | None
-    """Class of what went wrong on the way, None if a response came."""
+    """Name of the error's class, None if there was a response."""
     seconds: float
     bytes_received: int
     total_tokens: int
@@ -51,16 +51,16 @@ class Service:
     limits: Limits
     max_retries: int
     transport: Transport | None = None
-    """What performs an exchange; None where a test answers by hand."""
+    """What performs an exchange; None where a test supplies the responses."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     max_response_bytes: int = 2**26
     clock: Clock = field(default_factory=Clock)
     secrets: Callable[[], Sequence[str]] = tuple
-    """What must not show in a message even if the service repeats it."""
+    """What must not show in a message even if the service repeats it. A function, since tokens may be renewed."""
     on_request: Callable[[CallRecord], None] | None = None
     on_rows: Callable[[Rows], None] | None = None
-    """Told of every good response, to learn from."""
+    """Called with the rows of every good response."""
     hints: Mapping[ErrorKind, str] = field(default_factory=dict)
-    """What to do next, where that is not the same as everywhere."""
+    """What an error's message suggests, where that differs from the usual."""
     floats_only: bool = False
-    """Whether it turned out to know no encoding, so that none is asked for any more."""
+    """Whether the service turned out to know no encoding, so that none is asked for any more."""

@@ -1,6 +1,6 @@
-"""HTTP: what an exchange is, and httpx clients that belong to their process and event loop.
+"""HTTP: one exchange, and httpx clients that belong to their process and event loop.
 
-Nothing here decides anything: an exchange gives a `Response`, or a `TransportFailure` that says how it was lost. Every
+No decisions are taken here: an exchange gives a `Response`, or a `TransportFailure` that says how it was lost. Every
 byte goes through httpx's own transports, so that proxies, tracing and test doubles for httpx see all of it.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import httpx
 
 LONGEST_CONNECT_S = 15.0
-"""A server that does not even accept a connection in this time is given up earlier than `timeout`."""
+"""Upper bound of the time to connect: `timeout` allows for a cold start, which a connection does not need."""
 
 KEPT_ALIVE = 32
 """Idle connections that are kept for the next requests."""
@@ -40,15 +40,15 @@ class TransportFailure:
     sent: bool = True
     """Whether the service may have seen, and billed, the request."""
     stale: bool = False
-    """Whether a kept-alive connection turned out closed before anything was answered."""
+    """Whether a kept-alive connection turned out closed before any response."""
 
 
 Reply: TypeAlias = "Response | TransportFailure | None"
-"""What comes of an exchange; None if nobody performed it."""
+"""The result of an exchange; None if nobody performed it."""
 
 
 class Transport(Protocol):
-    """What carries a request there and a response back."""
+    """Carries requests to a service and responses back."""
 
     def send(self, step: Send) -> Reply:
         """One exchange, blocking."""
@@ -57,10 +57,10 @@ class Transport(Protocol):
         """One exchange, without blocking the event loop."""
 
     def close(self) -> None:
-        """Close what was opened for blocking calls."""
+        """Close the connections of blocking calls."""
 
     async def aclose(self) -> None:
-        """Close what was opened, for the running event loop too."""
+        """Close the connections, including those of the running event loop."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Send:
     """A step of a flow: one exchange."""
 
     body: Callable[[], bytes]
-    """Builds the body; may take a while for large ones."""
+    """Builds the body; for large ones this takes a while, so async code calls it in a thread."""
     limit: int
     """Largest response to read, in bytes."""
     transport: Transport | None = field(default=None, compare=False, repr=False)
@@ -112,7 +112,7 @@ class HttpTransport:
         return await _Exchange(self, step).arun(await self._async_client())
 
     def close(self) -> None:
-        """Close what was opened here for blocking calls, also under a thread that still waits for an answer.
+        """Close the connections of blocking calls, even while a thread still waits for a response on one.
 
         Supplied clients are left alone.
         """
@@ -120,14 +120,16 @@ class HttpTransport:
         with self._lock:
             closing, self._own, self._closing = self._closing, None, None
             sockets, self._sockets = list(self._sockets), weakref.WeakSet()
+        # Closing a socket does not wake a thread that reads from it; shutting it down does. The method of the bare
+        # socket, since that of an SSL socket takes away the TLS state which the other thread is using.
         for connection in sockets:
             with suppress(OSError):  # closed already
-                socket.socket.shutdown(connection, socket.SHUT_RDWR)  # of the bare socket, also beneath TLS
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
         if closing is not None:
             closing()
 
     async def aclose(self) -> None:
-        """Close the client of the running loop too."""
+        """`close`, and close the client of the running loop; those of other loops end with them."""
         self.close()
         with self._lock:
             loop_client = self._by_loop.pop(asyncio.get_running_loop(), None)
@@ -149,6 +151,7 @@ class HttpTransport:
                 import httpx
 
                 self._own = httpx.Client(limits=_pool_limits(), verify=_certificates())
+                # Not `__del__`: a finalizer also runs at exit, once only, and can be detached in a forked child.
                 self._closing = weakref.finalize(self, self._own.close)
             return self._own
 
@@ -164,15 +167,16 @@ class HttpTransport:
             import httpx
 
             client = httpx.AsyncClient(limits=_pool_limits(), verify=_certificates())
+            # A loop that was closed without ending its generators has left its client behind.
             closed = [other for other in self._by_loop if other.is_closed()]
             for other in closed:
                 del self._by_loop[other]
             self._by_loop[loop] = known = _LoopClient(client, self._lifetime(loop, client))
-        await known.lifetime.__anext__()
+        await known.lifetime.__anext__()  # begins it, so that the loop knows of it; not under the lock, which blocks
         return client
 
     async def _lifetime(self, loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient) -> AsyncGenerator[None, None]:
-        """Closes `client` at the end of its loop: loops close the async generators that were begun in them."""
+        """Close `client` at the end of its loop: `asyncio.run` closes the async generators that were begun in it."""
         try:
             yield
         finally:
@@ -185,7 +189,7 @@ class HttpTransport:
         if self._process == os.getpid():
             return
         self._process = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # the old one may be held by a thread that the child does not have
         if self._closing is not None:
             self._closing.detach()
         _ABANDONED.append((self._own, self._by_loop))
@@ -193,7 +197,7 @@ class HttpTransport:
 
 
 _ABANDONED: list[Any] = []
-"""Clients of a parent process: kept, so that no destructor closes sockets that the parent still uses."""
+"""Clients of a parent process: kept, so that no destructor touches sockets that the parent still uses."""
 
 
 @dataclass(eq=False)
@@ -211,6 +215,7 @@ def _certificates() -> ssl.SSLContext:
 
 
 def _pool_limits() -> httpx.Limits:
+    """No cap of httpx's own: how many requests are in flight is for `ConcurrencyLimiter` to say."""
     import httpx
 
     return httpx.Limits(max_connections=None, max_keepalive_connections=KEPT_ALIVE)
@@ -230,22 +235,26 @@ class _Exchange:
         self.began = False
         """Whether it went out on a connection."""
         self.answered = False
-        """Whether the head of an answer came."""
+        """Whether the head of a response came."""
         self.status = 0
         self.blocks: list[bytes] = []
-        """What came of the body so far."""
+        """The body so far."""
         self.size = 0
         whole = transport.timeout
         self.seconds: float | None = float(whole) if isinstance(whole, (int, float)) else None
         timeout = httpx.Timeout(self.seconds, connect=min(self.seconds, LONGEST_CONNECT_S)) if self.seconds else whole
+        # httpx has no timeout for an exchange as a whole. But it hands this very dict down to its connections, which
+        # look into it at the beginning of each phase, and `_note` lowers its values as time goes by.
         self.timeouts: dict[str, float | None] = timeout.as_dict()
         self.deadline = None if self.seconds is None else time.monotonic() + self.seconds
 
     def run(self, client: httpx.Client) -> Reply:
-        if client.is_closed:
+        """The exchange, blocking. Never raises for what a network or server may do."""
+        if client.is_closed:  # httpx would raise a bare `RuntimeError`
             return _fail_closed("http_client")
         try:
             request = self._request(client, self._prepare(), self._note_socket)
+            # Whatever a supplied client is set to: a redirect could take the key to another host.
             response = client.send(request, stream=True, follow_redirects=False)
             self.status = response.status_code
             try:
@@ -253,16 +262,17 @@ class _Exchange:
                     self._take(block)
             finally:
                 response.close()
-            return self._answer(response)
+            return self._finish(response)
         except (self.httpx.HTTPError, self.httpx.InvalidURL, OSError, ApiError) as error:
             return self._lost(error)
 
     async def arun(self, client: httpx.AsyncClient) -> Reply:
+        """The exchange, awaiting."""
         if client.is_closed:
             return _fail_closed("async_http_client")
         try:
             return await asyncio.wait_for(self._arun(client), self.seconds)
-        except asyncio.TimeoutError:
+        except asyncio.TimeoutError:  # not the built-in `TimeoutError` before Python 3.11
             return self._lost(TimeoutError("deadline"))
         except (self.httpx.HTTPError, self.httpx.InvalidURL, OSError, ApiError) as error:
             return self._lost(error)
@@ -276,7 +286,7 @@ class _Exchange:
                 self._take(block)
         finally:
             await response.aclose()
-        return await asyncio.to_thread(self._answer, response)
+        return await asyncio.to_thread(self._finish, response)
 
     def _prepare(self) -> tuple[Mapping[str, str], bytes]:
         headers = self.transport.headers
@@ -293,26 +303,29 @@ class _Exchange:
     def _take(self, block: bytes) -> None:
         self.blocks.append(block)
         self.size += len(block)
+        # Decoded bytes: a small compressed response may unpack to anything.
         if self.size > self.step.limit:
             raise InvalidResponseError(
                 f"{self.transport.host}: the answer is longer than max_response_bytes={self.step.limit:,}; "
                 "lower batch_size or raise it"
             )
+        # A server that sends a byte now and then would satisfy every read timeout for ever.
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise TimeoutError("deadline")
 
-    def _answer(self, response: httpx.Response) -> Response:
+    def _finish(self, response: httpx.Response) -> Response:
         headers = {name.lower(): value for name, value in response.headers.items()}
-        answer = Response(response.status_code, headers, b"".join(self.blocks))
+        finished = Response(response.status_code, headers, b"".join(self.blocks))
         self.blocks.clear()
-        answer.document  # noqa: B018  # parse here, where it may take a while
-        return answer
+        finished.document  # noqa: B018  # parsed here, in a thread where the event loop must go on
+        return finished
 
     def _note(self, event: str, _info: Any) -> None:
         self.fresh |= event.startswith("connection.connect")
         self.began |= event.endswith("send_request_headers.started")
         self.answered |= event.endswith("receive_response_headers.complete")
         if self.deadline is not None and event.endswith(".started"):  # each phase gets what the others left
+            # Not 0, with which a socket does not wait and fails with another error than a timeout.
             self.timeouts["read"] = self.timeouts["write"] = max(0.001, self.deadline - time.monotonic())
 
     def _note_socket(self, event: str, info: Any) -> None:
@@ -327,7 +340,7 @@ class _Exchange:
         host, httpx = self.transport.host, self.httpx
         if isinstance(error, ApiError):
             return TransportFailure(error)
-        if isinstance(error, httpx.DecodingError):
+        if isinstance(error, httpx.DecodingError):  # it did respond, so the status decides what follows
             return Response(self.status, {}, b"a body that is not compressed as its Content-Encoding says")
         if isinstance(error, (TimeoutError, httpx.TimeoutException)):
             connecting = isinstance(error, (httpx.ConnectTimeout, httpx.PoolTimeout))
@@ -340,7 +353,7 @@ class _Exchange:
                 ApiError(f"{host}: base_url is no address that can be reached over http or https"), sent=False
             )
         found = ApiConnectionError(f"{host}: {_reason(error)}; check the network, base_url and proxy settings")
-        connecting = isinstance(error, (httpx.ConnectError, httpx.ProxyError))
+        connecting = isinstance(error, (httpx.ConnectError, httpx.ProxyError))  # the service saw nothing of it
         return TransportFailure(_from(found, error), sent=not connecting, stale=self._is_stale(error))
 
     def _is_stale(self, error: Exception) -> bool:
@@ -350,7 +363,7 @@ class _Exchange:
 
 
 def _from(error: ApiError, cause: Exception) -> ApiError:
-    """`error` with its cause, bared of the request and the frames that hold the key."""
+    """`error` with a cause of the same text, without the request and the frames, which hold the key."""
     bare = TimeoutError if isinstance(error, ApiTimeoutError) else ConnectionError
     error.__cause__ = bare(_reason(cause))
     return error

@@ -22,7 +22,7 @@ from botocore.response import StreamingBody  # noqa: E402
 from botocore.stub import ANY, Stubber  # noqa: E402
 
 from jina_clip_integrations import SageMakerBackend, errors  # noqa: E402
-from jina_clip_integrations.backends.remote.sagemaker import answer_of  # noqa: E402
+from jina_clip_integrations.backends.remote.sagemaker import response_of_error  # noqa: E402
 from tests.backends.remote.faces import FACES, FAST, embed, images, numbered, photo, stream, texts  # noqa: E402
 from tests.faulty_server import vector_of, vectors_of  # noqa: E402
 
@@ -202,8 +202,8 @@ def test_a_model_error_is_what_the_container_said(
 
 
 def test_an_unreadable_aws_error_is_a_server_error() -> None:
-    assert answer_of({}).status == 500
-    assert answer_of({"Error": {"Code": None}, "ResponseMetadata": {"HTTPStatusCode": 418}}).status == 418
+    assert response_of_error({}).status == 500
+    assert response_of_error({"Error": {"Code": None}, "ResponseMetadata": {"HTTPStatusCode": 418}}).status == 418
 
 
 class Broken:

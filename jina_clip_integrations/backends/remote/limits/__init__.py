@@ -62,9 +62,11 @@ class Limits:
     def reserve(self, now: float, tokens: int, max_tokens: int | None = None) -> Reservation | Future[None]:
         """Reserve a start time for `tokens` by estimate, and a share of the budget for the `max_tokens` it may cost.
 
-        A future, and nothing reserved, if what is under way decides whether the budget has room: try again when it is
-        done. Raises `BudgetExceededError`, and then reserves nothing either.
+        A future, and nothing reserved, if the budget's room depends on requests under way: try again when it is done.
+        Raises `BudgetExceededError`, and then reserves nothing either.
         """
+        # The budget first, since it may refuse; and under one lock with the future, so that no settlement slips in
+        # between and leaves the future waiting for another one.
         with self._lock:
             share = 0
             if self._budget is not None:
@@ -91,12 +93,13 @@ class Limits:
             self._spent += spent
             if self._budget is not None:
                 self._budget.settle(reservation.reserved, spent)
+            # The rate limiter goes on with what was counted instead of the estimate.
             if reservation.token_entry is not None:
                 reservation.token_entry[1] = float(spent)
 
     def learn(self, now: float, headers: Mapping[str, str]) -> None:
         """Note the remaining-headers of a response, seen at `now`."""
-        if REQUESTS_LEFT not in headers and TOKENS_LEFT not in headers:
+        if REQUESTS_LEFT not in headers and TOKENS_LEFT not in headers:  # most servers; no lock needed
             return
         with self._lock:
             self._requests_left = self._requests_left or RemainingQuota()
@@ -128,7 +131,7 @@ class Limits:
             self.item_cap = cap if self.item_cap is None else min(self.item_cap, cap)
 
     def affordable(self, costs: Sequence[int]) -> int:
-        """How many items that may cost as much, from the first on, the budget has room for."""
+        """How many of these items, from the first on, the budget has room for; `costs` are upper bounds."""
         with self._lock:
             return len(costs) if self._budget is None else self._budget.affordable(costs)
 
@@ -138,7 +141,7 @@ class Limits:
         return self._spent
 
     def _earliest(self, now: float, tokens: int) -> float:
-        """First time, not before `now`, that every limit allows. Each may push it back, past what another allowed."""
+        """First time, not before `now`, that every limit allows. Repeated until no limit puts it off any further."""
         needs = ((self._requests_left, 1), (self._tokens_left, tokens), (self._requests, 1), (self._tokens, tokens))
         start = max(now, self._held_until)
         while True:

@@ -1,4 +1,4 @@
-"""Tokens that may be spent at all, counting the most that requests still under way may cost."""
+"""Tokens that may be spent at all, with an upper bound for the requests still under way."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class TokenBudget:
         self._waiting: list[Future[None]] = []
 
     def reserve(self, tokens: int) -> int | None:
-        """Set aside the cost of a request of at most `tokens`; None if what is under way has to be known first.
+        """Set aside the cost of a request of at most `tokens`; None if requests under way have to be settled first.
 
         Raises `BudgetExceededError` if it could overspend even if nothing under way cost anything.
         """
         needed = math.ceil(tokens * self._excess)
         if self.spent + self.pending + needed > self.total:
-            if self.pending and self.spent + needed <= self.total:
+            if self.pending and self.spent + needed <= self.total:  # they may cost less than their upper bounds
                 return None
             raise BudgetExceededError(
                 f"token_budget={self.total:,}: {self.spent:,} tokens are spent, {self.pending:,} under way, and the "
@@ -64,9 +64,10 @@ class TokenBudget:
         """Replace what was set aside by what was spent."""
         self.pending -= reserved
         self.spent += spent
+        # A service may count otherwise than documented; it is believed, or the next requests would overspend too.
         if reserved and spent > reserved:
             self._excess *= spent / reserved
         waiting, self._waiting = self._waiting, []
         for future in waiting:
-            if future.set_running_or_notify_cancel():
+            if future.set_running_or_notify_cancel():  # False: whoever waited was cancelled
                 future.set_result(None)

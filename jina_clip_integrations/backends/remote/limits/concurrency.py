@@ -11,7 +11,7 @@ INITIAL_LIMIT = 2
 
 
 class Ticket(Future[None]):
-    """A place in the queue; done when the request may be sent. Threads and tasks wait for it alike."""
+    """A place in the queue; done when the request may be sent. A future, so that threads and tasks can wait for it."""
 
     generation = 0
     """How often the limit had been lowered when the ticket was granted."""
@@ -38,7 +38,7 @@ class ConcurrencyLimiter:
         return len(self._in_flight)
 
     def acquire(self) -> Ticket:
-        """A ticket, done already if there is room. Give it back with `release`, whatever became of it."""
+        """A ticket, done already if there is room. Give it back with `release` in any case."""
         ticket = Ticket()
         with self._lock:
             self._queue.append(ticket)
@@ -47,16 +47,17 @@ class ConcurrencyLimiter:
 
     def release(self, ticket: Ticket) -> None:
         """Give a ticket back, used or not."""
-        ticket.cancel()
+        ticket.cancel()  # one that still queues must not be granted to nobody
         with self._lock:
             self._in_flight.discard(ticket)
             self._grant()
 
     def raise_limit(self) -> None:
-        """A request went well, so one more may be in flight: the limit doubles each time that all have been answered.
+        """A request succeeded, so one more may be in flight: the limit doubles with every round of requests.
 
-        Once the service has found it too many, it takes as many as fit at once for one more.
+        Once the service has found it too many, it grows by one per round.
         """
+        # Slow start, then additive increase, multiplicative decrease: what TCP does to find an unknown capacity.
         with self._lock:
             self._successes += 1
             if self.limit < self.ceiling and (not self._found or self._successes >= self.limit):
@@ -71,7 +72,7 @@ class ConcurrencyLimiter:
         nothing about the limit since. `allowed` is what the service says it allows; it becomes the ceiling.
         """
         with self._lock:
-            if allowed is not None and allowed >= 1:
+            if allowed is not None and allowed >= 1:  # 0 would stop everything
                 self.ceiling = min(self.ceiling, allowed)
             if ticket.generation == self._generation:
                 self.limit = max(1, self.limit // 2)
@@ -80,10 +81,10 @@ class ConcurrencyLimiter:
             self.limit = min(self.limit, self.ceiling)
             self._successes = 0
 
-    def _grant(self) -> None:
+    def _grant(self) -> None:  # with the lock held
         while self._queue and len(self._in_flight) < self.limit:
             ticket = self._queue.popleft()
-            if ticket.set_running_or_notify_cancel():
+            if ticket.set_running_or_notify_cancel():  # False: it was given back while it queued
                 ticket.generation = self._generation
                 self._in_flight.add(ticket)
                 ticket.set_result(None)

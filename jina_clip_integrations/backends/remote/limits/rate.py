@@ -22,7 +22,8 @@ class RateLimiter:
     def earliest(self, now: float, amount: float) -> float:
         """First time, not before `now`, at which `amount` more units fit."""
         self._forget(now)
-        amount = min(amount, self.limit)
+        amount = min(amount, self.limit)  # a larger one would never fit
+        # Not before an entry that is booked already, so that entries stay in order of time.
         start = max(now, self._taken[-1][0]) if self._taken else now
         used = sum(entry[1] for entry in self._taken)
         for when, taken in self._taken:
@@ -63,6 +64,7 @@ class RemainingQuota:
             return
         # A whole minute was waited for, and still nothing is left: some gateways send a constant.
         self._lying = left <= 0 and self._waited
+        # The service does not say when its minute begins; a value that rises shows that a new one has begun.
         if self._said is None or left > self._said or self._over(now):
             self._began = now
         self._said = self._left = left
