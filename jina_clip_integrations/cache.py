@@ -1,4 +1,4 @@
-"""Vectors that need not be computed twice: the protocol, a store in memory, a store on disk, and the key recipe.
+"""Caches of vectors: the protocol, a cache in memory, a cache on disk, and the recipe of their keys.
 
 Rows are kept at full width, so one entry serves every `dimensions`.
 """
@@ -35,7 +35,7 @@ its table's layout: a file of another layout is left alone.
 """
 BUSY_TIMEOUT_S = 30.0
 """How long a process waits for another one that is writing."""
-_KEYS_PER_QUERY = 512
+_KEYS_PER_QUERY = 512  # SQLite before 3.32 takes 999 parameters at most
 _KINDS = (np.dtype("<f4"), np.dtype("u1"))  # by the number in the `kind` column
 
 Entry = NDArray[Any]
@@ -44,17 +44,17 @@ Entry = NDArray[Any]
 
 @runtime_checkable
 class EmbeddingCache(Protocol):
-    """What a cache of one's own must have; a `close()` is called when the encoder that was given a path closes."""
+    """The methods of a cache; `close()` is called only where the encoder made the cache, from a path."""
 
     def get_many(self, keys: Sequence[str]) -> Mapping[str, Entry]:
         """The entries that exist; a missing or unreadable one is left out."""
 
     def set_many(self, entries: Mapping[str, Entry]) -> None:
-        """Keep these entries; a later one under the same key replaces an earlier one."""
+        """Store these entries; a later one under the same key replaces an earlier one."""
 
 
 def vector_key(*, identity: str, normalize: bool, modality: Modality, task: str | None, digest: str) -> str:
-    """The key of a vector: what computes it (model, revision, `max_length`, precision, backend) and for what content.
+    """The key of a vector: what computes it (model, revision, `max_length`, precision, backend), and from what input.
 
     `identity` is the backend's `cache_identity`; `digest` is SHA-256 of the text or of the image's RGB pixels, never
     of a path, a size or a `repr`.
@@ -62,7 +62,7 @@ def vector_key(*, identity: str, normalize: bool, modality: Modality, task: str 
     return f"{_scope(identity, normalize, modality, task)}-{digest}"
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=256)  # the same for all items of a call
 def _scope(identity: str, normalize: bool, modality: Modality, task: str | None) -> str:
     parts = json.dumps([CACHE_FORMAT, identity, normalize, modality, task])
     return hashlib.sha256(parts.encode()).hexdigest()[:32]
@@ -75,6 +75,7 @@ def alias_key(*, file_digest: str, upright: bool) -> str:
 
 def text_digest(text: str) -> str:
     """SHA-256 of a text in UTF-8, in hex."""
+    # Any `str` has a digest, so that an invalid one is refused by the check of inputs and not here.
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -96,7 +97,7 @@ def open_cache(cache: Any) -> EmbeddingCache | None:
 
 
 class MemoryCache:
-    """Keeps the `max_items` most recently used entries of this process. Copies and pickles start empty."""
+    """Holds the `max_items` most recently used entries of this process. Thread-safe. Copies and pickles start empty."""
 
     def __init__(self, max_items: int = MEMORY_ITEMS) -> None:
         if max_items < 1:
@@ -123,9 +124,10 @@ class MemoryCache:
         return found
 
     def set_many(self, entries: Mapping[str, Entry]) -> None:
-        """Keep copies of these entries, dropping the least recently used beyond `max_items`."""
+        """Store copies of these entries, dropping the least recently used beyond `max_items`."""
         with self._lock:
             for key, entry in entries.items():
+                # A copy, since an entry may be a row of the caller's result, or keep a whole batch alive.
                 self._entries[key] = np.array(entry)
                 self._entries.move_to_end(key)
             while len(self._entries) > self.max_items:
@@ -136,7 +138,7 @@ class MemoryCache:
 
 
 class DiskCache:
-    """Keeps entries in the folder `path`, for any number of threads and processes of one machine at once.
+    """Stores entries in the folder `path`, for any number of threads and processes of one machine at once.
 
     An entry costs about 4.2 kB for v2. The folder grows without bound: delete it, or call `clear()`, when it is too
     large. A crash loses at most the entries being written; a damaged entry counts as missing. SQLite's shared memory
@@ -156,9 +158,9 @@ class DiskCache:
         return f"DiskCache({str(self.path)!r})"
 
     def __del__(self) -> None:
-        connection = self.__dict__.get("_connection")
+        connection = self.__dict__.get("_connection")  # missing if the constructor raised
         if connection is not None:
-            connection.close()
+            connection.close()  # or Python 3.13 warns of an unclosed database
 
     def __len__(self) -> int:
         with self._lock:
@@ -174,17 +176,19 @@ class DiskCache:
             asked, marks = set(some), ",".join("?" * len(some))
             query = f"SELECT key, kind, data, crc FROM entries WHERE hash IN ({marks})"  # noqa: S608
             for key, kind, data, crc in self._rows(query, list(map(_hash, some))):
+                # Another key may share the hash, and a damaged page may hold anything.
                 if key in asked and kind in (0, 1) and isinstance(data, bytes) and zlib.crc32(data) == crc:
                     found[key] = np.frombuffer(data, _KINDS[kind])
         return found
 
     def set_many(self, entries: Mapping[str, Entry]) -> None:
-        """Keep these entries. A full disk or a broken file is a warning, not an error: the vectors are still good."""
+        """Store these entries. A full disk or a broken file is a warning, not an error: the vectors are still good."""
         rows = [_as_row(key, entry) for key, entry in entries.items()]
         try:
             with self._lock:
                 connection = self._connect()
                 with connection:
+                    # Not `INSERT OR REPLACE`: the index cannot be unique, since keys may share a hash.
                     connection.executemany("DELETE FROM entries WHERE hash = ? AND key = ?", [row[:2] for row in rows])
                     connection.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", rows)
         except (sqlite3.Error, OSError) as error:
@@ -231,10 +235,11 @@ class DiskCache:
 
 
 def _open_database(file: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(file, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+    connection = sqlite3.connect(file, timeout=BUSY_TIMEOUT_S, check_same_thread=False)  # `_lock` sees to threads
     try:
         connection.execute("PRAGMA page_size = 16384")  # three full-width vectors to a page, none split over two
-        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA journal_mode = WAL")  # processes may read while another one writes
+        # With WAL a power failure takes the last entries at most; FULL would wait for the disk at every write.
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA mmap_size = 1073741824")
         # An index of small numbers is read several times as fast as one of keys, of which many begin alike.

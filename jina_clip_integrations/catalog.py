@@ -1,4 +1,4 @@
-"""The models we know: one frozen row each.
+"""The known models: one frozen `ModelSpec` each.
 
 Figures: the published `config.json` files, parameter counts and licences of `jinaai/jina-clip-v1` and
 `jinaai/jina-clip-v2`; tile prices from Jina's FAQ.
@@ -18,12 +18,12 @@ RETRIEVAL_QUERY = "retrieval.query"
 """The one task of jina-clip-v2: an instruction in front of a query's text."""
 
 SMALLEST_VOUCHED_DIMENSIONS = 64
-"""Below this size the v2 announcement promises nothing, so a warning is due (smallest trained size: 32)."""
+"""Width below which the v2 announcement promises nothing, so there is a warning (smallest trained width: 32)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """What the encoder has to know of a model before any weight is read."""
+    """Facts about a model that are needed before any weight is read."""
 
     name: str
     """Short name: `jina-clip-v2`, `demo`, or the name of a checkpoint folder."""
@@ -32,7 +32,7 @@ class ModelSpec:
     embed_dim: int
     """Full width of the vectors."""
     matryoshka_dimensions: tuple[int, ...] = ()
-    """Widths the model was trained to be cut to; empty means that it must not be cut."""
+    """Widths to which the model was trained to be truncated; empty means that its vectors must not be truncated."""
     image_size: int
     """Side of the square image that the vision tower sees, in pixels; also the service's tile."""
     max_length: int = 8192
@@ -51,7 +51,8 @@ class ModelSpec:
         return partial(ModelSpec, **values | {"tasks": dict(self.tasks)}), ()  # a mapping proxy cannot be pickled
 
     def check_dimensions(self, dimensions: int | None) -> None:
-        """Raise `ConfigurationError` unless vectors of this model may be cut to `dimensions` (None = full width)."""
+        """Raise `ConfigurationError` unless vectors may be truncated to `dimensions` (None = full width)."""
+        # `True` is an integer to Python, and equal to 1.
         if dimensions is None or (dimensions == self.embed_dim and not isinstance(dimensions, bool)):
             return
         if isinstance(dimensions, bool) or not isinstance(dimensions, int):
@@ -61,6 +62,7 @@ class ModelSpec:
                 f"dimensions={dimensions}: {self.name} was not trained with Matryoshka, its vectors cannot be cut; "
                 f"leave dimensions out or use {self.embed_dim}"
             )
+        # Any width in between, as at the service, which knows no list of widths either.
         smallest = min(self.matryoshka_dimensions)
         if not smallest <= dimensions <= self.embed_dim:
             raise ConfigurationError(
@@ -105,5 +107,5 @@ MODELS: Mapping[str, ModelSpec] = MappingProxyType(
 
 
 def find_model(name: str) -> ModelSpec | None:
-    """The row for a short name or Hub id, or None. `jina-ai/` in front of a name, as the service lists it, is fine."""
+    """The model of a short name or Hub id, or None. `jina-ai/` in front of a name, as the service lists it, is fine."""
     return MODELS.get(name.removeprefix("jina-ai/"))

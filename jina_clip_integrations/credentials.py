@@ -1,4 +1,4 @@
-"""Keys: where they come from, and the care that they never show."""
+"""Keys: where they come from, and what keeps them out of sight."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 from .errors import ConfigurationError
 
 KEY_VARIABLES = ("JINA_API_KEY", "JINAAI_API_KEY", "JINA_AUTH_TOKEN")
-"""Environment variables that may hold the key, in the order in which they are asked."""
+"""Environment variables that may hold the key, in the order in which they are read."""
 
 SENSITIVE = ("auth", "cookie", "key", "secret", "token", "password", "credential")
 """Parts of header names whose values are treated like keys."""
 
 
 class Key:
-    """A key, or a callable that gives a fresh one. Shows nothing and cannot be pickled."""
+    """A key, or a callable that returns a fresh one. Its `repr` hides it, and it cannot be pickled."""
 
     def __init__(self, given: Any, *, source: str) -> None:
         """`given` is a string, an object with `get_secret_value()` or a callable; `source` names it in messages."""
@@ -33,11 +33,12 @@ class Key:
         return f"Key(from {self._source})" if self else "Key(none)"
 
     def __reduce__(self) -> Any:
+        # An error and not an empty key, so that nothing which holds a key is pickled by oversight.
         raise TypeError("a key is not pickled; the environment of the other process has to hold it")
 
     @property
     def is_renewed(self) -> bool:
-        """Whether every request has to ask for it, because a callable gives fresh ones."""
+        """Whether every request has to ask for it, because a callable returns fresh ones."""
         return callable(self._given)
 
     def reveal(self) -> str | None:
@@ -45,7 +46,7 @@ class Key:
         if callable(self._given):
             try:
                 given = self._given()
-            except Exception as error:  # it may be anything, and everything that fails here is one of our errors
+            except Exception as error:  # it may be anything, and callers catch our errors only
                 raise ConfigurationError(f"{self._source}: the callable raised {type(error).__name__}") from error
             self._last = clean_key(given, source=self._source)
             if self._last is None:
@@ -54,7 +55,7 @@ class Key:
 
     @property
     def known(self) -> tuple[str, ...]:
-        """What must not show, as far as it was revealed."""
+        """The key as far as it was revealed, for those who hide it in messages."""
         return () if self._last is None else (self._last,)
 
 
@@ -64,6 +65,7 @@ def find_key(given: Any, *, environment: bool, environ: Mapping[str, str] | None
     if key or not environment:
         return key
     variables = os.environ if environ is None else environ
+    # Lazily, so that an unusable later variable does no harm; an empty or blank one counts as not set.
     found = (Key(variables.get(name), source=name) for name in KEY_VARIABLES)
     return next((candidate for candidate in found if candidate), key)
 
@@ -79,10 +81,12 @@ def clean_key(given: Any, *, source: str) -> str | None:
     if not isinstance(value, str):
         raise ConfigurationError(f"{source} must be a string, a secret or a callable, not {type(value).__name__}")
     key = value.strip()
+    # Copied from a header along with its scheme, which is put in front again when the key is sent.
     if key[:6].lower() == "bearer" and (len(key) == 6 or key[6].isspace()):
         key = key[6:].strip()
-    if not key.strip("*"):
+    if not key.strip("*"):  # what a masked dump leaves in place of a secret
         return None
+    # The HTTP client would refuse such a header too, with a message that quotes it.
     if not key.isascii() or not key.isprintable() or " " in key:
         raise ConfigurationError(
             f"{source} holds a character that no key has (a control character, a space or a letter outside ASCII); "
@@ -94,3 +98,8 @@ def clean_key(given: Any, *, source: str) -> str | None:
 def is_sensitive(header: str) -> bool:
     """Whether a header's name suggests a credential."""
     return any(part in header.lower() for part in SENSITIVE)
+
+
+def drop_sensitive(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers that may leave this process, in a pickle or a dump."""
+    return {name: value for name, value in headers.items() if not is_sensitive(name)}

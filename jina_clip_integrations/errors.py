@@ -11,9 +11,9 @@ JinaClipError
 │   │   ├── InsufficientBalanceError      the account cannot pay for the request
 │   │   ├── RateLimitError                with the wait the server asked for
 │   │   ├── ServerError                   the service failed
-│   │   ├── ApiConnectionError            never answered: refused, reset, no route
+│   │   ├── ApiConnectionError            no response: refused, reset, no route
 │   │   │   └── ApiTimeoutError (TimeoutError)
-│   │   └── InvalidResponseError          answered, but not one finite vector per input
+│   │   └── InvalidResponseError          a response, but not one finite vector per input
 │   └── BudgetExceededError               stopped here, before anything was sent
 └── CheckpointError                       weights missing, corrupt or misshapen, by tensor name
 
@@ -46,6 +46,7 @@ class JinaClipError(Exception):
         return self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions are rebuilt from `args` by default, which loses keyword arguments and what was set later.
         return _rebuild, (type(self), self.__dict__.copy())
 
 
@@ -87,9 +88,9 @@ class BackendError(JinaClipError):
 class ApiError(BackendError):
     """The remote service refused or failed.
 
-    `status_code` is the HTTP status (None if there was no answer), `code` the service's own error code, `request_id`
-    what its support asks for, `body` a short excerpt of the answer without anything the caller had sent. `positions`
-    are the inputs that the request held, or the one at fault where it is known; empty where neither can be said.
+    `status_code` is the HTTP status (None if there was no response), `code` the service's own error code, `request_id`
+    what its support asks for, `body` a short excerpt of the response without anything the caller had sent. `positions`
+    are the inputs of the request, or the one at fault where it is known; empty where neither is known.
     """
 
     def __init__(
@@ -140,15 +141,15 @@ class ServerError(ApiError):
 
 
 class ApiConnectionError(ApiError):
-    """The service never answered: refused, reset, no route."""
+    """No response from the service: refused, reset, no route."""
 
 
 class ApiTimeoutError(ApiConnectionError, TimeoutError):
-    """The service did not answer in time."""
+    """No complete response from the service in time."""
 
 
 class InvalidResponseError(ApiError):
-    """The service answered, but not with one finite vector of the right width per input."""
+    """The response of the service is not one finite vector of the right width per input."""
 
 
 class BudgetExceededError(BackendError):
@@ -167,7 +168,7 @@ def require_extra(module: str, *, extra: str, purpose: str) -> None:
     """Raise `ImportError` with the install line of `extra` unless `module` can be imported. Nothing is imported."""
     try:
         found = importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
+    except (ImportError, ValueError):  # no parent package; a module that something put into `sys.modules` by hand
         found = False
     if not found:
         raise ImportError(

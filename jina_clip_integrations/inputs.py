@@ -1,4 +1,4 @@
-"""What a user may pass, and what it means. Text is always text; only an explicit image is ever opened."""
+"""Parsing what a user passes. Text is always text; only an explicit image is ever opened."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .images.encoded import EncodedImage, InputImage, PixelImage
 from .images.sources import SourcePolicy, check_path, show_path, show_url
 
 Parsed: TypeAlias = "str | InputImage | InputError"
-"""An item that was understood, or why it was not."""
+"""A parsed item, or the reason why it cannot be parsed."""
 
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]+)://")
 
@@ -45,6 +45,7 @@ class InputParser:
         if isinstance(given, os.PathLike):
             return self._from_path(os.fsdecode(given))
         if isinstance(given, (bytes, bytearray, memoryview)):
+            # `bytes` copies what the caller may change later, and costs nothing for bytes.
             return self._encoded_image(partial(io.BytesIO, bytes(given)), keep=True)
         if isinstance(given, np.ndarray):
             return PixelImage(_check_array(given), upright=self.upright, max_pixels=self.sources.max_pixels)
@@ -58,14 +59,14 @@ class InputParser:
         """The text or image of one item of `encode`. Raises `InputError`."""
         if not isinstance(item, Mapping):
             raise InputError(f"an item cannot be a {type(item).__name__}; {_ITEM_KINDS}")
-        if "task" in item:
+        if "task" in item:  # a request has one task for all its texts, and ignoring it would give other vectors
             raise InputError("an item has no 'task'; use encode_text(texts, task=...)")
         kind, image, words = item.get("type"), item.get("image"), item.get("text")
         if image is not None and words is not None:
             raise InputError("an item is either a text or an image, not both; make two items of it")
         if image is not None:
             return self.image(image)
-        if kind == "image":
+        if kind == "image":  # LangChain's blocks and OpenAI's items come from messages, see `_from_link`
             return self._from_block(item)
         if kind in ("image_url", "input_image") or (words is None and item.get("image_url") is not None):
             return self._from_image_url(item.get("image_url"))
@@ -117,7 +118,7 @@ class InputParser:
 
     def _from_url(self, url: str) -> InputImage:
         self.sources.check_url(url)
-        # Where only public addresses are allowed nobody but us can check where it leads, so a service never sees it.
+        # Where only public addresses are allowed, only the client can check where it leads, so no service gets it.
         for_service = None if self.sources.public_only else url
         source = partial(_open_url, url, self.sources)
         return self._encoded_image(source, name=show_url(url), url=for_service, address=url, keep=True)
@@ -146,6 +147,7 @@ def check_text(given: Any) -> str:
     if not isinstance(given, str):
         raise InputError(f"a text must be a str, not {type(given).__name__}")
     check_unicode(given)
+    # A subclass (NumPy's `str_`, an enum) may print and compare as something else than its text.
     return given if type(given) is str else str.__str__(given)
 
 
@@ -212,23 +214,24 @@ def many_items(items: Any) -> Iterable[Any]:
     return items
 
 
-def parse(values: Iterable[Any], understand: Callable[[Any], Any]) -> list[Parsed]:
-    """`understand` applied to every value; an `InputError` takes the place of what is not understood."""
+def parse(values: Iterable[Any], parse_one: Callable[[Any], Any]) -> list[Parsed]:
+    """`parse_one` applied to every value; an `InputError` takes the place of a value that it refuses."""
+    # Not raised here: with `on_error="skip"` the other items are still embedded.
     parsed: list[Parsed] = []
     for value in values:
         try:
-            parsed.append(understand(value))
+            parsed.append(parse_one(value))
         except InputError as error:  # noqa: PERF203
             parsed.append(error)
     return parsed
 
 
 def parse_texts(values: Sequence[Any]) -> list[Parsed]:
-    """`parse(values, check_text)`, in one sweep where every value is a text without fault."""
+    """`parse(values, check_text)`, without a Python loop where every value is valid."""
     if set(map(type, values)) <= {str}:
         with suppress(UnicodeEncodeError):
-            deque(map(str.encode, values), maxlen=0)
-            return list(values)
+            deque(map(str.encode, values), maxlen=0)  # encodes every text and keeps none
+            return list(values)  # a copy, since the caller may change the list during the call
     return parse(values, check_text)
 
 
@@ -238,7 +241,7 @@ def _as_sequence(values: Iterable[Any]) -> Sequence[Any]:
 
 
 def _one_array(array: np.ndarray[Any, Any]) -> bool:
-    """A 4-D array is a stack of images, an array of objects or strings a list of them."""
+    """Whether an array is one image: a 4-D array is a stack of them, one of objects or strings a list."""
     return array.dtype.kind not in "OUS" and array.ndim != 4
 
 
@@ -284,6 +287,7 @@ def _open_stream(stream: Any) -> BinaryIO:
 
 def _open_data_uri(uri: str) -> BinaryIO:
     """The bytes that a data URI carries. Raises `ImageError`, which never shows them."""
+    # Lenient: line breaks, the URL-safe alphabet, percent-encoding and missing padding all occur.
     header, comma, payload = uri.partition(",")
     if not comma:
         raise ImageError("a data URI without a comma; it should read data:image/png;base64,…")

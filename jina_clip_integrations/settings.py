@@ -1,4 +1,4 @@
-"""Every option of every backend, declared once: frozen, keyword-only settings behind the constructors' keywords.
+"""Every option of every backend, declared once, in frozen, keyword-only settings classes.
 
 A constructor's signature, the fields of the two adapters, the error for an unknown option and the tables of
 `docs/backends.md` all come from these fields: name, type, default, the docstring below each, and what `option` says.
@@ -30,7 +30,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 DEFAULT_MODEL = "jina-clip-v2"
-"""What is taken where no model is named."""
+"""The model where none is named."""
 
 MAX_LENGTH = 8192
 """Tokens, special tokens included: what both models take. The published `encode_text` stops at 512 by default."""
@@ -57,13 +57,13 @@ SAGEMAKER_BATCH_SIZE = 32
 """Items per call of a SageMaker endpoint, which has one instance's memory."""
 
 SAGEMAKER_MAX_BODY_BYTES = 6 * 1024 * 1024
-"""Most that a synchronous call may carry (AWS documentation); 4 MB for serverless endpoints."""
+"""Largest body of a synchronous call (AWS documentation); serverless endpoints take 4 MB."""
 
 SAGEMAKER_TIMEOUT_S = 65.0
-"""AWS ends a synchronous call after 60 s."""
+"""A little more than the 60 s after which AWS ends a synchronous call, so that its error arrives."""
 
 EMBEDDING_TYPES = ("base64", "float", "binary", "ubinary")
-"""How vectors may travel; the last two are packed bits."""
+"""Encodings of the vectors in responses; the last two are packed bits."""
 
 RESIZE_MODES = (True, False, "squash", "crop", "pad")
 """What may happen to an image before it is sent."""
@@ -91,9 +91,10 @@ def require_number(name: str, value: object, *, minimum: float) -> None:
 
 def require_choice(name: str, value: object, choices: tuple[bool | str, ...]) -> None:
     """Raise `ConfigurationError` unless `value` is one of `choices`."""
+    # By identity for booleans, since 1 is equal to True.
     if not any(value is choice if isinstance(choice, bool) else value == choice for choice in choices):
-        shown = repr(value) if isinstance(value, (bool, str, int)) else f"a {type(value).__name__}"
-        raise ConfigurationError(f"{name} is {shown}; choose one of {', '.join(map(repr, choices))}")
+        given = repr(value) if isinstance(value, (bool, str, int)) else f"a {type(value).__name__}"
+        raise ConfigurationError(f"{name} is {given}; choose one of {', '.join(map(repr, choices))}")
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(field,))
@@ -106,7 +107,7 @@ def settings(cls: type[T]) -> type[T]:
 
 
 def option(default: Any, *, secret: bool = False, live: bool = False, changes_vectors: bool = False) -> Any:
-    """A field of a settings class that needs more said of it than its default.
+    """A field of a settings class with more to it than a default.
 
     Args:
         default: The default, if it can be shared.
@@ -133,7 +134,7 @@ class _Settings:
 
 @settings
 class RetryPolicy(_Settings):
-    """How long a refused or lost request waits for its next attempt. All times in seconds."""
+    """Waits between the attempts of a request that was refused or got no response. All times in seconds."""
 
     first_wait_s: float = 0.5
     """Wait before the second attempt; doubles from attempt to attempt, plus up to a quarter of jitter."""
@@ -144,9 +145,9 @@ class RetryPolicy(_Settings):
     token_limit_wait_s: float = 10.0
     """First wait after "too many tokens" when the server names none; the limits count whole minutes."""
     longest_server_wait_s: float = 120.0
-    """A server that asks for a longer wait than this makes the call fail at once instead."""
+    """If a server asks for a longer wait than this, the call fails at once."""
     longest_total_s: float = 600.0
-    """No new attempt of a request is begun this long after its first one."""
+    """No new attempt of a request starts later than this after its first one."""
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -155,23 +156,23 @@ class RetryPolicy(_Settings):
 
 @settings
 class LocalSettings(_Settings):
-    """How a model runs on this machine."""
+    """Options of a model that runs on this machine."""
 
     device: Device = option("auto", changes_vectors=True)
-    """`auto` takes cuda, then mps, then cpu; a list runs one worker per device, rows keep their order. Workers on one
-    device share its weights, CPU workers its processors. What transformers calls `device_map`."""
+    """`auto` takes cuda, then mps, then cpu; a list runs one worker per device, and rows keep their order. Workers on
+    one device share its weights, CPU workers its processors. What transformers calls `device_map`."""
     dtype: str = option("auto", changes_vectors=True)
     """`auto` (bfloat16 if every device multiplies it natively, else float32 on all), `bfloat16`, `float16` (never on a
     CPU) or `float32`."""
     batch_size: int | Literal["auto"] = "auto"
-    """Images per forward pass, and most texts per forward pass; `auto` fits the device."""
+    """Images per forward pass, and maximum number of texts; `auto` fits the device."""
     max_length: int = option(MAX_LENGTH, changes_vectors=True)
-    """Longest text in tokens, special tokens included (3 to 8192); longer texts are cut with a warning."""
+    """Longest text in tokens, special tokens included (3 to 8192); longer texts are truncated with a warning."""
     num_workers: int | Literal["auto"] = "auto"
-    """Threads that decode and resize images while the model computes; `auto` = the processors there."""
+    """Threads that decode and resize images while the model computes; `auto` = the number of processors."""
     fast_decode: bool = option(False, changes_vectors=True)
-    """Decode JPEGs at a half, quarter or eighth of their size where that leaves twice the model's. Large photos take a
-    fraction of the time; their vectors differ slightly from the published ones."""
+    """Decode JPEGs at a half, quarter or eighth of their size where that leaves at least twice the model's. Large
+    photos take a fraction of the time; their vectors differ slightly from the published ones."""
     attn_implementation: str = "sdpa"
     """Attention of the model: `sdpa` (fused kernels) or `eager` (for comparison)."""
     compile: bool = False
@@ -201,39 +202,40 @@ class LocalSettings(_Settings):
 
 @settings
 class RemoteSettings(_Settings):
-    """How a service somewhere else is spoken to, whatever carries the requests."""
+    """Options of a remote service, whatever carries the requests."""
 
     batch_size: int = DEFAULT_API_BATCH_SIZE
-    """Most items per request; bytes and tokens per request are bounded too. Vendor pages speak of 512, 2,048 and no
-    limit, so the default stays far below."""
+    """Maximum number of items per request; bytes and tokens per request are bounded too. Vendor pages speak of 512,
+    2,048 and no limit, so the default stays far below."""
     max_concurrency: int = DEFAULT_MAX_CONCURRENCY
-    """Most requests in flight. It starts with 2, as free keys allow, and adapts to what the service accepts."""
+    """Maximum number of requests in flight. It starts with 2, as free keys allow, and adapts to what the service
+    accepts."""
     timeout: Any = DEFAULT_TIMEOUT_S
     """Seconds for one attempt from connecting to the last byte, or (API only) an `httpx.Timeout`."""
     max_retries: int = DEFAULT_MAX_RETRIES
-    """Attempts after the first, for failures that pass."""
+    """Attempts after the first, for failures that may pass."""
     dialect: Any = option("jina", changes_vectors=True)
-    """The server's way of speaking: `jina`, `jina-onprem`, `infinity`, `xinference`, `openai`, `invocations`, or a
+    """The server's wire format: `jina`, `jina-onprem`, `infinity`, `xinference`, `openai`, `invocations`, or a
     `Dialect` of your own. Never guessed."""
     embedding_type: str = "base64"
-    """`base64` and `float` are ways of travelling and give float32 rows; `binary` and `ubinary` ask for packed bits,
-    `ceil(d / 8)` uint8."""
+    """Encoding of the vectors in responses: `base64` and `float` both give float32 rows; `binary` and `ubinary` ask for
+    packed bits, `ceil(d / 8)` uint8."""
     resize_images: bool | str = option(True, changes_vectors=True)
     """True sends one tile in the model's own geometry; `squash`, `crop`, `pad` are other recipes; False sends images as
     they are, and URLs unfetched."""
     requests_per_minute: int | None = None
-    """Requests that may start within 60 s; None = only what the service's headers and refusals say."""
+    """Requests that may start within 60 s; None = only what the service's headers and error responses say."""
     tokens_per_minute: int | None = None
     """Tokens that may be sent within 60 s, estimated beforehand and corrected by what the service counts."""
     token_budget: int | None = None
-    """Tokens that this object may spend in this process. A request is sent only if the most that it and those under way
-    may cost fits; images that the service fetches are fetched here too, for their size."""
+    """Tokens that this object may spend in this process. A request is sent only if the upper bounds of its cost and of
+    those under way fit; images that the service fetches are fetched by the client too, for their size."""
     max_request_bytes: int = 4 * 1024 * 1024
-    """Largest encoded body; a single larger item still travels alone."""
+    """Largest encoded body; a single larger item is still sent, alone."""
     max_request_tokens: int = 50_000
-    """Most estimated tokens per request; a single larger item still travels alone."""
+    """Maximum of estimated tokens per request; a single larger item is still sent, alone."""
     max_image_bytes: int = 8 * 1024 * 1024
-    """Largest image as base64 text; a larger one is refused here. The API's documented figure."""
+    """Largest image as base64 text; a larger one is refused before it is sent. The API's documented figure."""
     max_response_bytes: int = 64 * 1024 * 1024
     """Largest decoded response that is read."""
     retry: RetryPolicy = RetryPolicy()  # frozen, so it may be shared
@@ -271,7 +273,7 @@ class ApiSettings(RemoteSettings):
     headers: Mapping[str, str] | None = option(None, secret=True)
     """Headers of your own for every request, such as a gateway's credentials."""
     http_client: httpx.Client | None = option(None, live=True)
-    """A client with proxies, certificates or transports of your own; never closed here."""
+    """A client with proxies, certificates or transports of your own; it is never closed."""
     async_http_client: httpx.AsyncClient | None = option(None, live=True)
     """The same for the async methods; belongs to the event loop you use it in."""
 
@@ -281,21 +283,21 @@ class SageMakerSettings(RemoteSettings):
     """An Amazon SageMaker endpoint."""
 
     endpoint_name: str | None = option(None, changes_vectors=True)
-    """Name of the endpoint; it has to be given."""
+    """Name of the endpoint; required."""
     client: Any = option(None, live=True)
     """A boto3 client of `sagemaker-runtime`; its own timeouts and retries then apply too. None: one with the usual AWS
     credentials."""
     region_name: str | None = option(None, changes_vectors=True)
-    """AWS region of the client that is made here; None = the one that AWS's own settings name."""
+    """AWS region of the client unless one is given; None = the region of the AWS configuration."""
     call_parameters: Mapping[str, Any] | None = option(None, changes_vectors=True)
     """More arguments of `invoke_endpoint`, such as `TargetVariant`."""
     dialect: Any = option("invocations", changes_vectors=True)
-    """How the container is spoken to, should yours differ."""
+    """The container's wire format, should yours differ."""
     batch_size: int = SAGEMAKER_BATCH_SIZE
     timeout: Any = SAGEMAKER_TIMEOUT_S
     embedding_type: str = "float"
     max_request_bytes: int = SAGEMAKER_MAX_BODY_BYTES
-    max_image_bytes: int = SAGEMAKER_MAX_BODY_BYTES - 1024
+    max_image_bytes: int = SAGEMAKER_MAX_BODY_BYTES - 1024  # leaves room for the rest of the body
 
     def __post_init__(self) -> None:
         super().__post_init__()

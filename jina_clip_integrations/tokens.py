@@ -1,4 +1,4 @@
-"""What a job would cost at the hosted service, estimated here; nothing is sent.
+"""Estimates of what a job would cost at the hosted service; nothing is sent.
 
 Images are charged by the tile, exact as documented (Jina's FAQ): as many squares of the model's image size as it
 takes to cover the image. Texts are counted by a rule of thumb that leans to the high side outside the Latin script;
@@ -41,12 +41,12 @@ _DENSE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uac00-\ud7af\uf90
 """Thai, Lao, Burmese, Khmer, Chinese, Japanese, Korean: written without spaces or a syllable a character."""
 
 _LONG = 100_000
-"""Characters from which on tokens are counted one by one, up to what the model reads."""
+"""Texts of this many characters are not matched to their end: counting stops at what the model reads."""
 
 
 @cache
 def _tokens_of(letters_per_token: int) -> re.Pattern[str]:
-    """One match per token. A space behind it goes along, since it is tried in vain otherwise."""
+    """A pattern with one match per token, including the space behind it, which spares a vain attempt per word."""
     return re.compile(
         rf"[A-Za-z\u00c0-\u024f]{{1,{LATIN_PER_TOKEN}}} ?|\d{{1,{DIGITS_PER_TOKEN}}} ?"
         rf"|[^\W\d_{_DENSE}]{{1,{letters_per_token}}} ?|\S"
@@ -129,22 +129,25 @@ def text_tokens(text: str, spec: ModelSpec) -> int:
 
 
 def max_text_tokens(text: str, spec: ModelSpec) -> int:
-    """More tokens than this `text` cannot have, special tokens included; for bounds, where an estimate may be too low.
+    """Upper bound of the tokens of `text`, special tokens included; for budgets, where an estimate may be too low.
 
-    A token of either vocabulary stands for a character at least, of a text whose composed characters were taken apart,
-    besides one that may mark where the text begins. A text that is cut still counts as long as the model reads.
+    A token of either vocabulary stands for at least one character of the decomposed text, besides one that may mark
+    the beginning. A text that is truncated counts as much as the model reads.
     """
+    # NFKD gives the most characters of all normal forms, so it bounds whatever form a tokenizer works on.
     characters = len(text) if text.isascii() else len(unicodedata.normalize("NFKD", text))
     return min(characters + 1, spec.max_length) + SPECIAL_TOKENS
 
 
 def image_tokens(size: tuple[int, int], spec: ModelSpec) -> int:
-    """What an image of `size` (width, height in pixels) is charged; partial tiles count whole."""
+    """Tokens charged for an image of `size` (width, height in pixels); partial tiles count whole."""
     width, height = size
+    # Negated twice, floor division rounds up.
     return -(-width // spec.image_size) * -(-height // spec.image_size) * spec.tokens_per_tile
 
 
 def _image_tokens(image: InputImage, spec: ModelSpec, *, one_tile: bool, may_fetch: bool) -> int:
+    # An estimate fetches nothing on its own: a URL from anywhere could make it reach any host.
     if image.address is not None and not may_fetch:
         if one_tile:
             return spec.tokens_per_tile

@@ -1,4 +1,4 @@
-"""The words that every room shares: modalities, what a user may pass, what comes back."""
+"""Types that all packages share: modalities, inputs and results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Modality: TypeAlias = Literal["text", "image"]
 """The two kinds of input."""
 
 OnError: TypeAlias = Literal["raise", "skip"]
-"""What a bad item does: stop the call, or become a NaN row reported on `last_errors`."""
+"""What happens to a bad item: it ends the call, or becomes a NaN row that `last_errors` reports."""
 
 Vectors: TypeAlias = NDArray[np.float32]
 """Rows of embeddings, `(n, d)` float32 (or `(d,)` for one)."""

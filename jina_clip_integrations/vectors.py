@@ -1,4 +1,4 @@
-"""Arithmetic on rows of vectors: cutting, unit length, packed bits, similarity. NumPy only."""
+"""Arithmetic on rows of vectors: truncation, normalisation, packed bits, similarity. NumPy only."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ UNIT_TOLERANCE = 1e-6
 
 
 def normalize(vectors: Vectors) -> Vectors:
-    """Rows of unit L2 length, `(n, d)` float32. Rows that already are stay bit-identical; NaN rows stay NaN."""
+    """L2-normalised rows, `(n, d)` float32. Rows that already are stay bit-identical; NaN rows stay NaN."""
+    # Summed in float64, so that `UNIT_TOLERANCE` measures the rows and not the rounding of the sum.
     squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
     off = ~(np.abs(squares - 1.0) <= UNIT_TOLERANCE)
-    if not off.any():
+    if not off.any():  # most backends normalise; then nothing is copied
         return vectors
     # One pass over the rows: dividing by exactly 1 leaves a row as it is.
     divisors = np.where(off, np.maximum(np.sqrt(squares), NORM_FLOOR), 1.0)
@@ -28,10 +29,11 @@ def normalize(vectors: Vectors) -> Vectors:
 
 
 def truncate_and_normalize(vectors: Vectors, *, dimensions: int | None, normalized: bool) -> Vectors:
-    """The first `dimensions` values of every row (None = all), of unit length if `normalized`: `(n, d)` float32."""
+    """The first `dimensions` values of every row (None = all), then normalised if `normalized`: `(n, d)` float32."""
     rows = np.asarray(vectors, dtype=np.float32)
     if dimensions is not None and dimensions < rows.shape[1]:
         rows = rows[:, :dimensions]
+    # Contiguous, or a truncated row would keep the memory of the full one.
     return np.ascontiguousarray(normalize(rows) if normalized else rows)
 
 

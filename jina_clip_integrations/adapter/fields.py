@@ -1,4 +1,4 @@
-"""The options of all backends as pydantic fields, made from their settings classes. None always means the default."""
+"""The options of all backends as pydantic fields, made from their settings classes. None means the default."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Optional, Union, get_type_hints
 from pydantic import BaseModel, Field, SecretStr, create_model, field_serializer
 
 from ..backends.registry import BACKENDS
-from ..credentials import clean_key, find_key, is_sensitive
+from ..credentials import clean_key, drop_sensitive, find_key
 from ..settings import ApiSettings, LocalSettings, SageMakerSettings
 
 
@@ -26,13 +26,8 @@ def key_from_environment() -> SecretStr | None:
     return seal(find_key(None, environment=True).reveal(), source="the environment")
 
 
-def drop_sensitive(headers: dict[str, str] | None) -> dict[str, str] | None:
-    """The headers that may leave this process."""
-    return {name: value for name, value in headers.items() if not is_sensitive(name)} if headers else None
-
-
 def _pydantic_fields() -> dict[str, tuple[Any, Any]]:
-    """Option to type and field: what any backend allows, or None. Objects of the user's own are not looked into."""
+    """Option to type and field: what any backend allows, or None. Clients and other live objects are not validated."""
     kinds: dict[str, Any] = {}
     hidden: set[str] = set()
     for entry in BACKENDS.values():
@@ -50,7 +45,7 @@ def _pydantic_fields() -> dict[str, tuple[Any, Any]]:
 
 
 class _Unloaded:
-    """Stands for httpx where annotations are evaluated: its clients are not looked into, so it need not be imported."""
+    """Stands for httpx where annotations are evaluated, so that it need not be imported."""
 
     Client = AsyncClient = Any
 
@@ -85,4 +80,4 @@ class BackendOptions(BackendFields):
 
     @field_serializer("headers")
     def _serialize_headers(self, headers: dict[str, str] | None) -> dict[str, str] | None:
-        return drop_sensitive(headers)
+        return drop_sensitive(headers) if headers else None

@@ -19,12 +19,12 @@ ENCODER_ARGUMENTS = ("dimensions", "normalize", "exif_orientation", "sources", "
 class LazyEncoder:
     """Holds one encoder and its backend. Equal to any other and pickled empty: it has no settings of its own.
 
-    When only an option of the encoder changes, the backend stays, and with it the loaded model and the connections.
+    When only an option of the encoder changes, the backend stays, with the loaded model and the connections.
     """
 
     def __init__(self) -> None:
         self.current: JinaClipEncoder | None = None
-        """The encoder, as long as no option was assigned since it was asked for."""
+        """The encoder, unless an option was assigned since: read without a lock or a comparison at every call."""
         self.version = 0
         """Grows with every assignment of an option."""
         self._lock = ForkSafeLock()
@@ -35,18 +35,19 @@ class LazyEncoder:
         self._earlier = Usage()
 
     def expire(self) -> None:
-        """An option was assigned: compare all of them before the encoder is used again."""
+        """Compare all options before the encoder is used again, because one was assigned."""
         self.version += 1
         self.current = None
 
     def encoder(self, arguments: Mapping[str, Any], *, version: int, check: Callable[[], None]) -> JinaClipEncoder:
         """The encoder for these arguments, those of `version`. `check` may refuse them before one is built."""
-        with self._lock:
+        with self._lock:  # two first calls at once must not load two models
             encoder = self._encoder
             if encoder is None or self._made_from != arguments:
                 check()
                 encoder = self._build(arguments)
                 self._earlier, self._encoder, self._made_from = self.usage, encoder, _snapshot(arguments)
+            # An option that was assigned since `version` is not in `arguments`, so the next call compares again.
             self.current = encoder if version == self.version else None
             return encoder
 
@@ -59,7 +60,7 @@ class LazyEncoder:
 
     @property
     def usage(self) -> Usage:
-        """Spent so far, by earlier encoders too."""
+        """Usage so far, including that of earlier encoders."""
         return self._earlier if self._encoder is None else self._earlier + self._encoder.usage
 
     @property
@@ -68,7 +69,7 @@ class LazyEncoder:
         return {} if self._encoder is None else dict(self._encoder.last_errors)
 
     def fork(self) -> LazyEncoder:
-        """One for a copy: counters of its own, the same model and connections."""
+        """One for a copy: the same model and connections, with its own usage."""
         copied = LazyEncoder()
         with self._lock:
             copied._backend, copied._backend_made_from = self._backend, self._backend_made_from
@@ -86,10 +87,12 @@ class LazyEncoder:
 
     def _detach(self) -> list[Any]:
         with self._lock:
-            made_here = isinstance(self._backend_made_from.get("backend"), str)
+            made_here = isinstance(self._backend_made_from.get("backend"), str)  # not an object of the user's
             opened = [self._encoder, self._backend if made_here else None]
             self._earlier, self._encoder, self._backend, self.current = self.usage, None, None, None
         return [thing for thing in opened if thing is not None]
+
+    # pydantic compares private attributes too, and two objects with the same options are to be equal.
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LazyEncoder)
@@ -106,6 +109,7 @@ class LazyEncoder:
 def _open_backend(model: str, backend: str | EmbeddingBackend, **options: Any) -> EmbeddingBackend:
     if not isinstance(backend, str):
         return backend
+    # Secrets are unsealed at the last moment, so that no dump, repr or traceback of the options holds one in the open.
     return create_backend(backend, model, {name: _unseal(value) for name, value in options.items()})
 
 

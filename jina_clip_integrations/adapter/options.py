@@ -1,4 +1,4 @@
-"""The options of an adapter: read under any name, checked together, kept out of sight where secret."""
+"""The options of an adapter: read under any of their names, checked together, hidden where secret."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from pydantic import ConfigDict, PrivateAttr, SecretStr, model_validator
 from ..backends.base import Usage
 from ..backends.registry import BACKENDS, check_serves, find_backend, owners_of
 from ..catalog import find_model
+from ..credentials import drop_sensitive
 from ..encoder import JinaClipEncoder
 from ..errors import ConfigurationError
 from ..images.sources import SourcePolicy
 from ..settings import LIVE_OPTIONS, SECRET_OPTIONS, reject_unknown
-from .fields import BackendOptions, drop_sensitive, seal
+from .fields import BackendOptions, seal
 from .lazy_encoder import ENCODER_ARGUMENTS, LazyEncoder
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 PACKED_TYPES = ("binary", "ubinary")
-"""Ways of travelling that lose the floats which both frameworks promise."""
+"""Encodings that lose the floats which both frameworks promise."""
 
 SYNONYMS: Mapping[str, str] = {
     "jina_api_key": "api_key",
@@ -38,7 +39,7 @@ SYNONYMS: Mapping[str, str] = {
 """Names of other packages for options of ours."""
 
 LEFT_BEHIND = SECRET_OPTIONS | LIVE_OPTIONS
-"""Fields that no pickle carries, but for harmless headers."""
+"""Fields that no pickle carries, except for harmless headers."""
 
 
 class EncoderOptions(BackendOptions):
@@ -57,7 +58,7 @@ class EncoderOptions(BackendOptions):
     dimensions: int | None = None
     """Width of the vectors; None = the model's own."""
     normalize: bool = True
-    """Unit length, after truncation."""
+    """Normalise the vectors, after truncation."""
     exif_orientation: bool = True
     """Turn photos upright when they are loaded."""
     sources: SourcePolicy | None = None
@@ -100,6 +101,7 @@ class EncoderOptions(BackendOptions):
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown(cls, given: Any) -> Any:
+        # Before pydantic, whose own message names neither the nearest option nor those that there are.
         if isinstance(given, Mapping):
             reject_unknown(given, cls.model_fields, where=cls.__name__)
         return given
@@ -123,10 +125,10 @@ class EncoderOptions(BackendOptions):
         self._refuse_options_of_other_backends()
         if entry is not None:
             entry.settings(**self._given_options())
-        travelling = self.embedding_type or getattr(self.backend, "embedding_type", None)
-        if travelling in PACKED_TYPES:
+        encoding = self.embedding_type or getattr(self.backend, "embedding_type", None)
+        if encoding in PACKED_TYPES:
             raise ConfigurationError(
-                f"embedding_type={travelling!r} gives packed bits, and this class promises floats; "
+                f"embedding_type={encoding!r} gives packed bits, and this class promises floats; "
                 'use "base64" or "float" here, or JinaClipEncoder for bits'
             )
         if entry is not None:
@@ -147,11 +149,11 @@ class EncoderOptions(BackendOptions):
 
     def _is_given(self, name: str) -> bool:
         if name == "api_key" and name not in self.model_fields_set:
-            return False  # it lies in the environment for whoever may want it
+            return False  # it comes from the environment, for the backend that wants it
         return getattr(self, name) is not None
 
     def _given_options(self) -> dict[str, Any]:
-        """Options for the backend, secrets still sealed; what is None is left to it."""
+        """Options for the backend, secrets still sealed; those that are None are left out."""
         names = sorted(frozenset().union(*self.backend_options.values()))
         given = {name: getattr(self, name) for name in names if self._is_given(name)}
         hosted = self.backend == "api" and not self._is_given("base_url") and not self._is_given("dialect")
@@ -204,7 +206,7 @@ class EncoderOptions(BackendOptions):
         """`close` for async code."""
         await self._lazy.aclose()
 
-    # Copies, pickles, and what is shown
+    # Copies, pickles and repr
 
     def __copy__(self) -> Self:
         copied = super().__copy__()
@@ -212,13 +214,16 @@ class EncoderOptions(BackendOptions):
         return copied
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        # Clients, caches and backend objects are shared: deepcopy takes for a copy what it finds in `memo`.
         memo = {} if memo is None else memo
         memo |= {id(value): value for name in self.shared_by_copies if (value := getattr(self, name)) is not None}
         return super().__deepcopy__(memo)
 
     def __getstate__(self) -> dict[Any, Any]:
+        # Only what was set: the receiving process has defaults of its own, such as the key in its environment.
         state = {name: getattr(self, name) for name in self.model_fields_set - LEFT_BEHIND}
-        return state | ({"headers": kept} if (kept := drop_sensitive(self.headers)) else {})
+        harmless = drop_sensitive(self.headers or {})
+        return state | ({"headers": harmless} if harmless else {})
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]  # reads the key from this process's environment

@@ -1,13 +1,13 @@
 """The contract between the encoder and whatever computes the vectors.
 
-The encoder owns the row: it knows which caller's input a vector belongs to, what is cached, what failed, and it cuts
-and normalises at the end. A backend gets a `Batch` of inputs of one modality and gives back rows, each with its
-position in that batch.
+The encoder owns the row: it knows which of the caller's inputs a vector belongs to, what is cached and what failed, and
+it truncates and normalises at the end. A backend gets a `Batch` of inputs of one modality and returns rows, each with
+its position in that batch.
 
-The smallest useful backend has a `model` name, a `dimensions` size and `embed(batch)` (or `aembed`). It is handed at
-most `batch_size` items at a time (default 32) and may answer with a bare `BatchResult(vectors)`. Backends that do
-their own batching and overlap, as ours do, implement `stream` / `astream` instead: they are handed everything at once
-and yield results, in any order, as soon as they are known, so that nothing finished is ever lost to a later failure.
+The smallest useful backend has a `model` name, a `dimensions` size and `embed(batch)` (or `aembed`). It gets at most
+`batch_size` items at a time (default 32) and may return a bare `BatchResult(vectors)`. Backends that batch and overlap
+by themselves, as ours do, implement `stream` / `astream` instead: they get everything at once and yield results, in any
+order, as soon as they are known, so that nothing finished is ever lost to a later failure.
 """
 
 from __future__ import annotations
@@ -85,9 +85,9 @@ class Batch:
     task: str | None = None
     """A task of the model (v2: `retrieval.query`), for texts only."""
     dimensions: int | None = None
-    """Width that is wanted; a backend may return full width instead, the encoder cuts. None = full width."""
+    """Width of the vectors; a backend may return full width instead, the encoder truncates. None = full width."""
     normalize: bool = True
-    """Whether unit vectors are wanted in the end. A backend may return any length if True, raw vectors if False."""
+    """Whether the caller gets normalised vectors. A backend may return any length if True, but raw vectors if False."""
     isolate_errors: bool = False
     """Report a bad item as an entry of `BatchResult.errors` and go on, instead of raising."""
 
@@ -131,7 +131,7 @@ class EmbeddingBackend(Protocol):
     Optional attributes that the encoder looks for: `spec` (a `ModelSpec`), `batch_size`, `cache_identity` (a string of
     everything that changes a vector: revision, precision, `max_length`; without it vectors of this backend are cached
     under its class and model name), `aembed`, `stream`, `astream`, `close`, `aclose`. The server also uses `load()`,
-    `count_tokens(texts, task=...)` (before any cut, special tokens and instruction included) and `max_length`.
+    `count_tokens(texts, task=...)` (before truncation, special tokens and instruction included) and `max_length`.
     """
 
     if TYPE_CHECKING:  # properties, so that a backend may have either properties or attributes
@@ -167,6 +167,7 @@ class StreamingBackend(Protocol):
 
 def collect(results: Sequence[BatchResult], *, items: int, dimensions: int) -> BatchResult:
     """Put streamed results in the batch's order: `(items, dimensions)`, NaN where a position has no row."""
+    # Packed bits have no NaN; a missing row is zeros there.
     packed = any(result.vectors.dtype == np.uint8 for result in results)
     vectors = np.zeros((items, dimensions), np.uint8) if packed else np.full((items, dimensions), np.nan, np.float32)
     errors: dict[int, JinaClipError] = {}

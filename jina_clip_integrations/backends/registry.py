@@ -1,4 +1,4 @@
-"""The backends that have a name: one entry each, which is all that the rest of the package knows of them.
+"""The backends that have a name: one entry each, which is all that the rest of the package has to know of them.
 
 A backend joins by one entry here. From it come `backend="..."` of the encoder, of both adapters and of the command
 line, the fields of the adapters, the error for an unknown option and the tables of `docs/backends.md`.
@@ -21,7 +21,7 @@ from .base import EmbeddingBackend
 
 @dataclass(frozen=True, kw_only=True)
 class BackendEntry:
-    """What there is to know of a backend before it is imported."""
+    """What is known of a backend before it is imported."""
 
     settings: type
     """Its options, and what checks them."""
@@ -31,7 +31,7 @@ class BackendEntry:
     extra: str | None = None
     """The extra that it needs; None for the base install."""
     packages: tuple[str, ...] = ()
-    """Packages that the extra brings, whose absence is told from."""
+    """Packages that tell whether the extra is installed."""
     runs_here: bool = False
     """Whether it runs models of this machine: the demo model and checkpoint folders."""
 
@@ -88,12 +88,14 @@ def create_backend(name: str, model: str, options: Mapping[str, Any]) -> Embeddi
     entry = find_backend(name)
     check_serves(name, model, options)
     check_options(name, options)
-    entry.settings(**{option: value for option, value in options.items() if value is not None})  # refuses bad values
+    # Bad values are refused before torch or an AWS client is imported.
+    entry.settings(**{option: value for option, value in options.items() if value is not None})
     return cast(EmbeddingBackend, entry.load()(model=model, **options))
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:
     """Raise `ConfigurationError` for an option that the backend `name` does not have."""
+    # An option of another backend gets a better message than "unknown".
     for option in options:
         others = owners_of(option)
         if others and name not in others:
@@ -103,7 +105,7 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
 
 
 def check_serves(name: str, model: str, options: Mapping[str, Any]) -> None:
-    """Raise `ConfigurationError` for a model that is here, asked of a backend that is elsewhere.
+    """Raise `ConfigurationError` for a model of this machine with a remote backend.
 
     With a `base_url` the name may mean something to the server there.
     """

@@ -1,1 +1,1 @@
-"""Threads, event loops, locks and flows: how work is waited for, whatever the work is."""
+"""Threads, event loops, locks and flows: how to wait for work, whatever the work is."""

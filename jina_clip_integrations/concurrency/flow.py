@@ -55,10 +55,10 @@ def drive(flow: Flow[R]) -> R:
         except StopIteration as done:
             returned: R = done.value
             return returned
-        result = failure = None
+        result = failure = None  # results may be large: none is kept alive during the next step
         try:
             result = step.perform()
-        except BaseException as raised:  # KeyboardInterrupt too: the flow has to let go of what it holds
+        except BaseException as raised:  # KeyboardInterrupt too: the flow has to release what it holds
             failure = raised
 
 
@@ -75,5 +75,5 @@ async def adrive(flow: Flow[R]) -> R:
         result = failure = None
         try:
             result = await step.aperform()
-        except BaseException as raised:  # a cancellation too
+        except BaseException as raised:  # a cancellation too, for the same reason
             failure = raised

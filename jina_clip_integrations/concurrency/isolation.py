@@ -1,4 +1,4 @@
-"""Finding the one bad item of a group that failed together: the group is tried again in halves."""
+"""Finding the one bad item of a batch that failed as a whole: the batch is tried again in halves."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def run_in_background_loop(call: Callable[[], Awaitable[T]]) -> T:
     future = _portal().start_task_soon(_catch, call)
     try:
         result, error = future.result()
-    except BaseException:
+    except BaseException:  # a KeyboardInterrupt reaches the waiting thread only, not the loop
         future.cancel()
         raise
     if error is not None:
@@ -41,7 +41,7 @@ async def _catch(call: Callable[[], Awaitable[T]]) -> tuple[T | None, BaseExcept
     """Errors as values: a `KeyboardInterrupt` or `SystemExit` that went through the loop would end it for everyone."""
     try:
         return await call(), None
-    except asyncio.CancelledError:
+    except asyncio.CancelledError:  # asyncio has to see it, or the task would not count as cancelled
         raise
     except BaseException as error:
         return None, error

@@ -1,4 +1,4 @@
-"""A wait that can be called off: the step of a flow that is for a time, or for a turn."""
+"""A wait that can be called off: the step of a flow that waits for a time, or for a future."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import dataclass, field
 
 
-class Stopped(Exception):  # noqa: N818  # no error: the work ended elsewhere
+class Stopped(Exception):  # noqa: N818  # not an error: the work ended elsewhere
     """The work was called off while this flow was waiting."""
 
 
@@ -28,6 +28,7 @@ class StopSignal:
         with self._lock:
             self.stopped = True
             waiting = list(self._waits)
+        # Not under the lock: cancelling runs the callbacks of a future, which may take locks of their own.
         for until in waiting:
             until.cancel()
 
@@ -37,6 +38,7 @@ class StopSignal:
         with self._lock:
             self._waits.add(until)
             stopped = self.stopped
+        # Given before the wait was known here, so `stop` did not cancel it.
         if stopped:
             until.cancel()
         try:
@@ -66,9 +68,10 @@ class Wait:
         with self._watch():
             until = asyncio.wrap_future(self.until)
             try:
+                # Not `wait_for`, which would raise for the end of the time and for the cancelled future alike.
                 await asyncio.wait([until], timeout=self.seconds)
             finally:
-                until.cancel()
+                until.cancel()  # the future behind it too: nobody must be granted what nobody waits for
 
     def _watch(self) -> AbstractContextManager[None]:
         return nullcontext() if self.stop_signal is None else self.stop_signal.watching(self.until)

@@ -1,4 +1,4 @@
-"""The encoder: text and images in, rows of one space out, whatever computes them."""
+"""The encoder: text and images to vectors of one space, whatever computes them."""
 
 from .encoder import JinaClipEncoder as JinaClipEncoder
 

@@ -1,4 +1,4 @@
-"""The backend of an encoder, opened when it is first needed, and what is known of its model."""
+"""The backend of an encoder, opened when it is first needed, and the facts about its model."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ class BackendLoader:
         self._backend: EmbeddingBackend | None = None
         self._setup: Setup | None = None
         self.known: Setup | None = None
-        """What `setup` gives, once it needs nothing more to be known."""
+        """What `setup` returns, once it is complete: read without a lock and without a call."""
 
     def get(self) -> EmbeddingBackend:
         """The backend. Raises `ConfigurationError` for options that cannot work, `ImportError` for a missing extra."""
-        with self._lock:
+        with self._lock:  # two threads must not load the weights twice
             if self._backend is None:
                 self._backend = self._open()
             return self._backend
 
     def share(self, other: BackendLoader) -> None:
-        """Use what `other` has opened."""
+        """Use the backend that `other` has opened."""
         self._backend = other._backend
 
     def detach(self) -> EmbeddingBackend | None:
-        """Let go of the backend, and hand it over if it was made here and so is ours to close."""
+        """Forget the backend, and return it if it was made here and so is ours to close."""
         with self._lock:
             ours = self._backend if self._settings.names_backend else None
             self._backend = self._setup = self.known = None
@@ -74,11 +74,21 @@ class BackendLoader:
         found, width = find_model(self.model), self.width()
         if found is None or width is None or width == found.embed_dim:
             return found
+        # A backend of the user's own gives other widths than the catalogue's model, a reduced one for example; which
+        # of them may be truncated to is for the user to know.
         return replace(found, embed_dim=width, matryoshka_dimensions=(1, width))
+
+    def spec_or_width(self) -> ModelSpec:
+        """`spec`, or for an unknown model one of its name and width only (0 = unknown too)."""
+        width = self.width() or 0
+        return self.spec() or ModelSpec(
+            name=self.model, embed_dim=width, matryoshka_dimensions=(1, width), image_size=0
+        )
 
     def check_now(self) -> None:
         """What a constructor can check: open the backend, and look at its width where that needs no download."""
         backend = self.get()
+        # A width that is a property may have to be read from a checkpoint's configuration, on the Hub if need be.
         computed = isinstance(inspect.getattr_static(backend, "dimensions", None), property)
         if computed and find_model(self.model) is None and not is_local_model(self.model):
             return
@@ -101,18 +111,20 @@ class BackendLoader:
             raise ConfigurationError(f"dimensions={asked}: {self.model} gives 1 to {width or 'its own width'}")
 
     def check_task(self, task: str | None) -> None:
-        """Raise `ConfigurationError` unless `task` is None or one of the model's; unknown models get what they get."""
+        """Raise `ConfigurationError` unless `task` is None or one of the model's; for an unknown model any will do."""
         spec = None if task is None else self.spec()
         if spec is not None:
             spec.check_task(task)
 
     @property
     def is_ready(self) -> bool:
-        """Whether `setup` would answer at once."""
+        """Whether `setup` returns at once."""
         return self._setup is not None
 
     def setup(self, cache: EmbeddingCache | None) -> Setup:
         """What every call needs to know. The first call may read a checkpoint's configuration."""
+        # Asked again while the width is unknown: the service's first response tells it. No lock: at worst two threads
+        # find out the same.
         if self._setup is None or self._setup.width is None:
             self.check_dimensions()
             self._setup = self._look(self.get(), cache)
@@ -121,7 +133,7 @@ class BackendLoader:
 
     def _look(self, backend: Any, cache: EmbeddingCache | None) -> Setup:
         if getattr(backend, "embedding_type", None) in PACKED_TYPES:
-            cache = None
+            cache = None  # entries are float32 rows of full width
         return Setup(
             backend=backend,
             spec=self.spec(),
@@ -138,6 +150,7 @@ class BackendLoader:
         settings, chosen = self._settings, self._settings.backend
         if isinstance(chosen, str):
             return create_backend(chosen, settings.model, self._options)
+        # A class has the methods too, and would only fail at the first call.
         if isinstance(chosen, type) or not any(callable(getattr(chosen, name, None)) for name in BACKEND_METHODS):
             raise ConfigurationError(
                 f"backend must be {', '.join(map(repr, BACKENDS))} or an object with one of the methods "
@@ -148,6 +161,7 @@ class BackendLoader:
         if self._options:
             names = ", ".join(map(repr, self._options))
             raise ConfigurationError(f"{names}: a backend object has its options already; give them to its class")
+        # The default cannot be told from a model that was named, so it is not held against the backend's own.
         if settings.model != DEFAULT_MODEL and find_model(settings.model) is not find_model(str(chosen.model)):
             raise ConfigurationError(f"model={settings.model!r}, but the backend computes {chosen.model!r}")
         return chosen

@@ -1,4 +1,4 @@
-"""What a backend returned, checked before a row of it is believed: backends may be users' code."""
+"""Checks of what backends and caches return, since both may be users' code."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ _FLOAT32 = np.dtype(np.float32)
 
 
 def check_vectors(vectors: Any, count: int, setup: Setup) -> NDArray[Any]:
-    """What a backend gave, as `(count, w)` float32 or packed uint8 of a width that was asked for.
-
-    Raises `BackendError`.
-    """
+    """A backend's vectors as `(count, w)` float32 or packed uint8. Raises `BackendError` for another shape or width."""
     rows = np.asarray(vectors)
     if rows.ndim != 2 or len(rows) != count:
         raise BackendError(f"the backend gave an array of shape {rows.shape} for {count} inputs")
+    # Truncated as requested, or full: a backend may leave the truncation to the encoder.
     wanted = setup.requested or setup.width
     if rows.dtype == np.uint8:
         widths = {wanted and -(-wanted // 8)}
@@ -34,7 +32,8 @@ def check_vectors(vectors: Any, count: int, setup: Setup) -> NDArray[Any]:
 
 
 def pick(items: Sequence[UniqueItem], positions: Sequence[int]) -> list[UniqueItem]:
-    """The items that a result is about: each at most once, none that is done."""
+    """The items of a result. Raises `BackendError` for one that is named twice or is done already."""
+    # A row under the wrong item is the one mistake that nobody would notice later.
     picked = {int(position): items[position] for position in positions if 0 <= position < len(items)}
     if len(picked) != len(positions) or any(item.done for item in picked.values()):
         raise BackendError(f"the backend answered a position twice, or one that is not among the {len(items)} inputs")
@@ -42,16 +41,17 @@ def pick(items: Sequence[UniqueItem], positions: Sequence[int]) -> list[UniqueIt
 
 
 def position_of(error: InputError, items: Sequence[UniqueItem]) -> int | None:
-    """Which item a backend's input error is about: the one it names, or the image that met it."""
+    """Which item a backend's input error is about: the one it names, or the image whose reading failed."""
     if error.index is not None:
         return error.index if 0 <= error.index < len(items) else None
+    # An image remembers its own failure, and a backend that reads it lets that through or raises another from it.
     chain = {id(error), id(error.__cause__), id(error.__context__)}
     failures = (getattr(item.value, "failure", None) for item in items)
     return next((n for n, failure in enumerate(failures) if failure is not None and id(failure) in chain), None)
 
 
 def as_entry(found: Any, width: int | None) -> NDArray[np.float32] | None:
-    """What a cache gave, as a float32 row; None for anything but a full-width vector, which then counts as missing."""
+    """A cache's entry as a float32 row; None for anything but a full-width vector, which then counts as missing."""
     if type(found) is np.ndarray and found.dtype is _FLOAT32 and found.shape == (width,):
         return found  # the usual case, at a fraction of the checks' cost
     entry = np.asarray(found)

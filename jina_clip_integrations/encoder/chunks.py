@@ -1,13 +1,24 @@
-"""Iterables of any length, taken a chunk at a time, in sync and async."""
+"""Iterables of any length, a chunk at a time; and the arguments that say how."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sized
 from typing import Any
 
+from ..settings import require_choice, require_integer
+
+ON_ERROR = ("raise", "skip")
+"""Values of `on_error`."""
+
+
+def check_iteration(on_error: str, chunk_size: int) -> None:
+    """Raise `ConfigurationError` for arguments of an iteration that cannot work."""
+    require_choice("on_error", on_error, ON_ERROR)
+    require_integer("chunk_size", chunk_size, minimum=1)
+
 
 def count_items(items: Any) -> int | None:
-    """How many items there are, None where nobody can tell before the end."""
+    """How many items there are, None where that shows at the end only."""
     return len(items) if isinstance(items, Sized) else None
 
 

@@ -1,4 +1,4 @@
-"""`JinaClipEncoder`: the one object behind every adapter, with a blocking and an awaitable face."""
+"""`JinaClipEncoder`: the one object behind every adapter, with blocking and awaitable methods."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ..cache import EmbeddingCache, open_cache
 from ..catalog import RETRIEVAL_QUERY, ModelSpec
 from ..concurrency.flow import adrive, drive
 from ..concurrency.locks import ForkSafeLock
-from ..credentials import is_sensitive
+from ..credentials import drop_sensitive
 from ..errors import BackendError, JinaClipError
 from ..images.sources import SourcePolicy
 from ..inputs import InputParser, Parsed, many_items, one_or_many_images, one_or_many_texts, parse, parse_texts
-from ..settings import DEFAULT_MODEL, LIVE_OPTIONS, SECRET_OPTIONS, require_choice, require_integer
+from ..settings import DEFAULT_MODEL, LIVE_OPTIONS, SECRET_OPTIONS, require_choice
 from ..types import ImageInput, Item, OnError, Vectors
 from .backend import BackendLoader
-from .chunks import achunk, count_items
+from .chunks import ON_ERROR, achunk, check_iteration, count_items
 from .items import Setup
 from .job import Job
 from .progress import ProgressBar
@@ -33,8 +33,6 @@ from .steps import Workers
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-ON_ERROR = ("raise", "skip")
-
 FOLD_AT = 256
 """Calls whose usage is kept singly until somebody asks for the sum."""
 
@@ -43,7 +41,7 @@ ITER_CHUNK = 1024
 
 
 class JinaClipEncoder:
-    """Text and images as vectors of one space.
+    """Embeds text and images in one vector space.
 
         encoder = JinaClipEncoder("jina-clip-v2", backend="local", dimensions=512)
         encoder.encode_text("a red bicycle", task="retrieval.query")     # (512,)
@@ -53,11 +51,11 @@ class JinaClipEncoder:
     `sagemaker` or an object with the `EmbeddingBackend` methods. `dimensions` is the width of the vectors (None = the
     model's own); they are truncated to it and then normalised unless `normalize` is False. `exif_orientation` turns
     photos upright. `sources` says where images may come from (None = `SourcePolicy.trusted()`), `cache` is a folder or
-    a cache object, `show_progress` draws a bar on stderr. What is left goes to the backend.
+    a cache object, `show_progress` draws a bar on stderr. All other options go to the backend.
 
-    Safe to use from several threads and tasks at once. Rows are float32, `(d,)` for one input and `(n, d)` for n, and
-    row i belongs to input i; with a backend that answers packed bits they are uint8, `(n, ceil(d / 8))`. Pickles and
-    copies carry the settings but never a key, a client or a lock; a copy in this process shares the backend.
+    Thread-safe and task-safe. Rows are float32, `(d,)` for one input and `(n, d)` for n, and row i belongs to input i;
+    with a backend that returns packed bits they are uint8, `(n, ceil(d / 8))`. Pickles and copies carry the settings
+    but never a key, a client or a lock; a copy in this process shares the backend.
 
     Raises `ConfigurationError` for settings that cannot work and `ImportError` for a missing extra. Neither the network
     nor any weight is touched before the first call.
@@ -90,7 +88,7 @@ class JinaClipEncoder:
         self._loader.check_now()
 
     def _prepare(self) -> None:
-        """Everything that is not a setting, as new."""
+        """Set up everything that is not a setting."""
         settings = self._settings
         self._parser = InputParser(
             sources=settings.sources or SourcePolicy.trusted(), upright=settings.exif_orientation
@@ -99,7 +97,7 @@ class JinaClipEncoder:
         self._loader = BackendLoader(settings, self._options)
         self._usage = Usage()
         self._spent: deque[Usage] = deque()
-        """What calls have spent that is not in `_usage` yet."""
+        """Usage of calls that is not in `_usage` yet."""
         self._usage_lock = ForkSafeLock()
         self._last_errors = LastErrors()
         self._closed = False
@@ -118,12 +116,8 @@ class JinaClipEncoder:
 
     @property
     def spec(self) -> ModelSpec:
-        """What is known of the model; for one that nobody knows, only its name and width (0 = not even that)."""
-        chosen = self._open()
-        width = chosen.width() or 0
-        return chosen.spec() or ModelSpec(
-            name=self.model, embed_dim=width, matryoshka_dimensions=(1, width), image_size=0
-        )
+        """The model's facts; for an unknown model only its name and width (0 = unknown too)."""
+        return self._open().spec_or_width()
 
     @property
     def query_task(self) -> str | None:
@@ -133,12 +127,12 @@ class JinaClipEncoder:
 
     @property
     def dimensions(self) -> int:
-        """Width of the vectors, cut or full; 0 where only the server knows it and was not asked yet."""
+        """Width of the vectors, truncated or full; 0 where only the server knows it and was not asked yet."""
         return self._settings.dimensions or self._open().width() or 0
 
     @property
     def normalize(self) -> bool:
-        """Whether rows have unit length."""
+        """Whether rows are normalised."""
         return self._settings.normalize
 
     @property
@@ -163,13 +157,14 @@ class JinaClipEncoder:
 
     @property
     def last_errors(self) -> dict[int, JinaClipError]:
-        """The caller's index to the error of every item that the last call of this thread or task skipped."""
+        """Errors of the items that the last call of this thread or task skipped, by the caller's index."""
         return self._last_errors.get()
 
     def __repr__(self) -> str:
-        shown = self._settings.describe_changes() | {"model": self.model}
-        shown |= {name: value for name, value in self._options.items() if isinstance(value, (bool, int, float))}
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+        arguments = self._settings.describe_changes() | {"model": self.model}
+        # Numbers only: a string may be a key, or an address with one in it.
+        arguments |= {name: value for name, value in self._options.items() if isinstance(value, (bool, int, float))}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
 
     # Encoding
 
@@ -237,19 +232,20 @@ class JinaClipEncoder:
     def iter_encode(
         self, items: Iterable[Item], *, chunk_size: int = ITER_CHUNK, on_error: OnError = "raise"
     ) -> Iterator[Vectors]:
-        """Embed however many items, yielding `(k, d)` arrays in order; only `chunk_size` items are held at a time.
+        """Embed any number of items, yielding `(k, d)` arrays in order; only `chunk_size` items are held at a time.
 
         Indices in errors and in `last_errors` count from the first item of all; `partial` of an error holds the rows of
         the chunk that it ended.
         """
-        _check_call(on_error, chunk_size)
+        # No generator itself, so that a wrong argument is an error here and not at the first `next`.
+        check_iteration(on_error, chunk_size)
         return self._iterate(iter(many_items(items)), chunk_size, on_error, count_items(items))
 
     def aiter_encode(
         self, items: Iterable[Item] | AsyncIterable[Item], *, chunk_size: int = ITER_CHUNK, on_error: OnError = "raise"
     ) -> AsyncIterator[Vectors]:
         """`iter_encode` for `async for`; `items` may be an async iterable too."""
-        _check_call(on_error, chunk_size)
+        check_iteration(on_error, chunk_size)
         chunks = achunk(items if isinstance(items, AsyncIterable) else many_items(items), chunk_size)
         return self._aiterate(chunks, on_error, count_items(items))
 
@@ -275,21 +271,21 @@ class JinaClipEncoder:
         return Job(items, self._setup(), isolate=on_error == "skip", **place)
 
     def _run(self, job: Job) -> Vectors:
-        with self._running(job, threads=job.has_images) as workers:
+        with self._running(job, threads=job.has_images) as workers:  # texts need no thread but the caller's
             drive(job.flow(workers))
         return job.results.result()
 
     async def _arun(self, job: Job) -> Vectors:
-        with self._running(job, threads=True) as workers:
+        with self._running(job, threads=True) as workers:  # with a cache texts too would block the event loop
             await adrive(job.flow(workers))
         return job.results.result()
 
     @contextmanager
     def _running(self, job: Job, *, threads: bool) -> Iterator[Workers]:
-        """Whatever happens inside: threads end, usage is counted, errors are reported, nothing finished is lost."""
+        """End threads, count usage, report errors and save finished rows, whatever happens inside."""
         results, workers = job.results, Workers(threads=threads)
         bar = None
-        if self._settings.show_progress and results.progress is None:
+        if self._settings.show_progress and results.progress is None:  # an iteration has one bar for all its chunks
             bar = ProgressBar(len(job.items), shown=True)
             results.progress = bar.advance
         try:
@@ -302,12 +298,12 @@ class JinaClipEncoder:
             if bar is not None:
                 bar.close()
             self._last_errors.set(results.errors)
-            self._spent.append(results.usage)  # atomic, so that calls need no lock for it
+            self._spent.append(results.usage)  # atomic, so that calls in many threads need no lock for it
             if len(self._spent) >= FOLD_AT:
                 self._fold_usage()
 
     def _iterate(self, items: Iterator[Any], size: int, on_error: OnError, total: int | None) -> Iterator[Vectors]:
-        errors: dict[int, JinaClipError] = {}
+        errors: dict[int, JinaClipError] = {}  # one for all chunks, so that `last_errors` is about the whole iteration
         self._last_errors.set(errors)
         with ProgressBar(total, shown=self._settings.show_progress) as bar:
             offset = 0
@@ -337,7 +333,7 @@ class JinaClipEncoder:
     # Opening, closing, copying
 
     def _setup(self) -> Setup:
-        """What is known of backend and model; asks the loader for what was not needed before."""
+        """The facts about backend and model; the first call may read a checkpoint's configuration."""
         return self._open().known or self._loader.setup(self._cache)
 
     def _open(self) -> BackendLoader:
@@ -346,12 +342,12 @@ class JinaClipEncoder:
         return self._loader
 
     async def _aready(self) -> None:
-        """Learn what jobs need to know in a thread: it may import torch and read a checkpoint's configuration."""
+        """Find out in a thread what jobs need to know: it may import torch and read a checkpoint's configuration."""
         if not self._open().is_ready:
             await asyncio.to_thread(self._loader.setup, self._cache)
 
     def close(self) -> None:
-        """Close the backend and the cache that were opened here (not objects that were handed in). Idempotent."""
+        """Close the backend and the cache that were opened here, not objects that were handed in. Idempotent."""
         for opened in self._detach():
             opened.close()
 
@@ -379,10 +375,10 @@ class JinaClipEncoder:
         await self.aclose()
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {name: value for name, value in self._options.items() if name not in SECRET_OPTIONS | LIVE_OPTIONS}
+        options = {name: value for name, value in self._options.items() if name not in SECRET_OPTIONS | LIVE_OPTIONS}
         if self._options.get("headers"):
-            kept["headers"] = {n: value for n, value in self._options["headers"].items() if not is_sensitive(n)}
-        return {"settings": self._settings, "options": kept}
+            options["headers"] = drop_sensitive(self._options["headers"])
+        return {"settings": self._settings, "options": options}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._settings, self._options = state["settings"], dict(state["options"])
@@ -397,9 +393,5 @@ class JinaClipEncoder:
         return copied
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # The settings are frozen, and a second copy of weights or connections would help nobody.
         return self.__copy__()
-
-
-def _check_call(on_error: str, chunk_size: int = 1) -> None:
-    require_choice("on_error", on_error, ON_ERROR)
-    require_integer("chunk_size", chunk_size, minimum=1)

@@ -1,4 +1,4 @@
-"""What a call is made of: contents, each computed once however often it occurs, and what tells them apart."""
+"""The parts of a call: inputs, each computed once however often it occurs, and the digests that tell them apart."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Setup:
 
     backend: Any
     spec: ModelSpec | None
-    """What is known of the model, None for one that nobody knows."""
+    """The model's facts, None for an unknown model."""
     cache: EmbeddingCache | None
     identity: str
-    """What computes the vectors, for cache keys."""
+    """What computes the vectors: the part of cache keys that tells backends and models apart."""
     width: int | None
     """Full width of the model; None where only the service knows it."""
     dimensions: int | None
@@ -39,16 +39,16 @@ class Setup:
 
 @dataclass(eq=False, slots=True)
 class UniqueItem:
-    """One content, however often it occurs in the call."""
+    """One input, however often it occurs in the call."""
 
     value: Any
     """The text or image; dropped when done."""
     key: str | None
     """Cache key; None for what cannot be cached."""
     row: int
-    """Where it occurs first."""
+    """The row where it occurs first."""
     repeats: list[int] | None = None
-    """Where it occurs again. A list for every item would cost more than all the rest, in garbage collection."""
+    """The other rows. A list for every item would cost more than all the rest, in garbage collection."""
     done: bool = False
     error: JinaClipError | None = None
 
@@ -60,7 +60,7 @@ class UniqueItem:
 
 @dataclass(frozen=True)
 class ImageDigest:
-    """What makes an image the same as another."""
+    """What tells whether two images are the same."""
 
     content: str
     """Equal for equal images of one call."""
@@ -73,14 +73,16 @@ def read_digest(image: InputImage, setup: Setup, pixels: PixelBudget) -> ImageDi
 
     Where it has to be decoded and `pixels` allows, it stays decoded until it is released.
     """
-    if setup.sends_urls and image.url is not None:
+    if setup.sends_urls and image.url is not None:  # its pixels stay unknown, so it is not cached
         return ImageDigest(f"url {image.url}", None)
     file_digest = image.file_digest()
-    if setup.cache is None:
+    if setup.cache is None:  # within one call the file's digest is enough, and nothing has to be decoded for it
         return ImageDigest(file_digest or image.pixel_digest(), None)
     if file_digest is None:
         digest = image.pixel_digest()
     else:
+        # Keys are made of pixels, so that one entry serves a PNG and an array alike; the alias spares a known file the
+        # decoding.
         alias = alias_key(file_digest=file_digest, upright=setup.upright)
         digest = _known_pixels(alias, setup.cache) or _learn_pixels(image, alias, setup.cache, pixels)
     return ImageDigest(digest, digest)
@@ -91,7 +93,7 @@ def _known_pixels(alias: str, cache: EmbeddingCache) -> str | None:
     known = cache.get_many([alias]).get(alias)
     if known is None:
         return None
-    digest = np.asarray(known)
+    digest = np.asarray(known)  # the cache may be the user's own
     return digest.tobytes().hex() if digest.dtype == np.uint8 and digest.shape == (32,) else None
 
 

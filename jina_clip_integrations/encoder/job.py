@@ -1,4 +1,4 @@
-"""One call of the encoder: plan what has to be computed, have it computed, put the rows where they belong."""
+"""One call of the encoder: plan what has to be computed, have it computed, put the rows in the caller's order."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ IMAGE_CHUNK = 256
 """Images handed to the backend at a time; the next ones are read and fingerprinted meanwhile."""
 
 LOOKUP = 512
-"""Entries asked of a cache at a time: few enough to be still in the processor's cache when they are put in place."""
+"""Entries looked up at a time: few enough to be still in the processor's cache when they are copied to their rows."""
 
 HELD_PIXELS_BYTES = 256 * 2**20
 """Decoded images that a job keeps from fingerprinting to embedding, so that they are decoded once."""
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 class Job:
-    """`items` in, rows of `results` out. `flow` decides; whoever drives it waits."""
+    """Turns `items` into the rows of `results`. `flow` takes the decisions; its driver does the waiting."""
 
     def __init__(self, items: Sequence[Parsed], setup: Setup, *, task: str | None = None, **reporting: Any) -> None:
         """`reporting` goes to `Results`."""
@@ -51,10 +51,11 @@ class Job:
         self._seen: dict[Modality, dict[str, UniqueItem]] = {"text": {}, "image": {}}
         self._fetching: dict[str, Future[ImageDigest]] = {}
         self.has_images = any(issubclass(kind, InputImage) for kind in set(map(type, items)))
-        """Whether anything has to be read."""
+        """Whether anything has to be read. By the set of types, which is fast for many thousand texts."""
 
     def flow(self, workers: Workers) -> Flow[None]:
         """The whole job, as steps."""
+        # Items that were not understood come first: if they end the call, nothing has been paid for yet.
         for row, item in enumerate(self.items):
             if isinstance(item, InputError):
                 self.results.fail_row(row, item)
@@ -69,9 +70,9 @@ class Job:
             texts: list[Any] = [self.items[row] for row in rows]
             keys: Sequence[str | None] = [None] * len(rows)
             if self.setup.cache is not None:
-                digesting = workers.help(self._text_keys, texts)
-                yield WaitAll([digesting])
-                keys = digesting.result()
+                hashing = workers.help(self._text_keys, texts)  # takes a while for long texts
+                yield WaitAll([hashing])
+                keys = hashing.result()
             yield from self._chunk("text", self._text_items(rows, texts, keys), workers)
 
     def _text_keys(self, texts: Sequence[str]) -> list[str]:
@@ -79,17 +80,17 @@ class Job:
         return text_keys(texts, identity=setup.identity, normalize=setup.normalize, task=self.task)
 
     def _text_items(self, rows: Sequence[int], texts: Sequence[str], keys: Sequence[str | None]) -> list[UniqueItem]:
-        """The items of contents that are new."""
+        """The items of texts that are new; a text that occurred before gets one more row."""
         seen = self._seen["text"]
         items = []
         for row, text, key in zip(rows, texts, keys, strict=True):
-            content = key or text
-            item = seen.get(content)
+            identity = key or text
+            item = seen.get(identity)
             if item is None:
-                item = seen[content] = UniqueItem(text, key, row)
+                item = seen[identity] = UniqueItem(text, key, row)
                 items.append(item)
             else:
-                self._again(item, row)
+                self._add_row(item, row)
         return items
 
     def _images(self, workers: Workers) -> Flow[None]:
@@ -102,6 +103,7 @@ class Job:
         for number, chunk in enumerate(chunks, start=1):
             reading = ahead
             yield WaitAll(reading)
+            # Before this chunk is handed over, so that the next one is read while the backend computes.
             ahead = self._start_reading(chunks[number], workers, pixels) if number < len(chunks) else []
             planned = [self._image_item(*image, read) for image, read in zip(chunk, reading, strict=True)]
             yield from self._chunk("image", [item for item in planned if item is not None], workers)
@@ -109,12 +111,13 @@ class Job:
     def _start_reading(
         self, chunk: Sequence[tuple[int, InputImage]], workers: Workers, pixels: PixelBudget
     ) -> list[Future[ImageDigest]]:
-        if self.setup.cache is None and len(self.items) == 1:  # nothing to compare it with: let the backend read it
+        # Nothing to compare it with: the backend reads it, which saves decoding or fetching it twice.
+        if self.setup.cache is None and len(self.items) == 1:
             return [completed_future(ImageDigest("the only one", None))]
         return [self._read(image, workers, pixels) for _, image in chunk]
 
     def _read(self, image: InputImage, workers: Workers, pixels: PixelBudget) -> Future[ImageDigest]:
-        """Start reading an image; one that has to be fetched is fetched once, however often its URL occurs."""
+        """Start reading an image; a URL is fetched once, however often it occurs."""
         reading = self._fetching.get(image.address) if image.address is not None else None
         if reading is None:
             reading = workers.read(read_digest, image, self.setup, pixels)
@@ -123,7 +126,7 @@ class Job:
         return reading
 
     def _image_item(self, row: int, image: InputImage, reading: Future[ImageDigest]) -> UniqueItem | None:
-        """The item of a content that is new; None for one that is there already, or that cannot be read."""
+        """The item of an image that is new; None for one that occurred before, or that cannot be read."""
         try:
             digest = reading.result()
         except InputError as error:
@@ -133,8 +136,8 @@ class Job:
         if item is None:
             item = self._seen["image"][digest.content] = UniqueItem(image, self._image_key(digest.digest), row)
             return item
-        image.release()
-        self._again(item, row)
+        image.release()  # the first one with these pixels is embedded; this one need not be held
+        self._add_row(item, row)
         return None
 
     def _image_key(self, digest: str | None) -> str | None:
@@ -145,12 +148,12 @@ class Job:
             identity=setup.identity, normalize=setup.normalize, modality="image", task=None, digest=digest
         )
 
-    def _again(self, item: UniqueItem, row: int) -> None:
-        """A content that is there already gets one more row."""
+    def _add_row(self, item: UniqueItem, row: int) -> None:
+        """Give an input that occurred before one more row."""
         if item.repeats is None:
             item.repeats = []
         item.repeats.append(row)
-        if item.done:
+        if item.done:  # in an earlier chunk of this call
             self.results.repeat(item, row)
 
     # Run: hand the rest to the backend
@@ -158,9 +161,10 @@ class Job:
     def _chunk(self, modality: Modality, items: Sequence[UniqueItem], workers: Workers) -> Flow[None]:
         if self.setup.cache is not None:
             yield from self._look_up(items, self.setup.cache, workers)
+        # More than once only if an input error ended the batch: every round fails at least one item, so it ends.
         while waiting := [item for item in items if not item.done]:
             accept = partial(self._accept, waiting)
-            blocks = self.setup.cache is not None
+            blocks = self.setup.cache is not None  # then `accept` writes to it
             try:
                 yield Embed(self.setup.backend, self._batch(modality, waiting), accept, workers, blocks)
             except InputError as error:
@@ -172,7 +176,7 @@ class Job:
                 self._refuse_missing(waiting)
 
     def _look_up(self, items: Sequence[UniqueItem], cache: EmbeddingCache, workers: Workers) -> Flow[None]:
-        """Take from the cache what it has."""
+        """Take the vectors that the cache has."""
         for some in _chunks(items, LOOKUP):
             lookup = workers.help(cache.get_many, [item.key for item in some if item.key is not None])
             yield WaitAll([lookup])
@@ -193,6 +197,7 @@ class Job:
     def _fail_by_position(self, items: Sequence[UniqueItem], error: InputError) -> None:
         """An input error that ended a batch: the row it belongs to fails; the others are tried again if isolating."""
         position = position_of(error, items)
+        # Not isolating, nobody's fault, or the same item again: trying once more would not end.
         if error is self.results.raised or position is None or items[position].done:
             raise error
         self.results.fail(items[position], error)
@@ -219,6 +224,7 @@ class Job:
         width = self.setup.width
         hits = []
         for item in items:
+            # Where the width is unknown the first entry sets it: entries of different widths are not of one model.
             entry = as_entry(found[item.key], width) if item.key is not None and item.key in found else None
             if entry is not None:
                 width = len(entry)
@@ -233,17 +239,19 @@ class Job:
 
     def _accept(self, items: Sequence[UniqueItem], result: BatchResult) -> None:
         positions = range(len(result.vectors)) if result.positions is None else result.positions
-        answered = pick(items, positions)
-        vectors = check_vectors(result.vectors, len(answered), self.setup)
+        embedded = pick(items, positions)
+        vectors = check_vectors(result.vectors, len(embedded), self.setup)
         self.results.count_spent(result.usage)
         finite = finite_rows(vectors)
-        good = [item for item, fine in zip(answered, finite, strict=True) if fine]
-        good_vectors = vectors if len(good) == len(answered) else vectors[finite]
+        good = [item for item, fine in zip(embedded, finite, strict=True) if fine]
+        good_vectors = vectors if len(good) == len(embedded) else vectors[finite]
+        # Good rows go to the cache and to their places before a bad one may end the call: they are paid for. To the
+        # cache first, at the full width that they still have.
         if self.setup.cache is not None:
             entries = {item.key: row for item, row in zip(good, good_vectors, strict=True) if item.key is not None}
             self.setup.cache.set_many(entries)
         self.results.deliver(good, good_vectors)
-        for item in (item for item, fine in zip(answered, finite, strict=True) if not fine):
+        for item in (item for item, fine in zip(embedded, finite, strict=True) if not fine):
             where = item.row + self.results.offset
             self.results.fail(item, BackendError(f"the backend gave NaN or infinity for input {where}"))
         for position, error in result.errors.items():

@@ -9,15 +9,15 @@ class ProgressBar:
     """Counts finished items on stderr; does nothing unless `shown`. A context manager."""
 
     def __init__(self, total: int | None, *, shown: bool, label: str = "embedding", unit: str = "item") -> None:
-        """`total` is None where nobody knows how many items there will be."""
+        """`total` is None where the number of items is not known beforehand."""
         self._bar: Any = None
-        if shown:
+        if shown:  # `auto` draws a widget in notebooks
             from tqdm.auto import tqdm
 
             self._bar = tqdm(total=total, unit=unit, desc=label, dynamic_ncols=True)
 
     def advance(self, items: int = 1) -> None:
-        """That many more items are finished."""
+        """Count `items` more as finished."""
         if self._bar is not None:
             self._bar.update(items)
 

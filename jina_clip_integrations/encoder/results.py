@@ -20,7 +20,7 @@ from ..vectors import truncate_and_normalize
 from .items import UniqueItem
 
 BLOCK = 256
-"""Rows that are finished at a time: few enough to stay in the processor's cache from the first pass to the last."""
+"""Rows that are truncated and normalised at a time: few enough to stay in the processor's cache all the while."""
 
 
 class Results:
@@ -45,13 +45,13 @@ class Results:
         """
         Args:
             count: Rows.
-            dimensions: Width that is wanted; None = as it comes.
-            normalize: Whether rows shall have unit length.
+            dimensions: Width of the rows; None = as they come.
+            normalize: Whether to normalise rows.
             width: Full width of the model, None where only the service knows it.
             isolate: Report a failed row and go on; otherwise its error is raised.
             offset: The caller's index of the first row.
-            single: The item stood alone and so has no index.
-            errors: Where to collect errors, those of several calls for example.
+            single: The only item was not in a sequence and so has no index.
+            errors: Dictionary for the errors, so that several calls can share one.
             progress: Called with the number of rows that were settled.
         """
         self.count = count
@@ -93,8 +93,8 @@ class Results:
         return rows[0] if self.single else rows
 
     def attach_partial(self, error: BaseException) -> None:
-        """Let `error` carry the rows that were finished before it."""
-        with suppress(AttributeError):
+        """Attach the rows that were finished before `error` to it."""
+        with suppress(AttributeError):  # an exception of a backend's own may be a frozen dataclass
             error.partial = self.array()  # type: ignore[attr-defined]
 
     # Rows that are known
@@ -117,7 +117,7 @@ class Results:
             self.progress(delivered)
 
     def repeat(self, item: UniqueItem, row: int) -> None:
-        """Give `row` what the other rows of a settled item have got."""
+        """Give `row` the vector or error of an item that is settled."""
         if item.error is not None:
             self.fail_row(row, item.error)
             return
@@ -155,7 +155,7 @@ class Results:
         if not self.isolate:
             self.raised = self._name_index(error, row)
             raise self.raised
-        copied = copy.copy(error)  # the same content may have failed in several rows
+        copied = copy.copy(error)  # the same input may be in several rows, and each error names its own
         copied.__cause__ = error.__cause__
         self.errors[row + self.offset] = self._name_index(copied, row)
         if self.progress is not None:
@@ -168,7 +168,7 @@ class Results:
 
 
 def _settle(item: UniqueItem, error: JinaClipError | None) -> None:
-    """Done, well or with `error`; the content is not needed any more."""
+    """Mark `item` as done, with or without `error`, and free its input, which may be a decoded image."""
     item.done = True
     item.error = error
     if isinstance(item.value, InputImage):
@@ -183,7 +183,7 @@ def _empty(count: int, width: int, dtype: Any) -> NDArray[Any]:
 
 
 class LastErrors:
-    """The errors of the last call made by this task, or else by this thread."""
+    """The errors of the last call of this task, or else of this thread."""
 
     def __init__(self) -> None:
         self._by_thread = threading.local()
@@ -192,13 +192,14 @@ class LastErrors:
 
     def set(self, errors: dict[int, JinaClipError]) -> None:
         """Remember `errors` as those of the last call."""
+        # For the thread too: `gather` and older `wait_for` run a call in a task of its own, gone when it is awaited.
         self._by_thread.errors = errors
         task = _current_task()
         if task is not None:
             self._by_task[task] = errors
 
     def get(self) -> dict[int, JinaClipError]:
-        """Those of this task's last call; of this thread's where the task made none (its helper tasks may have)."""
+        """The errors of this task's last call; of this thread's where the task made none."""
         task = _current_task()
         found = self._by_task.get(task) if task is not None else None
         return found if found is not None else getattr(self._by_thread, "errors", {})

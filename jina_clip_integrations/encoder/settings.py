@@ -1,4 +1,4 @@
-"""What an encoder was asked for: everything but the backend's own options."""
+"""The settings of an encoder: everything but the backend's own options."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class EncoderSettings:
     dimensions: int | None = None
     """Width of the vectors; None = the model's own."""
     normalize: bool = True
-    """Unit length, after cutting."""
+    """Normalise the vectors, after truncation."""
     exif_orientation: bool = True
     """Turn photos upright when they are loaded."""
     sources: SourcePolicy | None = None
@@ -44,7 +44,7 @@ class EncoderSettings:
 
     @property
     def names_backend(self) -> bool:
-        """Whether the backend is to be made here, and so is ours to close."""
+        """Whether the encoder makes the backend, and so has to close it."""
         return isinstance(self.backend, str)
 
     def describe_changes(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a call of the encoder waits for: files that are read, and the backend. Each step waits in both ways."""
+"""What a call of the encoder waits for: files that are read, and the backend. Each step can block or be awaited."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ T = TypeVar("T")
 
 
 class Workers:
-    """The threads of one call. Without `threads` everything happens in the caller's own."""
+    """The threads of one call. Without `threads` everything runs in the caller's own."""
 
     def __init__(self, *, threads: bool) -> None:
         self._readers = ThreadPoolExecutor(READERS, "jina-clip-reader") if threads else None
         self._helper = ThreadPoolExecutor(1, "jina-clip-helper") if threads else None
 
     def read(self, work: Callable[..., T], *args: Any) -> Future[T]:
-        """Start `work` on a reading thread."""
+        """Start `work` in one of the `READERS` threads."""
         return _submit(self._readers, work, *args)
 
     def help(self, work: Callable[..., T], *args: Any) -> Future[T]:
-        """Start `work` on the one thread that is never behind a queue of images."""
+        """Start `work` in a thread of its own, where no queue of images is ahead of it."""
         return _submit(self._helper, work, *args)
 
     def close(self) -> None:
-        """Drop what has not started; what runs ends by itself."""
+        """Drop what has not started. Does not wait for what has."""
         for pool in (self._readers, self._helper):
             if pool is not None:
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -49,7 +49,7 @@ def _submit(pool: ThreadPoolExecutor | None, work: Callable[..., T], *args: Any)
         return pool.submit(contextvars.copy_context().run, work, *args)  # tracers find the caller's span
     try:
         return completed_future(work(*args))
-    except Exception as error:
+    except Exception as error:  # not KeyboardInterrupt, which is meant for this very thread
         failed: Future[T] = Future()
         failed.set_exception(error)
         return failed
@@ -64,7 +64,7 @@ def completed_future(value: T) -> Future[T]:
 
 @dataclass(frozen=True)
 class WaitAll:
-    """Wait until every future is done; whoever reads them meets their errors."""
+    """Wait until every future is done. Errors are raised where their results are read."""
 
     futures: Sequence[Future[Any]]
 
@@ -80,14 +80,14 @@ class WaitAll:
 
 @dataclass(frozen=True)
 class Embed:
-    """Hand `batch` to `backend` and every result to `accept` as soon as it is there."""
+    """Have `backend` embed `batch`, and call `accept` with every result as soon as it is there."""
 
     backend: Any
     batch: Batch
     accept: Callable[[BatchResult], None]
     workers: Workers
     accept_blocks: bool
-    """Whether `accept` may take long (it writes a cache), so that the event loop must not run it."""
+    """Whether `accept` may take long (it writes a cache), so that it must not run in the event loop."""
 
     def perform(self) -> None:
         """Wait in this thread; a backend that can only be awaited runs on the background loop."""
@@ -109,6 +109,7 @@ class Embed:
                     self.accept(result)
 
     def _consume(self, stop: threading.Event) -> None:
+        # Closed at once, not when it is collected: closing is what cancels the backend's other requests.
         with closing(_results(self.backend, self.batch)) as results:
             for result in results:
                 self.accept(result)
@@ -120,7 +121,7 @@ class Embed:
         try:
             await asyncio.wrap_future(self.workers.help(self._consume, stop))
         finally:
-            stop.set()
+            stop.set()  # a cancellation cannot end a thread; it ends itself after the result in hand
 
 
 def _has(backend: Any, *names: str) -> bool:
@@ -172,7 +173,7 @@ def _split(backend: Any, batch: Batch) -> Iterator[tuple[int, Batch]]:
 
 @contextmanager
 def _counting_from(start: int) -> Iterator[None]:
-    """Positions that an error names within a slice become positions in the whole batch."""
+    """Shift the positions that an error names from a slice to the whole batch."""
     try:
         yield
     except InputError as error:

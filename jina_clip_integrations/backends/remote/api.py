@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from ..._version import USER_AGENT
 from ...catalog import MODELS, ModelSpec, find_model
-from ...credentials import KEY_VARIABLES, Key, find_key, is_sensitive
+from ...credentials import KEY_VARIABLES, Key, drop_sensitive, find_key, is_sensitive
 from ...errors import ConfigurationError
 from ...settings import HOSTED_BASE_URL, LIVE_OPTIONS, SECRET_OPTIONS, ApiSettings, constructor, settings
 from .backend import RemoteBackend
@@ -106,7 +106,7 @@ class ApiBackend(RemoteBackend):
     def __getstate__(self) -> dict[str, Any]:
         dropped = SECRET_OPTIONS | LIVE_OPTIONS
         options = {name: value for name, value in self._options.items() if name not in dropped}
-        options["headers"] = {name: value for name, value in self._extra_headers.items() if not is_sensitive(name)}
+        options["headers"] = drop_sensitive(self._extra_headers)
         return {"model": self.model, "options": options}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
