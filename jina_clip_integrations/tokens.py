@@ -110,10 +110,10 @@ def _count(
 ) -> tuple[bool, int]:
     """Whether `item` is a text, and its tokens. Raises `InputError` naming the position `at`."""
     try:
-        content = parser.item(item)
-        if isinstance(content, str):
-            return True, text_tokens(content, spec)
-        return False, _image_tokens(content, spec, one_tile=one_tile, may_fetch=may_fetch)
+        parsed = parser.item(item)
+        if isinstance(parsed, str):
+            return True, text_tokens(parsed, spec)
+        return False, _image_tokens(parsed, spec, one_tile=one_tile, may_fetch=may_fetch)
     except InputError as error:
         error.at(at)
         raise

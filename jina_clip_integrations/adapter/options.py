@@ -36,7 +36,7 @@ SYNONYMS: Mapping[str, str] = {
     "default_headers": "headers",
     "http_async_client": "async_http_client",
 }
-"""Names of other packages for options of ours."""
+"""Names that other packages give to our options."""
 
 LEFT_BEHIND = SECRET_OPTIONS | LIVE_OPTIONS
 """Fields that no pickle carries, except for harmless headers."""
@@ -71,7 +71,7 @@ class EncoderOptions(BackendOptions):
     """Task of queries: `auto` = the model's query instruction where it has one, None = none."""
 
     synonyms: ClassVar[Mapping[str, str]] = SYNONYMS
-    """Names of other packages for options of ours."""
+    """Names that other packages give to our options."""
     backend_options: ClassVar[Mapping[str, frozenset[str]]] = {
         name: frozenset(entry.options) for name, entry in BACKENDS.items()
     }

@@ -71,7 +71,7 @@ class Wait:
                 # Not `wait_for`, which would raise for the end of the time and for the cancelled future alike.
                 await asyncio.wait([until], timeout=self.seconds)
             finally:
-                until.cancel()  # the future behind it too: nobody must be granted what nobody waits for
+                until.cancel()  # and the future behind it: a ticket must not be granted when nobody waits for it
 
     def _watch(self) -> AbstractContextManager[None]:
         return nullcontext() if self.stop_signal is None else self.stop_signal.watching(self.until)

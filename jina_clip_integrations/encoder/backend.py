@@ -67,7 +67,7 @@ class BackendLoader:
         return int(width) if width else None
 
     def spec(self) -> ModelSpec | None:
-        """The model's facts, from the backend or the catalogue; None for a model that nobody knows."""
+        """The model's facts, from the backend or the catalogue; None for an unknown model."""
         spec = getattr(self.get(), "spec", None)
         if isinstance(spec, ModelSpec):
             return spec

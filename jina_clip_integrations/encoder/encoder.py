@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 FOLD_AT = 256
-"""Calls whose usage is kept singly until somebody asks for the sum."""
+"""Calls whose usage is kept apart before it is summed, so that the list stays short where nobody reads `usage`."""
 
 ITER_CHUNK = 1024
 """Items that `iter_encode` takes, computes and yields at a time."""
@@ -387,6 +387,7 @@ class JinaClipEncoder:
     def __copy__(self) -> Self:
         """An encoder with the same settings and counters of its own, which shares the backend."""
         copied = type(self).__new__(type(self))
+        # Past `__getstate__`: within one process a copy keeps the key and the clients.
         copied.__setstate__({"settings": self._settings, "options": self._options})
         copied._loader.share(self._loader)
         copied._closed = self._closed

@@ -29,7 +29,7 @@ class Setup:
     normalize: bool
     upright: bool
     sends_urls: bool
-    """Whether the backend passes URLs on unfetched, so that there are no pixels to fingerprint."""
+    """Whether the backend passes URLs on unfetched, so that there are no pixels to hash."""
     requested: int | None = field(init=False)
     """Width that the backend is asked for: full with a cache, so that an entry serves every `dimensions`."""
 
@@ -62,7 +62,7 @@ class UniqueItem:
 class ImageDigest:
     """What tells whether two images are the same."""
 
-    content: str
+    identity: str
     """Equal for equal images of one call."""
     digest: str | None
     """SHA-256 of its pixels where it can be cached."""

@@ -26,13 +26,13 @@ TEXT_CHUNK = 16_384
 """Texts handed to the backend at a time, so that it can sort them by length."""
 
 IMAGE_CHUNK = 256
-"""Images handed to the backend at a time; the next ones are read and fingerprinted meanwhile."""
+"""Images handed to the backend at a time; the next ones are read and hashed meanwhile."""
 
 LOOKUP = 512
 """Entries looked up at a time: few enough to be still in the processor's cache when they are copied to their rows."""
 
 HELD_PIXELS_BYTES = 256 * 2**20
-"""Decoded images that a job keeps from fingerprinting to embedding, so that they are decoded once."""
+"""Decoded images that a job keeps from hashing to embedding, so that they are decoded once."""
 
 T = TypeVar("T")
 
@@ -132,9 +132,9 @@ class Job:
         except InputError as error:
             self.results.fail_row(row, error)
             return None
-        item = self._seen["image"].get(digest.content)
+        item = self._seen["image"].get(digest.identity)
         if item is None:
-            item = self._seen["image"][digest.content] = UniqueItem(image, self._image_key(digest.digest), row)
+            item = self._seen["image"][digest.identity] = UniqueItem(image, self._image_key(digest.digest), row)
             return item
         image.release()  # the first one with these pixels is embedded; this one need not be held
         self._add_row(item, row)

@@ -121,7 +121,7 @@ class Results:
         if item.error is not None:
             self.fail_row(row, item.error)
             return
-        self._copy(item.row, row)
+        self._copy(item.row, row)  # from the finished row: the item's vector is not kept
         self._items += 1
         if self.progress is not None:
             self.progress(1)

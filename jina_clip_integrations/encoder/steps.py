@@ -17,7 +17,7 @@ from ..concurrency.loops import run_in_background_loop
 from ..errors import ApiError, BackendError, InputError
 
 READERS = 8
-"""Threads that read, fetch and fingerprint images while the backend computes."""
+"""Threads that read, fetch and hash images while the backend computes."""
 
 T = TypeVar("T")
 
@@ -91,6 +91,7 @@ class Embed:
 
     def perform(self) -> None:
         """Wait in this thread; a backend that can only be awaited runs on the background loop."""
+        # Never `asyncio.run`, which fails where a loop is running already, as in every notebook.
         if not _has(self.backend, "stream", "embed"):
             run_in_background_loop(self.aperform)
             return
@@ -197,6 +198,7 @@ def _check_type(result: Any, backend: Any) -> BatchResult:
 def _shift(result: BatchResult, start: int, part: Batch) -> BatchResult:
     """The result of a slice with positions in the whole batch; every item of the slice must be accounted for."""
     positions = range(len(result.vectors)) if result.positions is None else result.positions
+    # A backend without `stream` has no later result that could bring what is missing here.
     if len(positions) + len(result.errors) != len(part):
         raise BackendError(f"the backend answered {len(positions)} vectors for {len(part)} inputs")
     if start == 0:

@@ -93,7 +93,7 @@ class RemoteBackend:
             max_response_bytes=settings.max_response_bytes,
             secrets=self._secrets_of,
             on_request=settings.on_request,
-            on_rows=self._learn_width if self.spec is None else None,
+            on_rows=self._learn_width if self.spec is None else None,  # the catalogue's models need no learning
             hints=self._hints,
         )
 
@@ -289,6 +289,7 @@ class RemoteBackend:
         )
 
     def _check(self, batch: Batch) -> None:
+        """Raise `ConfigurationError` before any network use for what the service would refuse anyway."""
         if self.spec is not None:
             self.spec.check_dimensions(batch.dimensions)
             self.spec.check_task(batch.task)
@@ -332,7 +333,7 @@ class RemoteBackend:
         )
 
     def _warn_of_long_texts(self, batcher: RequestBatcher) -> None:
-        """One warning per batch, where the service was asked to cut texts."""
+        """One warning per batch, where the service was asked to truncate texts."""
         if batcher.template.modality != "text" or self.spec is None or not self._dialect.truncate_field:
             return
         warnings.warn(

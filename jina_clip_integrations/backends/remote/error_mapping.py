@@ -90,7 +90,7 @@ STOPPING: frozenset[ErrorKind] = frozenset({"auth", "balance", "resource"})
 
 MESSAGE_LENGTH = 300
 RUN = 12
-"""From this many characters in a row on, a message that shares them with what was sent is cut there."""
+"""From this many characters in a row on, a run that a message shares with what was sent is replaced."""
 GRAM = 8
 """Characters that are compared at a time to find such runs."""
 
@@ -169,7 +169,7 @@ class ErrorResponse:
 
 
 @dataclass(frozen=True)
-class _Said:
+class _ErrorBody:
     message: str = ""
     code: str | None = None
     request_id: str | None = None
@@ -183,23 +183,23 @@ def read_error_response(
 
     `items` is the number of items in the request, `sent` what it carried and `secrets` what must not show either.
     """
-    said = _read(response)
-    named = [_item_of(path) for path in said.fields]
-    cap = _first_number(_CAP, said.message)  # before it is redacted and shortened
-    kind = _kind(response.status, said)
-    request_id = said.request_id or response.headers.get("x-request-id") or None
+    body = _read(response)
+    named = [_item_index(path) for path in body.fields]
+    cap = _first_number(_CAP, body.message)  # before it is redacted and shortened
+    kind = _kind(response.status, body)
+    request_id = body.request_id or response.headers.get("x-request-id") or None
     hidden = tuple(secrets)
     return ErrorResponse(
         kind=kind,
         status=response.status,
-        code=said.code and redact(said.code, sent, hidden)[:80],
-        message=_short(redact(said.message, sent, hidden)),
+        code=body.code and redact(body.code, sent, hidden)[:80],
+        message=_short(redact(body.message, sent, hidden)),
         request_id=request_id and redact(request_id, sent, hidden)[:80],
         items=tuple(sorted({place for place in named if isinstance(place, int) and 0 <= place < items})),
-        settings=tuple(part for path, place in zip(said.fields, named, strict=True) if place is None for part in path),
+        settings=tuple(part for path, place in zip(body.fields, named, strict=True) if place is None for part in path),
         # Splitting helps only if the request had more items than that.
         item_cap=cap if cap is not None and 1 <= cap < items else None,
-        quota=_quota(kind, said.message),
+        quota=_quota(kind, body.message),
     )
 
 
@@ -251,14 +251,14 @@ def _short(message: str) -> str:
     return message if len(message) <= MESSAGE_LENGTH else message[: MESSAGE_LENGTH - 1] + "…"
 
 
-def _kind(status: int, said: _Said) -> ErrorKind:
-    code = (said.code or "").upper()
+def _kind(status: int, body: _ErrorBody) -> ErrorKind:
+    code = (body.code or "").upper()
     if code in CODES:
         return CODES[code]
     for prefix, kind in FAMILIES.items():
         if code.startswith(prefix):
             return kind
-    message = said.message.lower()
+    message = body.message.lower()
     # Older services and gateways send no code, and their 403 and 429 mean several things.
     if status == 403 and "balance" in message:
         return "balance"
@@ -270,16 +270,16 @@ def _kind(status: int, said: _Said) -> ErrorKind:
     return "server" if status >= 500 else "response" if status < 300 else "other"
 
 
-def _read(response: Response) -> _Said:
+def _read(response: Response) -> _ErrorBody:
     document = response.document
     if isinstance(document, dict):
         return _read_object(document)
     if isinstance(document, str) and document.strip():
-        return _Said(document)
-    return _Said(_describe(response))
+        return _ErrorBody(document)
+    return _ErrorBody(_describe(response))
 
 
-def _read_object(document: dict[str, Any]) -> _Said:
+def _read_object(document: dict[str, Any]) -> _ErrorBody:
     """Bodies E1 to E6 of the wild: flat, nested, with a list of fields, pydantic's list, OpenAI's, gateways'."""
     detail = document.get("detail")
     error = document.get("error")
@@ -288,7 +288,7 @@ def _read_object(document: dict[str, Any]) -> _Said:
     fields, field_texts = _read_fields(listed if isinstance(listed, list) else [])
     texts = (inner.get("message"), detail, error, document.get("message"), document.get("Message"))
     summary = next((text for text in texts if isinstance(text, str) and text), "")
-    return _Said(
+    return _ErrorBody(
         message="; ".join(field_texts) or summary,  # with several bad fields the summary only counts them
         code=_as_code(inner.get("code"), inner.get("type"), document.get("code")),
         request_id=next(
@@ -310,7 +310,7 @@ def _read_fields(errors: list[Any]) -> tuple[tuple[tuple[str, ...], ...], list[s
         path = tuple(map(str, parts))
         said = error.get("message") or error.get("msg") or error.get("type") or "invalid"
         paths.append(path)
-        name = _setting_of(path)
+        name = _setting_name(path)
         texts.append(f"{name}: {said}" if name else str(said))
     return tuple(paths), texts
 
@@ -322,13 +322,13 @@ def _as_code(*candidates: Any) -> str | None:
     return None
 
 
-def _setting_of(path: tuple[str, ...]) -> str:
+def _setting_name(path: tuple[str, ...]) -> str:
     """The field that a path ends in, without the body and the union's branch in front."""
     named = [part for part in path if part not in ("body", "__root__") and not part.isdecimal()]
     return _short(named[-1])[:60] if named else ""
 
 
-def _item_of(path: tuple[str, ...]) -> int | Literal["items"] | None:
+def _item_index(path: tuple[str, ...]) -> int | Literal["items"] | None:
     """The item that a path leads to, "items" for the list as a whole or the body, None for a setting."""
     for at, part in enumerate(path):
         if part in _ITEMS:  # a union's branch may stand between: input -> list[...] -> 3 -> text

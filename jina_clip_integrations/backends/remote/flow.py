@@ -76,7 +76,7 @@ class _Request:
         self.attempts = 0
         self.spent_tokens = batch.prior.total_tokens
         self.spent_requests = batch.prior.requests
-        self.began: float | None = None
+        self.first_sent_at: float | None = None
         self.gateway_timeouts = 0
         self.was_stale = False
 
@@ -109,7 +109,7 @@ class _Request:
                 yield self.wait(wait_s)
             sent_at = self.clock.now()
             # `longest_total_s` counts from here: how long a request queues says nothing about the service.
-            self.began = sent_at if self.began is None else self.began
+            self.first_sent_at = sent_at if self.first_sent_at is None else self.first_sent_at
             self.attempts += 1
             at_risk = self.max_tokens  # a request that is cancelled now may be billed all the same
             reply = yield Send(self.batch.body, self.service.max_response_bytes, self.service.transport)
@@ -257,9 +257,9 @@ class _Request:
         if encoding and encoding in batch.template.head and refused.is_about(encoding):
             return self.give_up_encoding()
         # Not a second time: a server that goes on to name smaller numbers would have everything cut to single items.
-        if refused.item_cap and not batch.recut and refused.kind in ("request", "input", "too large"):
+        if refused.item_cap and not batch.capped and refused.kind in ("request", "input", "too large"):
             self.service.limits.cap_items(refused.item_cap)
-            return self.send_instead(batch.cut(refused.item_cap, recut=True))
+            return self.send_instead(batch.chunks(refused.item_cap, capped=True))
         if refused.kind == "too large" and len(batch.items) > 1:
             return self.send_instead(batch.halves())
         if refused.kind == "response":
@@ -321,7 +321,7 @@ class _Request:
             self.fail(error)
         wait_s = retry.retry_wait(policy, kind, self.attempts, retry_after_s, self.clock.chance())
         now = self.clock.now()
-        if self.began is not None and now + wait_s - self.began > policy.longest_total_s:
+        if self.first_sent_at is not None and now + wait_s - self.first_sent_at > policy.longest_total_s:
             self.give_up(error)
         # A limit of the key, so it concerns every request. Too many at once is not: the lower limit sees to that.
         if kind in ("requests", "tokens"):

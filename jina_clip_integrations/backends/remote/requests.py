@@ -93,7 +93,7 @@ class RequestBatch:
 
     template: RequestTemplate
     items: tuple[EncodedItem, ...]
-    recut: bool = False
+    capped: bool = False
     """Whether it was split to a number of items that the service had named."""
     prior: Usage = field(default_factory=Usage)
     """What was spent in vain on the larger batch that this one was part of."""
@@ -112,19 +112,19 @@ class RequestBatch:
         """The request body: JSON, UTF-8."""
         return b"%b%b]}" % (self.template.body_start, b",".join([item.json for item in self.items]))
 
-    def cut(self, size: int, *, recut: bool = False) -> tuple[RequestBatch, ...]:
+    def chunks(self, size: int, *, capped: bool = False) -> tuple[RequestBatch, ...]:
         """The same items in batches of at most `size`."""
         parts = (self.items[start : start + size] for start in range(0, len(self.items), size))
-        return tuple(RequestBatch(self.template, part, recut or self.recut) for part in parts)
+        return tuple(RequestBatch(self.template, part, capped or self.capped) for part in parts)
 
     def halves(self) -> tuple[RequestBatch, ...]:
         """Two batches of half the items each."""
-        return tuple(RequestBatch(self.template, tuple(part), self.recut) for part in halve(self.items))
+        return tuple(RequestBatch(self.template, tuple(part), self.capped) for part in halve(self.items))
 
     def split(self, size: int) -> tuple[RequestBatch, ...]:
         """The first `size` items, and the rest."""
         parts = (self.items[:size], self.items[size:])
-        return tuple(RequestBatch(self.template, part, self.recut) for part in parts if part)
+        return tuple(RequestBatch(self.template, part, self.capped) for part in parts if part)
 
     def without(self, places: Sequence[int]) -> tuple[RequestBatch, ...]:
         """The batch without the items at these places of it; nothing if none is left."""
@@ -157,12 +157,12 @@ class RequestBatcher:
         self.template = template
         self.count = count
         self.errors: dict[int, JinaClipError] = {}
-        """Items that could not be encoded, where errors are isolated; emptied by whoever reports them."""
+        """Items that could not be encoded, where errors are isolated; emptied by `take_errors`."""
         self.long_items = 0
         """Texts handed out that are, by estimate, longer than what the model reads."""
         self._encode = encode
         self._caps = caps
-        self._threads = threads and count > 1
+        self._threads = threads and count > 1  # one image is encoded sooner than a pool is started
         self._pool: ThreadPoolExecutor | None = None
         self._ahead: deque[Future[EncodedItem]] = deque()
         self._started = 0
@@ -190,7 +190,7 @@ class RequestBatcher:
         return RequestBatch(self.template, tuple(items)) if items else None
 
     def take_errors(self) -> dict[int, JinaClipError]:
-        """The errors that nobody has taken yet."""
+        """The errors since the last call."""
         errors, self.errors = self.errors, {}
         return errors
 
@@ -198,7 +198,7 @@ class RequestBatcher:
         """Let no thread begin another item."""
         self._taken, self._next = self.count, None  # an encoder that still runs in a thread finds nothing more to do
         if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool.shutdown(wait=False, cancel_futures=True)  # a fetch may take as long as its timeout
 
     def _peek(self) -> EncodedItem | None:
         while self._next is None and self._taken < self.count:

@@ -158,7 +158,7 @@ class _Runtime:
         except ClientError as error:
             return response_of_error(error.response)
         except BotoCoreError as error:
-            return self._lost(error)
+            return self._failure_of(error)
         if len(read) > step.limit:
             return TransportFailure(
                 ApiError(f"{self._name}: the answer is longer than max_response_bytes={step.limit:,}")
@@ -210,7 +210,7 @@ class _Runtime:
         except BotoCoreError as error:
             raise ConfigurationError(f"no AWS client: {error}; pass region_name or client") from error
 
-    def _lost(self, error: Exception) -> TransportFailure:
+    def _failure_of(self, error: Exception) -> TransportFailure:
         """The failure of a call that got no response; of botocore's error the message names the class only."""
         from botocore import exceptions
 
@@ -221,13 +221,14 @@ class _Runtime:
             exceptions.CredentialRetrievalError,
             exceptions.TokenRetrievalError,
         )
+        # As an authentication error, so that the job stops: no other request of it can fare better.
         if isinstance(error, credentials):
             return TransportFailure(AuthenticationError(f"{what}; {HINTS['auth']}"), sent=False)
         if isinstance(error, (exceptions.ReadTimeoutError, exceptions.ConnectTimeoutError)):
             sent = isinstance(error, exceptions.ReadTimeoutError)
             return TransportFailure(ApiTimeoutError(f"{what}; raise timeout or lower batch_size"), sent=sent)
         lost = (exceptions.ConnectionError, exceptions.HTTPClientError, exceptions.IncompleteReadError)
-        if isinstance(error, lost):
+        if isinstance(error, lost):  # anything else of botocore's is a call that can never be made
             sent = not isinstance(error, exceptions.EndpointConnectionError)
             return TransportFailure(ApiConnectionError(f"{what}; check the network and region_name"), sent=sent)
         return TransportFailure(
@@ -242,6 +243,7 @@ def response_of_error(response: Mapping[str, Any]) -> Response:
     meta = response.get("ResponseMetadata", {})
     headers = _headers(response)
     if code == "ModelError":
+        # AWS says 424 for whatever the container said; the container's own status decides about retries.
         status = response.get("OriginalStatusCode") or 500
         original = str(response.get("OriginalMessage") or message)
         return Response(int(status), headers, original.encode())

@@ -24,7 +24,7 @@ from .requests import RequestBatch, RequestBatcher
 from .service import Service
 
 GRACE_S = 10.0
-"""After a failure, requests that are on the wire have this long to come back, since they are paid for."""
+"""How long requests under way may take after a failure: they are paid for, so their rows are worth waiting for."""
 
 
 Pending: TypeAlias = Any
@@ -108,7 +108,7 @@ class Scheduler:
             yield outcome.result
 
     def fail(self, error: JinaClipError) -> None:
-        """Start nothing new and end all waits; what is on the wire may come back for a while."""
+        """Start nothing new and end all waits; requests under way have `GRACE_S` to finish."""
         with self._lock:  # `encode` fails in a thread of its own; the first failure is the one to raise
             if self.failure is not None:
                 return
@@ -136,7 +136,7 @@ class Scheduler:
         cap = self._limits.item_cap
         if cap is None or len(batch.items) <= cap:
             return batch
-        head, *rest = batch.cut(cap)
+        head, *rest = batch.chunks(cap)
         self.add(rest)
         return head
 

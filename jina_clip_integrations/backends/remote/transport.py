@@ -232,9 +232,9 @@ class _Exchange:
         self.httpx = httpx
         self.fresh = False
         """Whether a new connection was made for it."""
-        self.began = False
+        self.was_sent = False
         """Whether it went out on a connection."""
-        self.answered = False
+        self.responded = False
         """Whether the head of a response came."""
         self.status = 0
         self.blocks: list[bytes] = []
@@ -264,7 +264,7 @@ class _Exchange:
                 response.close()
             return self._finish(response)
         except (self.httpx.HTTPError, self.httpx.InvalidURL, OSError, ApiError) as error:
-            return self._lost(error)
+            return self._failure(error)
 
     async def arun(self, client: httpx.AsyncClient) -> Reply:
         """The exchange, awaiting."""
@@ -273,9 +273,9 @@ class _Exchange:
         try:
             return await asyncio.wait_for(self._arun(client), self.seconds)
         except asyncio.TimeoutError:  # not the built-in `TimeoutError` before Python 3.11
-            return self._lost(TimeoutError("deadline"))
+            return self._failure(TimeoutError("deadline"))
         except (self.httpx.HTTPError, self.httpx.InvalidURL, OSError, ApiError) as error:
-            return self._lost(error)
+            return self._failure(error)
 
     async def _arun(self, client: httpx.AsyncClient) -> Reply:
         request = self._request(client, await asyncio.to_thread(self._prepare), self._anote)
@@ -322,8 +322,8 @@ class _Exchange:
 
     def _note(self, event: str, _info: Any) -> None:
         self.fresh |= event.startswith("connection.connect")
-        self.began |= event.endswith("send_request_headers.started")
-        self.answered |= event.endswith("receive_response_headers.complete")
+        self.was_sent |= event.endswith("send_request_headers.started")
+        self.responded |= event.endswith("receive_response_headers.complete")
         if self.deadline is not None and event.endswith(".started"):  # each phase gets what the others left
             # Not 0, with which a socket does not wait and fails with another error than a timeout.
             self.timeouts["read"] = self.timeouts["write"] = max(0.001, self.deadline - time.monotonic())
@@ -336,7 +336,7 @@ class _Exchange:
     async def _anote(self, event: str, info: Any) -> None:
         self._note(event, info)
 
-    def _lost(self, error: Exception) -> TransportFailure | Response:
+    def _failure(self, error: Exception) -> TransportFailure | Response:
         host, httpx = self.transport.host, self.httpx
         if isinstance(error, ApiError):
             return TransportFailure(error)
@@ -359,7 +359,7 @@ class _Exchange:
     def _is_stale(self, error: Exception) -> bool:
         """Whether a connection that had been kept was closed by the other side before it saw this request."""
         broken = isinstance(error, (self.httpx.RemoteProtocolError, self.httpx.ReadError, self.httpx.WriteError))
-        return broken and self.began and not self.fresh and not self.answered
+        return broken and self.was_sent and not self.fresh and not self.responded
 
 
 def _from(error: ApiError, cause: Exception) -> ApiError:

@@ -29,7 +29,7 @@ class ConcurrencyLimiter:
         self._generation = 0
         self._successes = 0
         """Requests that went well since the limit was last changed."""
-        self._found = False
+        self._limit_was_hit = False
         """Whether the service has said that it was too many."""
 
     @property
@@ -60,7 +60,7 @@ class ConcurrencyLimiter:
         # Slow start, then additive increase, multiplicative decrease: what TCP does to find an unknown capacity.
         with self._lock:
             self._successes += 1
-            if self.limit < self.ceiling and (not self._found or self._successes >= self.limit):
+            if self.limit < self.ceiling and (not self._limit_was_hit or self._successes >= self.limit):
                 self.limit += 1
                 self._successes = 0
             self._grant()
@@ -77,7 +77,7 @@ class ConcurrencyLimiter:
             if ticket.generation == self._generation:
                 self.limit = max(1, self.limit // 2)
                 self._generation += 1
-            self._found = True
+            self._limit_was_hit = True
             self.limit = min(self.limit, self.ceiling)
             self._successes = 0
 

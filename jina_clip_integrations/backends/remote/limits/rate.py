@@ -48,11 +48,11 @@ class RemainingQuota:
     """What the service says is left of the current minute. A header that cannot be true is ignored from then on."""
 
     def __init__(self) -> None:
-        self._said: float | None = None  # last value of the header
+        self._last_value: float | None = None  # last value of the header
         self._left: float | None = None  # the same, less what was booked since
         self._began = -math.inf
         self._waited = False
-        self._lying = False
+        self._unreliable = False
 
     def learn(self, now: float, value: str | None) -> None:
         """Note a header's value, seen at `now`. What does not parse is ignored."""
@@ -60,19 +60,19 @@ class RemainingQuota:
             left = float(value) if value is not None else math.nan
         except ValueError:
             return
-        if not math.isfinite(left) or left < 0 or self._lying:
+        if not math.isfinite(left) or left < 0 or self._unreliable:
             return
         # A whole minute was waited for, and still nothing is left: some gateways send a constant.
-        self._lying = left <= 0 and self._waited
+        self._unreliable = left <= 0 and self._waited
         # The service does not say when its minute begins; a value that rises shows that a new one has begun.
-        if self._said is None or left > self._said or self._over(now):
+        if self._last_value is None or left > self._last_value or self._over(now):
             self._began = now
-        self._said = self._left = left
+        self._last_value = self._left = left
         self._waited = False
 
     def earliest(self, now: float, amount: float) -> float:
         """First time, not before `now`, at which `amount` fits, as far as is known."""
-        if self._lying or self._left is None or self._over(now) or amount <= self._left:
+        if self._unreliable or self._left is None or self._over(now) or amount <= self._left:
             return now
         return self._began + WINDOW_S
 
