@@ -197,6 +197,7 @@ def test_cancellation_gives_a_supplied_client_its_connection_back(server: Faulty
 @pytest.mark.obligation("22")
 def test_closing_ends_what_an_abandoned_job_left_on_the_wire(server: FaultyServer, make: Any) -> None:
     server.faults.extend([None, "stall", "stall"])
+    server.latency_s = 0.2  # the stalled requests are sent before the first response is there
     backend = make(batch_size=2, max_concurrency=3)
     rows = backend.stream(numbered(20))
     next(rows)
