@@ -18,7 +18,7 @@ from ...catalog import ModelSpec
 from ...errors import ConfigurationError
 from ...types import Modality
 
-SLOT = "$"
+PLACEHOLDER = "$"
 """Where the value goes in an item's form."""
 
 
@@ -73,7 +73,9 @@ class Dialect:
         for name in ("text", "image", "image_url"):
             form = getattr(self, name)
             if form is not None and not _is_form(form):
-                raise ConfigurationError(f"dialect {self.name!r}: {name} must be JSON with one {SLOT} for the value")
+                raise ConfigurationError(
+                    f"dialect {self.name!r}: {name} must be JSON with one {PLACEHOLDER} for the value"
+                )
         if self.path and not self.path.startswith("/"):
             raise ConfigurationError(f"dialect {self.name!r}: path must begin with a slash or be empty")
         if not self.encodings:
@@ -161,7 +163,7 @@ class Dialect:
 
 def fill(form: str, value: str) -> str:
     """A form with its value, as JSON."""
-    return form.replace(SLOT, orjson.dumps(value).decode(), 1)
+    return form.replace(PLACEHOLDER, orjson.dumps(value).decode(), 1)
 
 
 def _is_form(form: str) -> bool:
@@ -169,7 +171,7 @@ def _is_form(form: str) -> bool:
         orjson.loads(fill(form, "x"))
     except (TypeError, ValueError, AttributeError):
         return False
-    return form.count(SLOT) == 1
+    return form.count(PLACEHOLDER) == 1
 
 
 def _may_truncate(spec: ModelSpec | None, dimensions: int | None) -> bool:

@@ -17,7 +17,7 @@ from ...images.png import to_png
 from ...inputs import check_unicode
 from ...tokens import image_tokens, max_text_tokens, text_tokens
 from ..base import ImageSource
-from .dialects import SLOT, Dialect
+from .dialects import PLACEHOLDER, Dialect
 from .requests import EncodedItem
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class ItemEncoder:
         self._max_image_bytes = max_image_bytes
         self._measure_urls = measure_urls
         # The form is taken apart once: there are many texts, and filling it in would cost more than quoting them.
-        self._text_start, self._text_end = (part.encode() for part in dialect.text.split(SLOT))
+        self._text_start, self._text_end = (part.encode() for part in dialect.text.split(PLACEHOLDER))
         self._instructions: dict[str | None, tuple[str, str]] = {None: ("", "")}
 
     def text(self, position: int, text: str, task: str | None) -> EncodedItem:
