@@ -15,9 +15,9 @@ class ColourBackend(Recorder):
     """Width 8: how much of each colour, and a little that tells texts from images."""
 
     def embed(self, batch: Any) -> Any:
-        return self._result(batch)
+        return self.result_of(batch)
 
-    def _row(self, batch: Any, position: int) -> Any:
+    def row_of(self, batch: Any, position: int) -> Any:
         row = np.full(self.dimensions, 0.05, np.float32)
         if batch.modality == "text":
             row[3] = 0.2

@@ -76,7 +76,7 @@ class Recorder:
     def close(self) -> None:
         self.closed += 1
 
-    def _result(self, batch: Batch) -> BatchResult:
+    def result_of(self, batch: Batch) -> BatchResult:
         self.batches.append(batch)
         self.threads.append(threading.current_thread().name)
         self.before(batch)
@@ -84,7 +84,7 @@ class Recorder:
         errors: dict[int, JinaClipError] = {}
         for position in range(len(batch)):
             try:
-                rows[position] = self._row(batch, position)
+                rows[position] = self.row_of(batch, position)
             except ImageError as error:  # noqa: PERF203
                 if not batch.isolate_errors:
                     raise error.at(position) from None
@@ -92,7 +92,7 @@ class Recorder:
         vectors = np.stack(list(rows.values())) if rows else np.zeros((0, self.dimensions), np.float32)
         return BatchResult(vectors, list(rows), errors, Usage(total_tokens=10 * len(rows), requests=1, items=len(rows)))
 
-    def _row(self, batch: Batch, position: int) -> Any:
+    def row_of(self, batch: Batch, position: int) -> Any:
         if batch.modality == "text":
             return text_vector(batch.texts[position], batch.task, self.dimensions)
         return image_vector(batch.images[position], self.dimensions)
@@ -102,7 +102,7 @@ class BlockingBackend(Recorder):
     """The smallest backend: `embed` alone."""
 
     def embed(self, batch: Batch) -> BatchResult:
-        return self._result(batch)
+        return self.result_of(batch)
 
 
 class AwaitableBackend(Recorder):
@@ -110,7 +110,7 @@ class AwaitableBackend(Recorder):
 
     async def aembed(self, batch: Batch) -> BatchResult:
         await asyncio.sleep(0)
-        return self._result(batch)
+        return self.result_of(batch)
 
 
 class LoopBoundBackend(AwaitableBackend):
@@ -131,26 +131,26 @@ class StreamingFake(Recorder):
 
     def stream(self, batch: Batch) -> Iterator[BatchResult]:
         try:
-            for positions in self._groups(batch):
+            for positions in self.groups_of(batch):
                 yield self._some(batch, positions)
         finally:
             self.streams_closed += 1
 
     async def astream(self, batch: Batch) -> AsyncIterator[BatchResult]:
         try:
-            for positions in self._groups(batch):
+            for positions in self.groups_of(batch):
                 await asyncio.sleep(0)
                 yield self._some(batch, positions)
         finally:
             self.streams_closed += 1
 
-    def _groups(self, batch: Batch) -> list[Sequence[int]]:
+    def groups_of(self, batch: Batch) -> list[Sequence[int]]:
         groups: list[Sequence[int]] = [range(start, min(start + 3, len(batch))) for start in range(0, len(batch), 3)]
         return groups[::-1]
 
     def _some(self, batch: Batch, positions: Sequence[int]) -> BatchResult:
         try:
-            result = self._result(batch.take(positions))
+            result = self.result_of(batch.take(positions))
         except ImageError as error:
             raise error.at(positions[error.index or 0]) from None
         placed = [positions[position] for position in result.positions or ()]
@@ -165,7 +165,7 @@ class SlowBackend(BlockingBackend):
 
     def embed(self, batch: Batch) -> BatchResult:
         time.sleep(self.pause_s)
-        return self._result(batch)
+        return self.result_of(batch)
 
 
 KINDS: dict[str, type[Recorder]] = {

@@ -114,22 +114,22 @@ class FaultyServer:
                 owner.count_connection(-1)
                 super().finish()
 
-        self._http = _Server(("127.0.0.1", 0), Handler)
+        self.http = _Server(("127.0.0.1", 0), Handler)
         if self.tls is not None:
-            self._http.socket = self.tls.wrap_socket(self._http.socket, server_side=True)
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
+            self.http.socket = self.tls.wrap_socket(self.http.socket, server_side=True)
+        self._thread = threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
         return self
 
     def __exit__(self, *raised: object) -> None:
         self.closing.set()
-        self._http.shutdown()
-        self._http.server_close()
+        self.http.shutdown()
+        self.http.server_close()
         self._thread.join()
 
     @property
     def url(self) -> str:
-        return f"http{'s' if self.tls else ''}://127.0.0.1:{self._http.server_port}/v1"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.http.server_port}/v1"
 
     def count_connection(self, change: int) -> None:
         with self.lock:

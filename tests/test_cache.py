@@ -483,7 +483,7 @@ class TestOddCaches:
 
     def test_entries_of_different_widths_are_never_taken_together(self) -> None:
         backend, cache = BlockingBackend(dimensions=0, spec=None), Listing()
-        backend._row = lambda batch, position: text_vector(batch.texts[position])  # width known to the service alone
+        backend.row_of = lambda batch, position: text_vector(batch.texts[position])  # width known to the service alone
         JinaClipEncoder(backend=backend, cache=cache).encode_text(["a", "b", "c"])
         keys = list(cache.kept)
         cache.kept[keys[0]] = cache.kept[keys[0]] + [1.0, 2.0]
@@ -494,8 +494,8 @@ class TestOddCaches:
     def test_packed_bits_are_not_cached_nor_touched(self) -> None:
         cache = MemoryCache()
         encoder = JinaClipEncoder(backend=BlockingBackend(embedding_type="ubinary"), cache=cache, dimensions=4)
-        result = encoder.backend._result
-        encoder.backend._result = lambda batch: type(result(batch))(np.array([[0b1010_0000]] * len(batch), np.uint8))
+        result = encoder.backend.result_of
+        encoder.backend.result_of = lambda batch: type(result(batch))(np.array([[0b1010_0000]] * len(batch), np.uint8))
         rows = encoder.encode_text(["a", "b"])
         assert rows.dtype == np.uint8
         assert rows.tolist() == [[160], [160]]
@@ -504,14 +504,14 @@ class TestOddCaches:
 
     def test_skipped_packed_rows_are_zero(self) -> None:
         encoder = JinaClipEncoder(backend=BlockingBackend(embedding_type="binary"))
-        result = encoder.backend._result
-        encoder.backend._result = lambda batch: type(result(batch))(np.full((len(batch), 1), 255, np.uint8))
+        result = encoder.backend.result_of
+        encoder.backend.result_of = lambda batch: type(result(batch))(np.full((len(batch), 1), 255, np.uint8))
         assert encoder.encode_text(["a", None], on_error="skip").tolist() == [[255], [0]]
 
     def test_urls_that_are_sent_unfetched_are_not_cached(self) -> None:
         cache = MemoryCache()
         encoder = JinaClipEncoder(backend=BlockingBackend(sends_urls=True), cache=cache)
-        encoder.backend._row = lambda batch, position: text_vector(batch.images[position].url)
+        encoder.backend.row_of = lambda batch, position: text_vector(batch.images[position].url)
         url = "https://images.invalid/a.png"
         for _ in range(2):
             rows = encoder.encode_image([url, url])

@@ -190,7 +190,7 @@ class TestWidthAndLength:
     def test_width_that_only_the_backend_knows(self) -> None:
         encoder = JinaClipEncoder(backend=BlockingBackend(spec=None))
         encoder.backend.dimensions = None  # type: ignore[assignment]
-        encoder.backend._row = lambda batch, position: text_vector(batch.texts[position], width=6)
+        encoder.backend.row_of = lambda batch, position: text_vector(batch.texts[position], width=6)
         assert encoder.dimensions == 0
         assert encoder.encode_text([]).shape == (0, 0)
         assert encoder.encode_text("a").shape == (6,)

@@ -140,7 +140,7 @@ class TestBackendsOfOnesOwn:
                 for position, text in enumerate(batch.texts):
                     if text.startswith("bad"):
                         raise InputError("refused", index=position)
-                return self._result(batch)
+                return self.result_of(batch)
 
         encoder = JinaClipEncoder(backend=Strict(batch_size=3))
         texts = ["a", "bad 1", "b", "c", "bad 2", "bad 3", "d"]
@@ -182,28 +182,28 @@ class TestBackendsOfOnesOwn:
     )
     def test_nonsense_is_an_error_that_says_so(self, face: Any, answer: Any, said: str) -> None:
         encoder = JinaClipEncoder(backend=BlockingBackend())
-        encoder.backend._result = lambda batch: answer
+        encoder.backend.result_of = lambda batch: answer
         with pytest.raises(BackendError, match=said):
             face(encoder).encode_text(["a", "b"])
 
     def test_a_stream_that_leaves_something_out(self, face: Any) -> None:
         encoder = JinaClipEncoder(backend=StreamingFake())
-        encoder.backend._groups = lambda batch: [range(3), range(4, 6)]
+        encoder.backend.groups_of = lambda batch: [range(3), range(4, 6)]
         with pytest.raises(BackendError, match="left out 1 of 6 inputs, the first is input 3") as caught:
             face(encoder).encode_text(list("abcdef"))
         assert missing_rows(caught.value.partial) == [3]
 
     def test_one_vector_that_is_not_finite_can_be_skipped(self, face: Any) -> None:
         encoder = JinaClipEncoder(backend=BlockingBackend())
-        row = encoder.backend._row
-        encoder.backend._row = lambda batch, at: row(batch, at) * (np.nan if batch.texts[at] == "b" else 1)
+        row = encoder.backend.row_of
+        encoder.backend.row_of = lambda batch, at: row(batch, at) * (np.nan if batch.texts[at] == "b" else 1)
         rows = face(encoder).encode_text(["a", "b", "c"], on_error="skip")
         assert missing_rows(rows) == [1]
         assert isinstance(encoder.last_errors[1], BackendError)
 
     def test_other_number_types_become_float32(self, face: Any) -> None:
         encoder = JinaClipEncoder(backend=BlockingBackend(), normalize=False)
-        encoder.backend._result = lambda batch: BatchResult([[1] * WIDTH, [2.5] * WIDTH])
+        encoder.backend.result_of = lambda batch: BatchResult([[1] * WIDTH, [2.5] * WIDTH])
         rows = face(encoder).encode_text(["a", "b"])
         assert rows.dtype == np.float32
         assert rows[:, 0].tolist() == [1, 2.5]

@@ -149,7 +149,7 @@ async def test_images_that_are_sent_unfetched_are_not_stored(call: Callable[...,
     class Fetching(BlockingBackend):
         sends_urls = True
 
-        def _row(self, batch: Any, position: int) -> Any:
+        def row_of(self, batch: Any, position: int) -> Any:
             return [1.0] + [0.0] * 7
 
     backend = Fetching()
