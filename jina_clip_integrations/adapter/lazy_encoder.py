@@ -27,6 +27,7 @@ class LazyEncoder:
         """The encoder, unless an option was assigned since: read without a lock or a comparison at every call."""
         self.version = 0
         """Grows with every assignment of an option."""
+        self._version_lock = ForkSafeLock()  # not `_lock`: an assignment does not wait for a model to load
         self._lock = ForkSafeLock()
         self._encoder: JinaClipEncoder | None = None
         self._made_from: dict[str, Any] = {}
@@ -36,8 +37,9 @@ class LazyEncoder:
 
     def expire(self) -> None:
         """Compare all options before the encoder is used again, because one was assigned."""
-        self.version += 1
-        self.current = None
+        with self._version_lock:
+            self.version += 1
+            self.current = None
 
     def encoder(self, arguments: Mapping[str, Any], *, version: int, check: Callable[[], None]) -> JinaClipEncoder:
         """The encoder for these arguments, those of `version`. `check` may refuse them before one is built."""
@@ -48,7 +50,8 @@ class LazyEncoder:
                 encoder = self._build(arguments)
                 self._earlier, self._encoder, self._made_from = self.usage, encoder, _snapshot(arguments)
             # An option that was assigned since `version` is not in `arguments`, so the next call compares again.
-            self.current = encoder if version == self.version else None
+            with self._version_lock:
+                self.current = encoder if version == self.version else None
             return encoder
 
     def _build(self, arguments: Mapping[str, Any]) -> JinaClipEncoder:
