@@ -1,4 +1,4 @@
-"""`jina-clip serve`: a model on this machine behind Jina's HTTP schema, for a team to point `base_url` at."""
+"""`jina-clip serve`: an HTTP server with the Jina API's schema for a model on this machine."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
 BACKLOG = 2048
-"""Connections that the system keeps until they are accepted."""
+"""Connections that the operating system queues until they are accepted, at most."""
 
 KEEP_ALIVE_S = 75
-"""How long an idle connection stays open, in seconds; clients that pool connections expect about a minute."""
+"""Keep-alive of an idle connection, in seconds; pools of clients expect about a minute."""
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options of `jina-clip serve`."""
+    """Add the options of `jina-clip serve`."""
     defaults = ServerSettings()
     models = "jina-clip-v1, jina-clip-v2, demo, a checkpoint folder or a Hub id"
     parser.add_argument("--model", default=DEFAULT_MODEL, help=f"{models} (default: {DEFAULT_MODEL})")
@@ -48,12 +48,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--served-model-name", action="append", default=[], metavar="NAME", help="also answer to this name"
     )
     parser.add_argument("--quiet", action="store_true", help="no access log and no notes on stderr")
-    _add_door(parser)
-    _add_batching(parser, defaults)
-    _add_limits(parser, defaults)
+    _add_network_options(parser)
+    _add_batching_options(parser, defaults)
+    _add_limit_options(parser, defaults)
 
 
-def _add_door(parser: argparse.ArgumentParser) -> None:
+def _add_network_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("address and access")
     group.add_argument("--host", default=DEFAULT_HOST, help=f"address to listen on (default: {DEFAULT_HOST})")
     group.add_argument("--port", type=_port, default=DEFAULT_PORT, help=f"0 picks a free one (default: {DEFAULT_PORT})")
@@ -68,7 +68,7 @@ def _add_door(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_batching(parser: argparse.ArgumentParser, defaults: ServerSettings) -> None:
+def _add_batching_options(parser: argparse.ArgumentParser, defaults: ServerSettings) -> None:
     group = parser.add_argument_group("batching")
     for option, type, metavar, default, help in (
         ("--max-batch", positive_int, "N", defaults.max_batch, "inputs per batch"),
@@ -78,21 +78,21 @@ def _add_batching(parser: argparse.ArgumentParser, defaults: ServerSettings) -> 
         group.add_argument(option, type=type, metavar=metavar, default=default, help=f"{help} (default: {default:g})")
 
 
-def _add_limits(parser: argparse.ArgumentParser, defaults: ServerSettings) -> None:
+def _add_limit_options(parser: argparse.ArgumentParser, defaults: ServerSettings) -> None:
     group = parser.add_argument_group("limits")
     for option, default, help in (
-        ("--max-queue", defaults.max_queue, "inputs taken in and not yet answered, then 429"),
+        ("--max-queue", defaults.max_queue, "inputs admitted and not yet answered, then 429"),
         ("--max-items", defaults.max_items, "inputs per request"),
         ("--max-body-mib", defaults.max_body_bytes // MIB, "size of a request body"),
         ("--max-image-mib", defaults.max_image_bytes // MIB, "size of one encoded image"),
         ("--request-timeout", int(defaults.request_timeout_s), "seconds for one request"),
-        ("--drain-timeout", int(defaults.drain_timeout_s), "seconds to finish what is in hand when stopped"),
+        ("--drain-timeout", int(defaults.drain_timeout_s), "seconds to finish the requests in progress when stopped"),
     ):
         group.add_argument(option, type=positive_int, metavar="N", default=default, help=f"{help} (default: {default})")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until interrupted, then finish what is in hand."""
+    """Serve until interrupted, then finish the requests in progress."""
     for package in ("fastapi", "uvicorn", "prometheus_client"):
         require_extra(package, extra="serve", purpose="jina-clip serve")
     out = Output(quiet=args.quiet)
@@ -100,12 +100,13 @@ def run(args: argparse.Namespace) -> int:
     scheme = _scheme(args)
     if not settings.api_keys and not is_loopback(args.host):
         out.warn(f"serving on {args.host} without a key: whoever reaches this port may use it; see --api-key-env")
+    # The port first: one that is taken shows at once, and not after minutes of loading.
     with open_socket(args.host, args.port) as listening, open_local_encoder(args) as encoder:
         _load(encoder, out)
         from ..server import create_app
 
         app = create_app(encoder, settings)
-        address = f"{scheme}://{_shown_host(args.host)}:{listening.getsockname()[1]}/v1"
+        address = f"{scheme}://{_url_host(args.host)}:{listening.getsockname()[1]}/v1"
         out.note(f"serving {args.model} at {address} (stop with Ctrl-C)")
         _log_to_stderr(quiet=args.quiet)
         warnings.filterwarnings("ignore", message=".*were cut$")  # clients ask for that, and are told in `usage`
@@ -114,9 +115,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def build_settings(args: argparse.Namespace) -> ServerSettings:
-    """What the options say. Raises `ConfigurationError`, also for a key variable that is not set."""
+    """The settings of these options. Raises `ConfigurationError`, also for a key variable that is not set."""
     return ServerSettings(
-        api_keys=keys_from(args.api_key_env),
+        api_keys=read_api_keys(args.api_key_env),
         model_names=tuple(args.served_model_name),
         strict=args.strict,
         max_batch=args.max_batch,
@@ -132,8 +133,9 @@ def build_settings(args: argparse.Namespace) -> ServerSettings:
     )
 
 
-def keys_from(variable: str | None) -> tuple[str, ...]:
-    """The keys in an environment variable, several of them separated by commas; none where no variable is named."""
+def read_api_keys(variable: str | None) -> tuple[str, ...]:
+    """The comma-separated keys in an environment variable; none if `variable` is None."""
+    # Not an option with the key itself, which every user of the machine could read in the list of processes.
     if variable is None:
         return ()
     keys = tuple(key.strip() for key in os.environ.get(variable, "").split(",") if key.strip())
@@ -143,7 +145,7 @@ def keys_from(variable: str | None) -> tuple[str, ...]:
 
 
 def open_local_encoder(args: argparse.Namespace) -> JinaClipEncoder:
-    """The encoder to serve: on this machine unless told otherwise."""
+    """The encoder to serve, with the local backend unless an option names another."""
     from ..encoder import JinaClipEncoder
 
     backend = choose_backend(args.backend or "local", args.model)
@@ -156,7 +158,7 @@ def open_local_encoder(args: argparse.Namespace) -> JinaClipEncoder:
 
 
 def _load(encoder: JinaClipEncoder, out: Output) -> None:
-    """Read the weights before the port answers, so that a damaged checkpoint is one clear line."""
+    """Load the weights before the port answers, so that a damaged checkpoint is one line and an exit code."""
     name = encoder.spec.name  # a mistyped model shows here, before anything heavy is imported
     load = getattr(encoder.backend, "load", None)
     if load is not None:
@@ -165,27 +167,29 @@ def _load(encoder: JinaClipEncoder, out: Output) -> None:
 
 
 def serve(server: uvicorn.Server, listening: socket.socket) -> None:
-    """Run until a signal says stop and what was taken in is answered. That is how a server ends, so it is no error."""
-    previous = {number: signal.signal(number, _stay_calm) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Run until SIGINT or SIGTERM, and until admitted requests are answered."""
+    # uvicorn handles both signals and raises them again at its end: here that is the normal end, not an error.
+    previous = {number: signal.signal(number, _ignore_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        server.run(sockets=[listening])  # handles the signals itself, and raises them again when it is done
+        server.run(sockets=[listening])
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
 
 
-def _stay_calm(_number: int, _frame: Any) -> None:
+def _ignore_signal(_number: int, _frame: Any) -> None:
     pass
 
 
 def make_server(app: FastAPI, *, tls: tuple[str | None, str | None] = (None, None)) -> uvicorn.Server:
-    """The HTTP server for `app`. `tls` are the files of the certificate and its private key."""
+    """The HTTP server for `app`; `tls` = files of the certificate and its private key."""
     import uvicorn
 
     service = app.state.service
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: Any) -> None:
+            # Before uvicorn stops listening: requests on open connections are refused from here on.
             service.drain()
             super().handle_exit(sig, frame)
 
@@ -204,7 +208,7 @@ def make_server(app: FastAPI, *, tls: tuple[str | None, str | None] = (None, Non
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises `ConfigurationError` where the address is taken or not this machine's."""
+    """A listening socket. Raises `ConfigurationError` if the address is taken or not one of this machine."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
@@ -213,16 +217,17 @@ def open_socket(host: str, port: int) -> socket.socket:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a server that listens on `host`."""
+    """Whether a server that listens on `host` is reachable from this machine only."""
     if host == "localhost":
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
-    except ValueError:
+    except ValueError:  # a name: where it leads is not resolved here, so the warning is given
         return False
 
 
-def _shown_host(host: str) -> str:
+def _url_host(host: str) -> str:
+    """`host` for a URL, where an IPv6 address needs brackets."""
     return f"[{host}]" if ":" in host else host
 
 

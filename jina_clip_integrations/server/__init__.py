@@ -5,7 +5,7 @@
 
     app = create_app(LocalBackend("jina-clip-v2"), ServerSettings(api_keys=("secret",)))
 
-Needs the extra `serve`. Nothing of the web framework is loaded before an app is made.
+Needs the extra `serve`. The web framework is imported by `create_app` only.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ def create_app(
     """The application that serves `source`, ready for any ASGI server.
 
     Args:
-        source: A backend, or an encoder (its backend, cache and EXIF setting are used; width and normalisation are
-            decided by each request).
-        settings: What the server allows; None = the defaults.
-        changes: Fields of `ServerSettings` that win over `settings`.
+        source: A backend, or an encoder, of which the backend, cache and EXIF setting are used; each request decides
+            width and normalisation.
+        settings: Limits and access; None = the defaults.
+        changes: Fields of `ServerSettings` that override `settings`.
 
     Raises:
         ImportError: the extra `serve` is not installed.
-        ConfigurationError: a setting that cannot work.
+        ConfigurationError: invalid settings.
     """
     for package in ("fastapi", "prometheus_client"):
         require_extra(package, extra="serve", purpose="the server")

@@ -1,4 +1,4 @@
-"""Admission control: requests, inputs and bytes in memory are bounded, so that an overload is refused at once."""
+"""Admission control: requests, inputs and buffered bytes are bounded, so overload is refused early and cheaply."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from .errors import overload_error
 from .settings import ServerSettings
 
 SMOOTHING = 0.2
-"""Weight of the newest request in the running figure of seconds per input."""
+"""Weight of the newest request in the moving average of seconds per input."""
 
 MAX_RETRY_AFTER_S = 60.0
 """Upper bound of `Retry-After`, in seconds."""
 
 
 class Admission:
-    """Counts requests, inputs and bytes in progress. Used from one event loop, so nothing here needs a lock."""
+    """Counts requests, inputs and bytes in progress. Not thread-safe: belongs to one event loop."""
 
     def __init__(self, settings: ServerSettings, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
@@ -45,7 +45,7 @@ class Admission:
 
     @contextmanager
     def take_inputs(self, count: int) -> Iterator[None]:
-        """Admit the inputs of one request, until it is answered. Raises `RequestError` 429."""
+        """Admit the inputs of one request until its response is ready. Raises `RequestError` 429."""
         limit = self._settings.max_queue
         if self.inputs + count > limit:
             raise overload_error(
@@ -57,11 +57,11 @@ class Admission:
             yield
         finally:
             self.inputs -= count
-            self._note_finished(count)
+            self._update_pace(count)
 
     @contextmanager
     def buffer(self) -> Iterator[Callable[[int], None]]:
-        """A function that counts bytes of one request's body as they arrive; all are released at the end.
+        """A function that counts the bytes of one request body as they arrive; all are released at the end.
 
         The function raises `RequestError` 429.
         """
@@ -82,13 +82,14 @@ class Admission:
         finally:
             self.bytes -= booked
 
-    def _note_finished(self, count: int) -> None:
+    def _update_pace(self, count: int) -> None:
         now = self._clock()
-        if self._finished_at_s is not None and self.inputs:  # idle time says nothing about the pace
+        if self._finished_at_s is not None and self.inputs:  # otherwise the interval includes idle time
             newest = (now - self._finished_at_s) / count
             self._seconds_per_input += SMOOTHING * (newest - self._seconds_per_input)
         self._finished_at_s = now
 
     def _wait_s(self) -> float:
-        """About how long until half of the inputs in progress are answered."""
+        """Estimated time until half of the inputs in progress are embedded."""
+        # Half, not all: the queue has room as soon as some of it is done, and clients come back at different times.
         return min(MAX_RETRY_AFTER_S, self.inputs * self._seconds_per_input / 2)

@@ -17,7 +17,7 @@ from .errors import RequestError
 from .invocations import CSV_TYPE, Invocation, read_csv, read_invocation
 from .metrics import CONTENT_TYPE
 from .middleware import ERROR_CODE, REQUEST_ID, RequestMiddleware
-from .request_body import check_is_json, parse_json, read_body, unless_gone
+from .request_body import cancel_on_disconnect, check_is_json, parse_json, read_body
 from .responses import embeddings_body, invocations_body
 from .service import SERVICE_PREFIX, Service
 from .settings import ServerSettings
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from ..types import Vectors
 
 LARGE_RESPONSE = 65_536
-"""From so many values on, a response is serialised in a thread: smaller ones cost less than the switch."""
+"""Values from which a response is serialised in a thread; for smaller ones the switch costs more than it saves."""
 
 
 def build_app(source: JinaClipEncoder | EmbeddingBackend, settings: ServerSettings) -> FastAPI:
-    """The application that serves `source`. Its working parts are at `app.state.service`."""
+    """The application that serves `source`; its `Service` is `app.state.service`."""
     service = Service(source, settings)
 
     @asynccontextmanager
@@ -41,6 +41,7 @@ def build_app(source: JinaClipEncoder | EmbeddingBackend, settings: ServerSettin
         yield
         await service.stop()
 
+    # No interactive documentation: its pages load scripts from a CDN, which a private network may not reach.
     app = FastAPI(title="jina-clip", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
     app.add_exception_handler(RequestError, _handle_request_error)
@@ -74,39 +75,41 @@ class Routes:
     async def embeddings(self, request: HttpRequest) -> Response:
         """Embed texts and images, as the Jina API does."""
 
-        async def answer(body: bytes) -> bytes:
-            wanted = self.service.schema.read(await parse_json(body))
-            rows, spent = await self.service.embed(wanted)
-            return await _write(
+        async def respond(body: bytes) -> bytes:
+            parsed = self.service.schema.read(await parse_json(body))
+            rows, usage = await self.service.embed(parsed)
+            return await _serialize(
                 rows,
-                lambda: embeddings_body(rows, model=wanted.model, embedding_type=wanted.embedding_type, spent=spent),
+                lambda: embeddings_body(rows, model=parsed.model, embedding_type=parsed.embedding_type, usage=usage),
             )
 
-        return await self._serve(request, answer)
+        return await self._handle(request, respond)
 
     async def invocations(self, request: HttpRequest) -> Response:
-        """Embed texts and images, as the containers of the cloud offers do."""
+        """Embed texts and images, as Jina's container images in the clouds do."""
         is_csv = request.headers.get("content-type", "").partition(";")[0].strip().lower() == CSV_TYPE
 
-        async def answer(body: bytes) -> bytes:
-            wanted = await self._invocation(body, is_csv=is_csv)
-            rows, spent = await self.service.embed(wanted.request)
-            return await _write(
-                rows, lambda: invocations_body(rows, ids=wanted.ids, spent=spent, parameters=wanted.parameters)
+        async def respond(body: bytes) -> bytes:
+            invocation = await self._read_invocation(body, is_csv=is_csv)
+            rows, usage = await self.service.embed(invocation.request)
+            return await _serialize(
+                rows, lambda: invocations_body(rows, ids=invocation.ids, usage=usage, parameters=invocation.parameters)
             )
 
-        return await self._serve(request, answer, is_csv=is_csv)
+        return await self._handle(request, respond, is_csv=is_csv)
 
-    async def _invocation(self, body: bytes, *, is_csv: bool) -> Invocation:
+    async def _read_invocation(self, body: bytes, *, is_csv: bool) -> Invocation:
         if not is_csv:
             return read_invocation(await parse_json(body), self.service.schema)
+        # Lenient: a stray byte costs its row a character, not the whole batch transform job.
         return read_csv(body.decode("utf-8", "replace"), self.service.schema)
 
-    async def _serve(
-        self, request: HttpRequest, answer: Callable[[bytes], Coroutine[Any, Any, bytes]], *, is_csv: bool = False
+    async def _handle(
+        self, request: HttpRequest, respond: Callable[[bytes], Coroutine[Any, Any, bytes]], *, is_csv: bool = False
     ) -> Response:
-        """One embedding request: authentication, admission, body, work, all within the time limit."""
+        """One embedding request: authentication, admission, body and response, all within the time limit."""
         service, settings = self.service, self.service.settings
+        # What costs least is checked first, and nothing of the body is read for a request that is refused anyway.
         service.auth.check(request.headers.get("authorization"))
         service.check_open()
         if not is_csv:
@@ -115,7 +118,7 @@ class Routes:
         async def work() -> Response:
             with service.admission.request(), service.admission.buffer() as count_bytes:
                 body = await read_body(request, limit=settings.max_body_bytes, count_bytes=count_bytes)
-                content = await unless_gone(request, answer(body))
+                content = await cancel_on_disconnect(request, respond(body))
                 return Response(content, media_type="application/json")
 
         try:
@@ -125,7 +128,7 @@ class Routes:
             raise RequestError(504, "SERVICE_TIMEOUT", message) from None
 
     async def models(self, request: HttpRequest) -> Response:
-        """The one model that is served."""
+        """List the one model that is served."""
         self.service.auth.check(request.headers.get("authorization"))
         spec, names = self.service.spec, self.service.names
         entry = {
@@ -142,30 +145,31 @@ class Routes:
         return JSONResponse({"object": "list", "data": [entry]})
 
     async def live(self) -> Response:
-        """The process answers, and a restart would not help."""
+        """Liveness: 503 only after a failed start, which a restart may cure."""
         failed = self.service.state == "failed"
         return JSONResponse({"status": "failed" if failed else "ok"}, 503 if failed else 200)
 
     async def ready(self) -> Response:
-        """Whether requests are served."""
+        """Readiness: 200 while embedding requests are accepted."""
         state = self.service.state
         return JSONResponse({"status": state}, 200 if state == "ready" else 503)
 
     async def metrics(self) -> Response:
-        """Figures for Prometheus."""
+        """Metrics in Prometheus' text format."""
         return Response(self.service.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
 
-async def _write(rows: Vectors, write: Callable[[], bytes]) -> bytes:
-    return await asyncio.to_thread(write) if rows.size > LARGE_RESPONSE else write()
+async def _serialize(rows: Vectors, serialize: Callable[[], bytes]) -> bytes:
+    return await asyncio.to_thread(serialize) if rows.size > LARGE_RESPONSE else serialize()
 
 
 async def _handle_request_error(request: HttpRequest, error: Any) -> Response:
-    request.scope[ERROR_CODE] = error.code
+    request.scope[ERROR_CODE] = error.code  # for the middleware, which counts and logs it
     return JSONResponse(error.body(request.scope[REQUEST_ID]), error.status, error.headers)
 
 
 async def _handle_unknown_route(request: HttpRequest, error: Any) -> Response:
+    # Starlette raises these two before any handler runs; the API answers them in its own flat shape.
     message = "Not found; embeddings are at /v1/embeddings" if error.status_code == 404 else str(error.detail)
     code = "RESOURCE_NOT_FOUND" if error.status_code == 404 else "METHOD_NOT_ALLOWED"
     return await _handle_request_error(

@@ -1,4 +1,4 @@
-"""Authentication: bearer keys, compared in constant time."""
+"""Authentication by bearer keys, compared in constant time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SCHEME = "bearer"
 
 
 class BearerAuth:
-    """Accepts requests that carry one of the keys; all of them where there are no keys. Only digests are kept."""
+    """Accepts requests that carry one of the keys, or every request if there are no keys. Stores digests only."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._digests = tuple(_digest(key.strip()) for key in keys)
@@ -31,10 +31,12 @@ class BearerAuth:
                 "AUTH_INVALID_FORMAT", "Invalid authorization format: send Authorization: Bearer <key>"
             )
         given = _digest(token.strip())
-        matches = [hmac.compare_digest(known, given) for known in self._digests]  # all of them, whichever fits
+        # Compared with every key: stopping at a match would tell by time which key it was.
+        matches = [hmac.compare_digest(known, given) for known in self._digests]
         if not any(matches):
             raise authentication_error("AUTH_INVALID_API_KEY", "Invalid API key")
 
 
 def _digest(key: str) -> bytes:
+    # Digests have one length, so that the comparison does not tell the length of a key either.
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()

@@ -1,4 +1,4 @@
-"""The model behind a server: an encoder that gives raw rows of full width, and what its tokenizer counts."""
+"""The model behind a server: an encoder whose rows are raw and of full width, and token counts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..catalog import ModelSpec
 from ..errors import BackendError, ConfigurationError
 from ..tokens import text_tokens
-from .batching import Kind, Outcome
+from .batching import EmbedResult, Kind
 
 if TYPE_CHECKING:
     from ..backends.base import EmbeddingBackend
@@ -19,7 +19,7 @@ WARM_UP_TEXT = "ready"
 
 
 class Embedder:
-    """Rows of full width that are neither truncated nor normalised, so that one batch serves every request."""
+    """Computes rows that are neither truncated nor normalised, so that requests of all widths share a batch."""
 
     def __init__(self, source: JinaClipEncoder | EmbeddingBackend) -> None:
         self.encoder = raw_encoder(source)
@@ -29,16 +29,17 @@ class Embedder:
             raise ConfigurationError(f"{self.encoder.model}: the width of this model's vectors is not known")
         self.max_length = min(self.spec.max_length, getattr(self.backend, "max_length", self.spec.max_length))
 
-    async def embed(self, kind: Kind, inputs: Sequence[Any]) -> Outcome:
-        """Raw rows `(n, D)` of texts or of encoded images; what failed is in the second part."""
+    async def embed(self, kind: Kind, inputs: Sequence[Any]) -> EmbedResult:
+        """Raw rows `(n, D)` of texts or of encoded images, and the errors of inputs without a row, by position."""
         if kind.modality == "text":
             rows = await self.encoder.aencode_text(list(inputs), task=kind.task, on_error="skip")
         else:
             rows = await self.encoder.aencode_image(list(inputs), on_error="skip")
+        # Per task in the encoder, so concurrent batches do not see each other's errors.
         return rows, dict(self.encoder.last_errors)
 
     async def count_tokens(self, texts: Sequence[str], task: str | None) -> list[int]:
-        """Tokens of each text before truncation, instruction included; estimated where the backend has no tokenizer."""
+        """Tokens of each text before truncation, instruction included; an estimate if the backend has no tokenizer."""
         count = getattr(self.backend, "count_tokens", None)
         if count is not None:
             return list(await asyncio.to_thread(count, list(texts), task=task))

@@ -1,23 +1,37 @@
-"""Error responses: the bodies that the Jina API sends for a request that cannot be served.
+"""Error responses: the status codes and bodies of the Jina API, and which failure becomes which of them.
 
-Three shapes are in use there. The layer in front of the handler (keys, limits, unknown routes) answers flat, the
-handler nests, and a body that does not fit the schema lists its fields. Nothing that a client sent is repeated.
+The API has three shapes. Errors from before the handler (keys, limits, unknown routes) are flat, errors of the handler
+are nested, and validation errors list the fields. Nothing that a client sent is repeated, in responses or in the log.
 """
 
 from __future__ import annotations
 
+import logging
 import math
+import re
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import ImageError, InputError, JinaClipError, RateLimitError
+from ..images.encoded import UNREAD
+
+logger = logging.getLogger("jina_clip_integrations.server")
+
+BUSY_BACKEND_WAIT_S = 5.0
+"""`Retry-After` where the backend cannot serve and does not say for how long, in seconds."""
+
+_IMAGE_LABEL = re.compile(rf"(?:https?://\S*|{UNREAD}|[^:]* sha256:[0-9a-f]+): ")
+"""What an image error begins with: the image's URL, or type, size and digest of its bytes."""
+
 MAX_NAME_CHARACTERS = 80
-"""Names of a client's own choosing (a model, an unknown field) are shown up to here."""
+"""Longest name of a client's own choosing (a model, an unknown field) in a message, in characters."""
 
 
 @dataclass(frozen=True)
 class FieldError:
-    """One field that does not fit: where it is, what is wrong, and pydantic's name for that."""
+    """One invalid field: its path in the body, what is wrong, and pydantic's name for that."""
 
     field: str
     message: str
@@ -25,7 +39,7 @@ class FieldError:
 
 
 class RequestError(Exception):
-    """Ends a request with an error status. `nested` is the shape of handler errors; otherwise the body is flat."""
+    """Ends a request with an error response. `nested` is the shape of handler errors; otherwise the body is flat."""
 
     def __init__(
         self,
@@ -46,20 +60,18 @@ class RequestError(Exception):
         self.index = index
 
     def body(self, request_id: str) -> dict[str, Any]:
-        """The JSON body. One input at fault is also named the way a bad field is, so that a client finds it."""
-        facts: dict[str, Any] = {"request_id": request_id, "code": self.code}
+        """The JSON body. An input at fault is also listed as a field, so that clients find it by program."""
+        common = {"request_id": request_id, "code": self.code}
         body: dict[str, Any] = (
-            {"detail": {"message": self.message, **facts}} if self.nested else {"detail": self.message}
+            {"detail": {"message": self.message, **common}} if self.nested else {"detail": self.message, **common}
         )
-        if not self.nested:
-            body |= facts
         if self.index is not None:
-            found = FieldError(field_path("input", self.index), self.message, "value_error")
-            body["errors"] = [vars(found)]
+            field = FieldError(field_path("input", self.index), self.message, "value_error")
+            body["errors"] = [vars(field)]
         return body
 
 
-class BadFieldsError(RequestError):
+class InvalidFieldsError(RequestError):
     """422: the body does not fit the schema."""
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
@@ -72,13 +84,13 @@ class BadFieldsError(RequestError):
         self.errors = tuple(errors)
 
     def body(self, request_id: str) -> dict[str, Any]:
-        """The JSON body; the field's value, which the original repeats, is left out."""
+        """The JSON body, without the offending values, which the hosted service repeats."""
         return {"detail": self.message, "request_id": request_id, "errors": [vars(error) for error in self.errors]}
 
 
-def bad_field(*path: str | int, message: str, type: str) -> BadFieldsError:
-    """A 422 about one field of the body."""
-    return BadFieldsError([FieldError(field_path(*path), message, type)])
+def invalid_field(*path: str | int, message: str, type: str) -> InvalidFieldsError:
+    """422 for one field of the body."""
+    return InvalidFieldsError([FieldError(field_path(*path), message, type)])
 
 
 def field_path(*path: str | int) -> str:
@@ -86,8 +98,8 @@ def field_path(*path: str | int) -> str:
     return " -> ".join(["body", *(printable_name(str(part)) for part in path)])
 
 
-def bad_item(index: int, message: str, *, code: str, status: int = 400) -> RequestError:
-    """One input that cannot be embedded."""
+def invalid_input(index: int, message: str, *, code: str, status: int = 400) -> RequestError:
+    """400 or another status for one input that cannot be embedded, nested."""
     return RequestError(status, code, f"input {index}: {message}", index=index)
 
 
@@ -97,23 +109,58 @@ def authentication_error(code: str, message: str) -> RequestError:
 
 
 def overload_error(message: str, *, retry_after_s: float) -> RequestError:
-    """429, flat, with the wait."""
+    """429, flat, with `Retry-After`."""
     headers = {"Retry-After": str(max(1, math.ceil(retry_after_s)))}
     return RequestError(429, "RATE_CONCURRENCY_LIMIT_EXCEEDED", message, nested=False, headers=headers)
 
 
 def unavailable_error(message: str, *, retry_after_s: float = 1) -> RequestError:
-    """503, nested, with a wait."""
+    """503, nested, with `Retry-After`."""
     headers = {"Retry-After": str(max(1, math.ceil(retry_after_s)))}
     return RequestError(503, "SERVICE_UNAVAILABLE", message, headers=headers)
 
 
 def internal_error() -> RequestError:
-    """500. The reason is in the server's log only."""
+    """500, nested. The reason is in the server's log only."""
     return RequestError(500, "INTERNAL_ERROR", "An unexpected error occurred")
 
 
+def log_failure(error: BaseException | None) -> None:
+    """Log a failure, unless the client caused it."""
+    if not isinstance(error, InputError):
+        logger.error("an embedding failed: %s", describe_for_log(error))
+
+
+def to_request_error(error: BaseException | None, position: int | None = None) -> RequestError:
+    """The error response for a failure of the backend, or of the input at `position` of the request."""
+    if isinstance(error, InputError) and position is not None:
+        code = "INPUT_INVALID_IMAGE" if isinstance(error, ImageError) else "INPUT_INVALID_TEXT"
+        return invalid_input(position, strip_image_label(error.message), code=code)
+    if isinstance(error, RateLimitError):
+        return overload_error(
+            "The backend of this server is busy", retry_after_s=error.retry_after_s or BUSY_BACKEND_WAIT_S
+        )
+    return internal_error()
+
+
+def strip_image_label(message: str) -> str:
+    """An image error without the label in front: the address, also one it was redirected to, or digest of the image."""
+    label = _IMAGE_LABEL.match(message)
+    return f"the image: {message[label.end() :]}" if label else message
+
+
+def describe_for_log(error: BaseException | None) -> str:
+    """An error for the log: one of this package with its message, any other with type and traceback only."""
+    if isinstance(error, (JinaClipError, ImportError)):
+        return f"{type(error).__name__}: {error}"
+    if error is None:
+        return "unknown"
+    # Messages of other libraries may quote what a client sent.
+    return f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"
+
+
 def printable_name(name: str) -> str:
-    """A name that a client chose, for a message: printable ASCII, not too long."""
+    """A name of a client's own choosing, for a message: printable ASCII, shortened."""
+    # ASCII only: control characters and right-to-left marks could forge lines of a log or hide what stands there.
     text = "".join(c if c.isascii() and c.isprintable() else "?" for c in name[: MAX_NAME_CHARACTERS + 1])
     return text if len(text) <= MAX_NAME_CHARACTERS else f"{text[: MAX_NAME_CHARACTERS - 1]}~"

@@ -1,4 +1,4 @@
-"""One input of a request: a text, or where an image is. Nothing is opened here, and a plain string is a text."""
+"""Parsing the items of a request: texts, image URLs and inline images. Nothing is opened or fetched here."""
 
 from __future__ import annotations
 
@@ -6,88 +6,91 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from .errors import BadFieldsError, FieldError, field_path
+from .errors import FieldError, InvalidFieldsError, field_path
 
 MAX_URL_CHARACTERS = 65_536
-"""Longest URL of an image, as the older published schema had it."""
+"""Longest URL of an image, in characters, as in the older published schema."""
 
 MAX_LISTED_ERRORS = 20
-"""Items that a refusal lists at most."""
+"""Upper bound of the items that one validation error lists."""
 
 STRICT_KEYS = frozenset({"text", "image"})
 
 
 @dataclass(frozen=True)
 class Text:
-    """A text."""
+    """A text. A plain string is always one, whatever it looks like."""
 
     value: str
 
 
 @dataclass(frozen=True)
-class Linked:
-    """An image to be fetched."""
+class ImageUrl:
+    """An image to fetch."""
 
     url: str
 
 
 @dataclass(frozen=True)
-class Inline:
+class InlineImage:
     """An image in the request itself, as base64 or as a data URI."""
 
     encoded: str
 
 
-Item: TypeAlias = Text | Linked | Inline
+Item: TypeAlias = Text | ImageUrl | InlineImage
 
 
-class _MisfitError(Exception):
-    """Why an item does not fit the schema."""
+class _ItemError(Exception):
+    """An item does not fit the schema."""
 
     def __init__(self, message: str, type: str) -> None:
         super().__init__(message)
         self.message = message
         self.type = type
 
+    def at(self, *path: str | int) -> FieldError:
+        """The error with its location in the body."""
+        return FieldError(field_path(*path), self.message, self.type)
+
 
 def read_items(given: Any, *, path: tuple[str, ...], max_items: int, strict: bool) -> list[Item]:
-    """The items of a request, one or a list of them. Raises `BadFieldsError` that lists what does not fit.
+    """Parse the input of a request, one item or a list. Raises `InvalidFieldsError` that lists all invalid items.
 
-    `path` is where they stand in the body, such as `("jina-clip-v2", "input")`.
+    `path` is the location of the input in the body, such as `("jina-clip-v2", "input")`.
     """
     alone = isinstance(given, (str, Mapping))
     raw = [given] if alone else given
-    errors: list[FieldError] = []
-    items: list[Item] = []
-    if not isinstance(raw, list):
-        errors.append(_error(_MisfitError("Input should be a text, an object or a list of them", "list_type"), *path))
-    elif not raw:
-        errors.append(_error(_MisfitError("List should have at least 1 item", "too_short"), *path))
-    elif len(raw) > max_items:
-        errors.append(
-            _error(_MisfitError(f"List should have at most {max_items} items, not {len(raw)}", "too_long"), *path)
-        )
-    else:
-        for index, item in enumerate(raw):
-            found = _read_or_misfit(item, strict=strict)
-            if isinstance(found, _MisfitError):
-                errors.append(_error(found, *path, *(() if alone else (index,))))
-            else:
-                items.append(found)
+    if (problem := _list_error(raw, max_items)) is not None:
+        raise InvalidFieldsError([problem.at(*path)])
+    # All invalid items are listed, so that a client need not find them one request at a time.
+    results = [_read_or_error(item, strict=strict) for item in raw]
+    errors = [
+        result.at(*path, *(() if alone else (index,)))
+        for index, result in enumerate(results)
+        if isinstance(result, _ItemError)
+    ]
     if errors:
-        raise BadFieldsError(errors[:MAX_LISTED_ERRORS])
-    return items
+        raise InvalidFieldsError(errors[:MAX_LISTED_ERRORS])
+    return [result for result in results if not isinstance(result, _ItemError)]
 
 
-def _error(misfit: _MisfitError, *path: str | int) -> FieldError:
-    return FieldError(field_path(*path), misfit.message, misfit.type)
+def _list_error(raw: Any, max_items: int) -> _ItemError | None:
+    """Why this is no list of items, in pydantic's words."""
+    if not isinstance(raw, list):
+        return _ItemError("Input should be a text, an object or a list of them", "list_type")
+    if not raw:
+        return _ItemError("List should have at least 1 item", "too_short")
+    if len(raw) > max_items:
+        return _ItemError(f"List should have at most {max_items} items, not {len(raw)}", "too_long")
+    return None
 
 
-def _read_or_misfit(item: Any, *, strict: bool) -> Item | _MisfitError:
+def _read_or_error(item: Any, *, strict: bool) -> Item | _ItemError:
     try:
         return _read(item, strict=strict)
-    except _MisfitError as misfit:
-        return misfit
+    except _ItemError as error:
+        return error
 
 
 def _read(item: Any, *, strict: bool) -> Item:
@@ -95,17 +98,17 @@ def _read(item: Any, *, strict: bool) -> Item:
         return Text(item)
     if not isinstance(item, dict):
         hint = " (token ids are not taken)" if isinstance(item, (int, list)) else ""
-        raise _MisfitError(f'Input should be a text, {{"text": ...}} or {{"image": ...}}{hint}', "model_type")
+        raise _ItemError(f'Input should be a text, {{"text": ...}} or {{"image": ...}}{hint}', "model_type")
     if strict and (extra := sorted(set(item) - STRICT_KEYS)):
-        raise _MisfitError(f"Extra inputs are not permitted ({len(extra)} unknown keys)", "extra_forbidden")
+        raise _ItemError(f"Extra inputs are not permitted ({len(extra)} unknown keys)", "extra_forbidden")
     if item.get("pdf") is not None:
-        raise _MisfitError("PDFs are not supported", "value_error")
+        raise _ItemError("PDFs are not supported", "value_error")
     if item.get("content") is not None:
-        raise _MisfitError("Several parts in one vector are not supported; make them items of their own", "value_error")
+        raise _ItemError("Several parts in one vector are not supported; make them items of their own", "value_error")
     found = [entry for entry in (_text(item), _image(item)) if entry is not None]
     if len(found) != 1:
         what = "both a text and an image" if found else "neither a text nor an image"
-        raise _MisfitError(
+        raise _ItemError(
             f"An item is a text or an image; this one has {what}", "missing" if not found else "value_error"
         )
     return found[0]
@@ -116,43 +119,46 @@ def _text(item: Mapping[str, Any]) -> Text | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise _MisfitError("text should be a valid string", "string_type")
+        raise _ItemError("text should be a valid string", "string_type")
     return Text(value)
 
 
-def _image(item: Mapping[str, Any]) -> Linked | Inline | None:
-    """The image of an item, in Jina's spelling (today's and the older one) or in that of OpenAI-style parts."""
+def _image(item: Mapping[str, Any]) -> ImageUrl | InlineImage | None:
+    """The image of an item in one of Jina's spellings, today's or an older one, or as an OpenAI-style part."""
     given = [(name, item[name]) for name in _IMAGE_KEYS if item.get(name) is not None]
     if item.get("type") == "image" and item.get("format") == "base64" and item.get("value") is not None:
         given.append(("value", item["value"]))
     if not given:
         return None
     if len(given) > 1:
-        raise _MisfitError("An item has one image, not several", "value_error")
+        raise _ItemError("An item has one image, not several", "value_error")
     name, value = given[0]
     if name == "image_url" and isinstance(value, Mapping):
         value = value.get("url")
     if not isinstance(value, str) or not value:
-        raise _MisfitError(f"{name} should be a string that is not empty", "string_type")
-    return _locate(name, value)
+        raise _ItemError(f"{name} should be a string that is not empty", "string_type")
+    return _classify_image(name, value)
 
 
 _IMAGE_KEYS = ("image", "url", "bytes", "image_url", "image_base64", "base64")
-_LINK_KEYS = ("url", "image_url")
-_MIXED_KEY = "image"
+_URL_KEYS = ("url", "image_url")
+_ANY_IMAGE_KEY = "image"
+"""The key that takes all three: a URL, a data URI and base64."""
 
 
-def _locate(name: str, value: str) -> Linked | Inline:
+def _classify_image(name: str, value: str) -> ImageUrl | InlineImage:
+    """Where an image is, by the start of its string: a URL, a data URI, or else base64, which has no mark."""
     start = value[:8].lower()
     if start.startswith("data:"):
-        return Inline(value)
+        return InlineImage(value)
     is_link = start.startswith(("http://", "https://"))
-    if is_link and name in (_MIXED_KEY, *_LINK_KEYS):
+    if is_link and name in (_ANY_IMAGE_KEY, *_URL_KEYS):
         if len(value) > MAX_URL_CHARACTERS:
-            raise _MisfitError(f"a URL should have at most {MAX_URL_CHARACTERS} characters", "string_too_long")
+            raise _ItemError(f"a URL should have at most {MAX_URL_CHARACTERS} characters", "string_too_long")
+        # Refused here, as a field: an HTTP client would strip or encode them, and fetch another address.
         if not value.isprintable() or " " in value:
-            raise _MisfitError("a URL should have neither spaces nor control characters", "url_parsing")
-        return Linked(value)
-    if name in _LINK_KEYS:
-        raise _MisfitError(f"{name} should start with http://, https:// or data:", "url_parsing")
-    return Inline(value)
+            raise _ItemError("a URL should have neither spaces nor control characters", "url_parsing")
+        return ImageUrl(value)
+    if name in _URL_KEYS:
+        raise _ItemError(f"{name} should start with http://, https:// or data:", "url_parsing")
+    return InlineImage(value)

@@ -1,4 +1,4 @@
-"""What operators watch: counts, times and queue lengths in Prometheus' text format. No payloads, no client names."""
+"""Counts, durations and queue lengths in Prometheus' text format. No payloads, no names of clients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INPUTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class Metrics:
-    """The figures of one application, in a registry of its own."""
+    """The metrics of one application, in a registry of its own: several apps may live in one process."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -27,32 +27,32 @@ class Metrics:
         self._batch_seconds = self._histogram("batch_seconds", "One call of the backend", SECONDS, "modality")
         self._batch_inputs = self._histogram("batch_inputs", "Inputs per call of the backend", INPUTS, "modality")
 
-    def watch(self, name: str, help: str, value: Callable[[], float]) -> None:
-        """A gauge that asks `value` whenever it is read."""
+    def add_gauge(self, name: str, help: str, value: Callable[[], float]) -> None:
+        """Add a gauge that calls `value` whenever it is read."""
         Gauge(f"{PREFIX}_{name}", help, registry=self.registry).set_function(value)
 
     def count_response(self, route: str, status: int, seconds: float) -> None:
-        """A request was answered."""
+        """Count one response and its duration."""
         self._requests.labels(route, str(status)).inc()
         self._request_seconds.labels(route).observe(seconds)
 
     def count_error(self, code: str) -> None:
-        """A request was refused or failed."""
+        """Count one error response."""
         self._refusals.labels(code).inc()
 
     def count_inputs(self, modality: str, inputs: int, tokens: int) -> None:
-        """Inputs of one request were embedded."""
+        """Count the embedded inputs of one request and their tokens."""
         if inputs:
             self._inputs.labels(modality).inc(inputs)
             self._tokens.labels(modality).inc(tokens)
 
-    def batch(self, modality: str, inputs: int, seconds: float) -> None:
-        """The backend answered one call."""
+    def count_batch(self, modality: str, inputs: int, seconds: float) -> None:
+        """Count one call of the backend, its inputs and its duration."""
         self._batch_inputs.labels(modality).observe(inputs)
         self._batch_seconds.labels(modality).observe(seconds)
 
     def text(self) -> bytes:
-        """Everything, as Prometheus reads it."""
+        """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
     def _counter(self, name: str, help: str, *labels: str) -> Counter:

@@ -1,4 +1,4 @@
-"""The middleware of every request: its id, its time, a log line without payloads, and a response to any failure."""
+"""ASGI middleware of every request: id, duration, an access log without payloads, and a 500 for any failure."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ import time
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .errors import internal_error
+from .errors import describe_for_log, internal_error, logger
 from .metrics import Metrics
-from .request_body import ClientGoneError
+from .request_body import ClientDisconnectedError
 from .responses import new_id
-from .service import describe_for_log
 
-logger = logging.getLogger("jina_clip_integrations.server")
 access = logging.getLogger("jina_clip_integrations.server.access")
 
 REQUEST_ID = "jina_clip.request_id"
 STARTED_S = "jina_clip.started_s"
 ERROR_CODE = "jina_clip.error_code"
-"""Where the scope of a request keeps its id, when it came, and the code of the error that it was answered with."""
+"""Keys in a request's ASGI scope: its id, when it arrived, and the code of the error response."""
 
 CLIENT_CLOSED_REQUEST = 499
-"""Status in logs and metrics for a client that closed the connection before it had a response (nginx's 499)."""
+"""Status in logs and metrics where the client disconnected before the response, as in nginx."""
 
 UNKNOWN_ROUTE = "other"
+"""Route in logs and metrics of a path without one. Paths would be payloads, and a label value each."""
 
 
 class RequestMiddleware:
@@ -36,7 +35,7 @@ class RequestMiddleware:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request; other kinds of scope pass through."""
+        """Handle one request; scopes of other types pass through."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -49,21 +48,21 @@ class RequestMiddleware:
             if message["type"] == "http.response.start":
                 responded = True
                 message["headers"] = [*message["headers"], (b"x-request-id", scope[REQUEST_ID].encode())]
-                self._note(scope, message["status"])  # before the client can ask for the metrics
+                self._record(scope, message["status"])  # before sending: the client's next request may read the metrics
             await send(message)
 
         try:
             await self._app(scope, receive, send_with_id)
-        except ClientGoneError:
-            self._note(scope, CLIENT_CLOSED_REQUEST)
+        except ClientDisconnectedError:
+            self._record(scope, CLIENT_CLOSED_REQUEST)
         except Exception as error:
             logger.error("request %s failed: %s", scope[REQUEST_ID], describe_for_log(error))
-            if not responded:
+            if not responded:  # after the start of a response nothing can replace it
                 failure = internal_error()
                 scope[ERROR_CODE] = failure.code
                 await JSONResponse(failure.body(scope[REQUEST_ID]), failure.status)(scope, receive, send_with_id)
 
-    def _note(self, scope: Scope, status: int) -> None:
+    def _record(self, scope: Scope, status: int) -> None:
         seconds = time.monotonic() - scope[STARTED_S]
         route = getattr(scope.get("route"), "path", UNKNOWN_ROUTE)
         self._metrics.count_response(route, status, seconds)

@@ -1,4 +1,4 @@
-"""Request bodies: read up to a limit, parsed as strict JSON, and given up when the client disconnects."""
+"""Request bodies: read up to a limit and parsed as strict JSON; work is cancelled when the client disconnects."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any, NoReturn, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
-from .errors import BadFieldsError, RequestError, bad_field
+from .errors import InvalidFieldsError, RequestError, invalid_field
 
 LARGE_BODY = 256 * 1024
-"""From this size on, in bytes, JSON is parsed in a thread."""
+"""Bytes from which JSON is parsed in a thread, so that other requests are not held up."""
 
 T = TypeVar("T")
 
 
-class ClientGoneError(Exception):
-    """The client has disconnected; nobody reads a response."""
+class ClientDisconnectedError(Exception):
+    """The client has disconnected, so no response is sent."""
 
 
 async def read_body(request: Request, *, limit: int, count_bytes: Callable[[int], None]) -> bytes:
@@ -27,29 +27,31 @@ async def read_body(request: Request, *, limit: int, count_bytes: Callable[[int]
 
     Raises `RequestError` 413 and 415.
     """
+    # Decompression is not offered: a small body could then unpack to any size.
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise RequestError(
             415, "UNSUPPORTED_CONTENT_ENCODING", "Compressed request bodies are not supported", nested=False
         )
+    # The declared length saves the transfer; the actual one is checked below, since chunked bodies declare none.
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
-        raise _too_large(limit)
+        raise _body_size_error(limit)
     body = bytearray()
     try:
         async for chunk in request.stream():
             count_bytes(len(chunk))
             body += chunk
             if len(body) > limit:
-                raise _too_large(limit)
+                raise _body_size_error(limit)
     except ClientDisconnect as error:
-        raise ClientGoneError from error
+        raise ClientDisconnectedError from error
     return bytes(body)
 
 
 def check_is_json(request: Request) -> None:
-    """Raise `RequestError` 415 for another kind of content. A missing type is fine."""
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if kind != "application/json" and not kind.endswith("+json"):
+    """Raise `RequestError` 415 for another media type. A missing header is accepted."""
+    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
         raise RequestError(415, "UNSUPPORTED_MEDIA_TYPE", "Send the body as application/json", nested=False)
 
 
@@ -60,44 +62,46 @@ async def parse_json(body: bytes) -> Any:
 
 def _parse(body: bytes) -> Any:
     try:
-        return json.loads(body.decode("utf-8-sig"), parse_constant=_not_finite)
-    except (ValueError, RecursionError):
-        raise _not_json() from None
+        # Some Windows clients send a byte order mark.
+        return json.loads(body.decode("utf-8-sig"), parse_constant=_reject_constant)
+    except (ValueError, RecursionError):  # deep nesting exhausts the parser's stack
+        raise _json_error() from None
 
 
-def _not_finite(_name: str) -> NoReturn:
+def _reject_constant(_name: str) -> NoReturn:
     raise ValueError("NaN and infinity are not JSON")
 
 
-def _not_json() -> BadFieldsError:
-    return bad_field(message="Input should be valid JSON in UTF-8", type="json_invalid")
+def _json_error() -> InvalidFieldsError:
+    return invalid_field(message="Input should be valid JSON in UTF-8", type="json_invalid")
 
 
-def _too_large(limit: int) -> RequestError:
+def _body_size_error(limit: int) -> RequestError:
     return RequestError(
         413, "REQUEST_TOO_LARGE", f"The request is larger than {limit:,} bytes; send fewer items at a time"
     )
 
 
-async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled when the client disconnects. The body must have been read.
+async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, which is cancelled when the client disconnects. Call after the body has been read.
 
-    Raises `ClientGoneError`.
+    Raises `ClientDisconnectedError`.
     """
-    working = asyncio.ensure_future(work)
-    watching = asyncio.ensure_future(_until_gone(request))
+    task = asyncio.ensure_future(work)
+    disconnect = asyncio.ensure_future(_wait_for_disconnect(request))
     try:
-        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientGoneError
-        return working.result()
+        await asyncio.wait({task, disconnect}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnectedError
+        return task.result()
     finally:
-        for task in (working, watching):
-            task.cancel()
+        for future in (task, disconnect):
+            future.cancel()
+            # Awaited, so that cancelled work has released its places before the request ends.
             with suppress(asyncio.CancelledError, Exception):
-                await task
+                await future
 
 
-async def _until_gone(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""The bodies of successful responses, byte for byte as the Jina API writes them."""
+"""Bodies of successful responses, byte for byte as the Jina API writes them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ OFFSET = 128
 
 
 @dataclass(frozen=True)
-class Spent:
-    """Tokens of one request, by input. Images count by tiles."""
+class TokenUsage:
+    """Tokens of one request, by input. Images are counted by tiles."""
 
     per_input: Sequence[int]
     image_tokens: int = 0
@@ -28,15 +28,16 @@ class Spent:
         """Tokens of all inputs."""
         return sum(self.per_input)
 
-    def usage(self) -> dict[str, int]:
+    def to_json(self) -> dict[str, int]:
         """The `usage` object of a response."""
         usage = {"total_tokens": self.total, "prompt_tokens": self.total}
         return usage | ({"image_tokens": self.image_tokens} if self.image_tokens else {})
 
 
-def embeddings_body(rows: Vectors, *, model: str, embedding_type: str, spent: Spent) -> bytes:
+def embeddings_body(rows: Vectors, *, model: str, embedding_type: str, usage: TokenUsage) -> bytes:
     """The response of `POST /v1/embeddings` for rows `(n, d)` that are truncated and normalised already."""
-    head = json.dumps({"model": model, "object": "list", "usage": spent.usage()}, separators=(",", ":"))
+    # Rows are encoded one by one, so the object around them is put together as text.
+    head = json.dumps({"model": model, "object": "list", "usage": usage.to_json()}, separators=(",", ":"))
     data = ",".join(
         f'{{"object":"embedding","index":{index},"embedding":{encoded}}}'
         for index, encoded in enumerate(encode_rows(rows, embedding_type))
@@ -44,11 +45,11 @@ def embeddings_body(rows: Vectors, *, model: str, embedding_type: str, spent: Sp
     return f'{head[:-1]},"data":[{data}]}}'.encode()
 
 
-def invocations_body(rows: Vectors, *, ids: Sequence[str], spent: Spent, parameters: Mapping[str, Any]) -> bytes:
-    """The response of `POST /invocations`: always floats, usage by row, numbers among the parameters as floats."""
+def invocations_body(rows: Vectors, *, ids: Sequence[str], usage: TokenUsage, parameters: Mapping[str, Any]) -> bytes:
+    """The response of `POST /invocations`: always floats, with an id and the usage of every row."""
     data = ",".join(
         f'{{"id":{json.dumps(name)},"embedding":{encoded},"usage":{{"id":{json.dumps(name)},"total_tokens":{tokens}}}}}'
-        for name, encoded, tokens in zip(ids, encode_rows(rows, "float"), spent.per_input, strict=True)
+        for name, encoded, tokens in zip(ids, encode_rows(rows, "float"), usage.per_input, strict=True)
     )
     return f'{{"data":[{data}],"parameters":{json.dumps(dict(parameters))}}}'.encode()
 

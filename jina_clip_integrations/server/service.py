@@ -1,10 +1,8 @@
-"""The parts of one server: the model, admission, preprocessing and batching, and the way from request to rows."""
+"""The parts of one server and its life cycle: a request is admitted, preprocessed, batched and becomes rows."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -12,17 +10,17 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from ..catalog import ModelSpec
-from ..errors import ConfigurationError, ImageError, InputError, JinaClipError, RateLimitError
+from ..errors import ConfigurationError
 from ..types import Vectors
 from ..vectors import truncate_and_normalize
 from .admission import Admission
 from .auth import BearerAuth
 from .batching import Batcher, InputFailedError, Kind
 from .embedder import Embedder
-from .errors import RequestError, bad_item, internal_error, overload_error, unavailable_error
+from .errors import BUSY_BACKEND_WAIT_S, describe_for_log, log_failure, logger, to_request_error, unavailable_error
 from .metrics import Metrics
-from .preprocess import PreprocessedRequest, Preprocessor, in_order
-from .responses import Spent
+from .preprocess import PreprocessedRequest, Preprocessor, gather_in_order
+from .responses import TokenUsage
 from .schema import Request, Schema
 from .settings import ServerSettings
 
@@ -30,13 +28,8 @@ if TYPE_CHECKING:
     from ..backends.base import EmbeddingBackend
     from ..encoder import JinaClipEncoder
 
-logger = logging.getLogger("jina_clip_integrations.server")
-
 SERVICE_PREFIX = "jina-ai/"
-"""What the service's model list puts in front of a name."""
-
-BUSY_BACKEND_WAIT_S = 5.0
-"""`Retry-After` where the backend itself is rate-limited."""
+"""Prefix of every name in the hosted service's model list."""
 
 State: TypeAlias = Literal["loading", "ready", "failed", "draining"]
 
@@ -58,7 +51,7 @@ class Service:
             max_batch=settings.max_batch,
             wait_s=settings.batch_wait_s,
             max_running=settings.max_running,
-            on_batch=lambda kind, inputs, seconds: self.metrics.batch(kind.modality, inputs, seconds),
+            on_batch=lambda kind, inputs, seconds: self.metrics.count_batch(kind.modality, inputs, seconds),
             on_failure=log_failure,
         )
         self.preprocessor = Preprocessor(
@@ -66,20 +59,20 @@ class Service:
         )
         self.state: State = "ready"  # an app used without a lifespan loads with the first request
         self._loading: asyncio.Task[None] | None = None
-        self._watch()
+        self._add_gauges()
 
-    def _watch(self) -> None:
-        watch = self.metrics.watch
-        watch("requests_in_hand", "Requests being read or answered", lambda: self.admission.requests)
-        watch("inputs_in_hand", "Inputs admitted and not yet answered", lambda: self.admission.inputs)
-        watch("inputs_waiting", "Inputs that are in no batch yet", lambda: self.batcher.waiting)
-        watch("buffered_bytes", "Bytes of request bodies in memory", lambda: self.admission.bytes)
-        watch("ready", "1 while requests are served", lambda: float(self.state == "ready"))
+    def _add_gauges(self) -> None:
+        add_gauge = self.metrics.add_gauge
+        add_gauge("requests_in_hand", "Requests being read or answered", lambda: self.admission.requests)
+        add_gauge("inputs_in_hand", "Inputs admitted and not yet answered", lambda: self.admission.inputs)
+        add_gauge("inputs_waiting", "Inputs that are in no batch yet", lambda: self.batcher.waiting)
+        add_gauge("buffered_bytes", "Bytes of request bodies in memory", lambda: self.admission.bytes)
+        add_gauge("ready", "1 while requests are served", lambda: float(self.state == "ready"))
 
-    # From its start to its end
+    # Life cycle
 
     def start(self) -> None:
-        """Begin to load the model; `state` says how that went."""
+        """Load the model in the background; `state` tells the result."""
         self.state = "loading"
         self._loading = asyncio.get_running_loop().create_task(self._load())
 
@@ -87,19 +80,19 @@ class Service:
         try:
             await self.embedder.warm_up()
         except Exception as error:
-            self.state = "failed"
+            self.state = "failed"  # the process stays up, so that /live and the log tell the reason
             logger.error("the model could not be loaded: %s", describe_for_log(error))
         else:
-            if self.state == "loading":
+            if self.state == "loading":  # it may be draining by now
                 self.state = "ready"
                 logger.info("ready to embed with %s", self.spec.name)
 
     def drain(self) -> None:
-        """Serve the requests that were admitted, refuse new ones."""
+        """Refuse new requests; those that were admitted are served."""
         self.state = "draining"
 
     async def stop(self) -> None:
-        """Finish the requests that were admitted, then end the threads. The backend is left for its owner to close."""
+        """Finish the requests that were admitted, then end the threads. The caller closes the backend."""
         self.drain()
         if self._loading is not None:
             await asyncio.wait([self._loading])
@@ -107,7 +100,7 @@ class Service:
         self.preprocessor.close()
 
     def check_open(self) -> None:
-        """Raise `RequestError` 503 unless requests are served; while the model loads they wait for it."""
+        """Raise `RequestError` 503 while draining or after a failed start; while the model loads, requests wait."""
         if self.state == "draining":
             raise unavailable_error("The server is shutting down")
         if self.state == "failed":
@@ -115,30 +108,32 @@ class Service:
                 "The model could not be loaded; see the server's log", retry_after_s=BUSY_BACKEND_WAIT_S
             )
 
-    # From a request to its rows
+    # Requests
 
-    async def embed(self, request: Request) -> tuple[Vectors, Spent]:
-        """Rows `(n, d)` as the request wants them, and what they cost. Raises `RequestError`."""
+    async def embed(self, request: Request) -> tuple[Vectors, TokenUsage]:
+        """Rows `(n, d)`, truncated and normalised as the request asks, and their tokens. Raises `RequestError`."""
         with self.admission.take_inputs(len(request.items)):
-            prepared = await self.preprocessor.prepare(request)
-            rows = await self._rows(prepared, request)
-        spent = prepared.spent()
-        self.metrics.count_inputs("text", len(prepared.texts), spent.total - spent.image_tokens)
-        self.metrics.count_inputs("image", len(prepared.images), spent.image_tokens)
-        return truncate_and_normalize(rows, dimensions=request.dimensions, normalized=request.normalized), spent
+            inputs = await self.preprocessor.preprocess(request)
+            rows = await self._embed_inputs(inputs, request.task)
+        usage = inputs.usage()
+        self.metrics.count_inputs("text", len(inputs.texts), usage.total - usage.image_tokens)
+        self.metrics.count_inputs("image", len(inputs.images), usage.image_tokens)
+        # Here and not in the batch: requests of different widths share its full-width rows.
+        return truncate_and_normalize(rows, dimensions=request.dimensions, normalized=request.normalized), usage
 
-    async def _rows(self, prepared: PreprocessedRequest, request: Request) -> Vectors:
-        rows = np.empty((len(request.items), self.spec.embed_dim), np.float32)
-        work = []
-        if prepared.texts:
-            work.append(self._group(Kind("text", request.task), prepared.texts))
-        if prepared.images:
-            work.append(self._group(Kind("image"), prepared.images))
-        for positions, vectors in await in_order(work):
+    async def _embed_inputs(self, inputs: PreprocessedRequest, task: str | None) -> Vectors:
+        """Full-width rows `(n, D)` of texts and images, in the order of the request."""
+        rows = np.empty((len(inputs.texts) + len(inputs.images), self.spec.embed_dim), np.float32)
+        groups = []
+        if inputs.texts:
+            groups.append(self._embed_group(Kind("text", task), inputs.texts))
+        if inputs.images:  # images have no task, so that requests of every task share their batches
+            groups.append(self._embed_group(Kind("image"), inputs.images))
+        for positions, vectors in await gather_in_order(groups):
             rows[positions] = vectors
         return rows
 
-    async def _group(self, kind: Kind, inputs: Mapping[int, Any]) -> tuple[list[int], Vectors]:
+    async def _embed_group(self, kind: Kind, inputs: Mapping[int, Any]) -> tuple[list[int], Vectors]:
         positions = list(inputs)
         try:
             return positions, await self.batcher.embed(kind, list(inputs.values()))
@@ -149,44 +144,12 @@ class Service:
             raise to_request_error(error) from error
 
 
-def log_failure(error: BaseException | None) -> None:
-    """A line in the log, unless it was the client's fault."""
-    if not isinstance(error, InputError):
-        logger.error("an embedding failed: %s", describe_for_log(error))
-
-
-def to_request_error(error: BaseException | None, position: int | None = None) -> RequestError:
-    """The error response for a failure of the backend, or of the input at `position`."""
-    if isinstance(error, InputError) and position is not None:
-        code = "INPUT_INVALID_IMAGE" if isinstance(error, ImageError) else "INPUT_INVALID_TEXT"
-        return bad_item(position, _drop_label(error.message), code=code)
-    if isinstance(error, RateLimitError):
-        return overload_error(
-            "The backend of this server is busy", retry_after_s=error.retry_after_s or BUSY_BACKEND_WAIT_S
-        )
-    return internal_error()
-
-
-def _drop_label(message: str) -> str:
-    """An image error without the label in front, which names the digest of what was sent."""
-    _, colon, reason = message.partition(": ")
-    return f"the image: {reason}" if colon and "sha256:" in message else message
-
-
-def describe_for_log(error: BaseException | None) -> str:
-    """An error for the log: our own with its message, anything else by type and place, since it may quote payloads."""
-    if isinstance(error, (JinaClipError, ImportError)):
-        return f"{type(error).__name__}: {error}"
-    if error is None:
-        return "unknown"
-    return f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"
-
-
 def model_names(spec: ModelSpec, model: str, more: tuple[str, ...]) -> tuple[str, ...]:
-    """Names under which the model may be asked for, its own first; never the path of a folder."""
+    """Names that requests may use for the model, those of `more` first; never the path of a folder."""
     own = [Path(spec.name).name, *([spec.hub_id] if spec.hub_id else [])]
     if not own[0]:
         raise ConfigurationError("the model has no name; give one with model_names")
+    # A path would tell clients about this machine's folders.
     if model not in own and not Path(model).is_absolute() and not Path(model).exists():
         own.append(model)
     return tuple(dict.fromkeys([*more, *own, *(SERVICE_PREFIX + name for name in (*more, own[0]))]))

@@ -29,32 +29,32 @@ SECONDS = {"batch_wait_s": 0.0, "fetch_timeout_s": 0.1, "request_timeout_s": 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
-    """What one server accepts, and how much of it."""
+    """What one server accepts, and its limits."""
 
     api_keys: tuple[str, ...] = field(default=(), repr=False)
-    """Bearer keys that are accepted; empty = no key is asked for. Several allow a key to be changed without a gap."""
+    """Bearer keys that are accepted; empty = no authentication. With several, a key can be rotated without a gap."""
     model_names: tuple[str, ...] = ()
-    """Names besides its own under which the model may be asked for."""
+    """Names for the model that requests may use besides its own."""
     strict: bool = False
-    """Refuse fields, aliases and item forms that the published schema does not have, instead of accepting them."""
+    """Refuse fields, aliases and forms of items that the published schema does not have."""
 
     max_batch: int = 64
     """Inputs per call of the backend."""
     batch_wait_s: float = 0.005
     """Longest wait for a batch to fill while the backend is idle, in seconds."""
     max_running: int = 2
-    """Calls of the backend at a time. Beyond one per kind of input, only for batches that are full."""
+    """Concurrent calls of the backend; a second one for the same kind of input needs a full batch."""
     max_queue: int = 2048
-    """Inputs of all clients that are admitted and not yet answered; more are refused with 429."""
+    """Inputs of all clients admitted and not yet answered; beyond it 429."""
     max_requests: int = 512
-    """Requests being read or answered at a time; more are refused with 429."""
+    """Concurrent embedding requests; beyond it 429."""
 
     max_items: int = 512
     """Inputs per request."""
     max_body_bytes: int = 32 * MIB
     """Largest request body, in bytes."""
     max_buffered_bytes: int = 1024 * MIB
-    """Bodies of all requests together, in bytes; more are refused with 429."""
+    """Bodies of all requests in progress together, in bytes; beyond it 429."""
     max_image_bytes: int = 10 * MIB
     """Largest encoded image, inline or fetched, in bytes."""
     max_image_pixels: int = AGENT_MAX_PIXELS
@@ -67,14 +67,14 @@ class ServerSettings:
     sources: SourcePolicy | None = None
     """Where images may be fetched from, instead of `SourcePolicy.agent()`; local files are never opened."""
     max_fetches: int = 16
-    """Images fetched at a time."""
+    """Concurrent fetches of images."""
     fetch_timeout_s: float = 8.0
     """Longest fetch of one image, in seconds."""
 
     request_timeout_s: float = 120.0
-    """Longest time for one request from its first byte to its answer, in seconds; then it is a 504."""
+    """Time limit of one request, from its headers to its response, in seconds; beyond it 504."""
     drain_timeout_s: float = 30.0
-    """Longest time that requests in progress may take after the server was told to stop, in seconds."""
+    """Time that requests in progress have after the server was told to stop, in seconds."""
 
     def __post_init__(self) -> None:
         for name in COUNTS:
@@ -86,6 +86,7 @@ class ServerSettings:
                 f"max_queue={self.max_queue} is smaller than max_items={self.max_items}: "
                 "the largest request could never be admitted"
             )
+        # Which of the two should win would be a guess, and a wrong guess opens a private network.
         if self.sources is not None and self.allow_private_addresses:
             raise ConfigurationError("give either sources or allow_private_addresses; a SourcePolicy decides alone")
         for name in ("api_keys", "model_names"):
@@ -98,7 +99,7 @@ class ServerSettings:
 
     @property
     def source_policy(self) -> SourcePolicy:
-        """Where the images of a request may come from: never a local file, whatever `sources` says."""
+        """Where the images of requests may come from: never a local file, whatever `sources` says."""
         policy = self.sources
         if policy is None:
             policy = SourcePolicy.agent(timeout=self.fetch_timeout_s)

@@ -34,14 +34,14 @@ class ContentBackend:
         self.dimensions = spec.embed_dim
         self.delay_s = delay_s
         self.calls: list[Batch] = []
-        self.most_at_a_time = 0
+        self.max_concurrent = 0
         self.held = False
         self._running = 0
 
     async def aembed(self, batch: Batch) -> BatchResult:
         self.calls.append(batch)
         self._running += 1
-        self.most_at_a_time = max(self.most_at_a_time, self._running)
+        self.max_concurrent = max(self.max_concurrent, self._running)
         try:
             await asyncio.sleep(self.delay_s)
             while self.held:  # noqa: ASYNC110  # set from another thread

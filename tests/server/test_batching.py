@@ -23,14 +23,14 @@ class Calls:
         self.gate = asyncio.Event()
         self.gate.set()
         self.now = 0
-        self.most_at_a_time = 0
+        self.max_concurrent = 0
         self.bad: dict[int, Exception] = {}
         self.deadly: dict[int, Exception] = {}
 
     async def __call__(self, kind: Kind, inputs: Sequence[int]) -> tuple[np.ndarray, dict[int, Exception]]:
         self.made.append((kind, list(inputs)))
         self.now += 1
-        self.most_at_a_time = max(self.most_at_a_time, self.now)
+        self.max_concurrent = max(self.max_concurrent, self.now)
         try:
             await self.gate.wait()
         finally:
@@ -117,7 +117,7 @@ class TestTurns:
         calls.gate.set()
         await task
         assert calls.sizes == [4, 4, 3]
-        assert calls.most_at_a_time == 2
+        assert calls.max_concurrent == 2
 
     async def test_one_flood_does_not_keep_others_waiting(self) -> None:
         calls = Calls()

@@ -63,7 +63,7 @@ class TestOptions:
         if value is not None:
             monkeypatch.setenv("TEAM_KEY", value)
         with pytest.raises(ConfigurationError, match=r"--api-key-env TEAM_KEY: .* empty or not set"):
-            serve.keys_from("TEAM_KEY")
+            serve.read_api_keys("TEAM_KEY")
 
     @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
     def test_addresses_that_only_this_machine_reaches(self, host: str) -> None:

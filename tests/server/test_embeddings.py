@@ -254,7 +254,7 @@ class TestConcurrency:
         async with client_of(backend, batch_wait_s=0.005, max_batch=16) as client:
             answers = await asyncio.gather(*(client.post("/v1/embeddings", json=body) for body in bodies))
         assert len(backend.calls) < len(bodies)
-        assert backend.most_at_a_time <= 2
+        assert backend.max_concurrent <= 2
         for body, answer in zip(bodies, answers, strict=True):
             raw = np.stack([self.row(backend, item, body["task"]) for item in body["input"]])
             expected = truncate_and_normalize(raw, dimensions=body["dimensions"], normalized=body["normalized"])
