@@ -36,21 +36,21 @@ class ContentBackend:
         self.calls: list[Batch] = []
         self.max_concurrent = 0
         self.held = False
-        self._running = 0
+        self.running = 0
 
     async def aembed(self, batch: Batch) -> BatchResult:
         self.calls.append(batch)
-        self._running += 1
-        self.max_concurrent = max(self.max_concurrent, self._running)
+        self.running += 1
+        self.max_concurrent = max(self.max_concurrent, self.running)
         try:
             await asyncio.sleep(self.delay_s)
             while self.held:  # noqa: ASYNC110  # set from another thread
                 await asyncio.sleep(0.002)
-            return self._answer(batch)
+            return self.compute(batch)
         finally:
-            self._running -= 1
+            self.running -= 1
 
-    def _answer(self, batch: Batch) -> BatchResult:
+    def compute(self, batch: Batch) -> BatchResult:
         errors = {}
         rows = []
         for position in range(len(batch)):
@@ -61,25 +61,26 @@ class ContentBackend:
                 errors[position] = InputError("a bad text", index=position)
                 if not batch.isolate_errors:
                     raise errors[position]
-            rows.append(self._row_of(batch, position) * (np.nan if text == "nan" else 1))
+            rows.append(self.row_of(batch, position) * (np.nan if text == "nan" else 1))
         good = [position for position in range(len(batch)) if position not in errors]
-        return BatchResult(np.stack([rows[p] for p in good]) if good else self._none(), positions=good, errors=errors)
+        return BatchResult(
+            np.stack([rows[p] for p in good]) if good else np.empty((0, self.dimensions), np.float32),
+            positions=good,
+            errors=errors,
+        )
 
-    def _row_of(self, batch: Batch, position: int) -> np.ndarray:
+    def row_of(self, batch: Batch, position: int) -> np.ndarray:
         if batch.modality == "text":
             return self.text_row(batch.texts[position], batch.task)
         return self.image_row(batch.images[position].open())
 
-    def _none(self) -> np.ndarray:
-        return np.empty((0, self.dimensions), np.float32)
-
     def text_row(self, text: str, task: str | None = None) -> np.ndarray:
-        return self._row(f"{task}|{text}".encode())
+        return self.seeded_row(f"{task}|{text}".encode())
 
     def image_row(self, image: PIL.Image.Image) -> np.ndarray:
-        return self._row(f"{image.size}".encode() + image.tobytes())
+        return self.seeded_row(f"{image.size}".encode() + image.tobytes())
 
-    def _row(self, content: bytes) -> np.ndarray:
+    def seeded_row(self, content: bytes) -> np.ndarray:
         seed = int.from_bytes(hashlib.sha256(content).digest()[:8], "big")
         return (np.random.default_rng(seed).standard_normal(self.dimensions) * 7).astype(np.float32)
 

@@ -1,9 +1,9 @@
-"""The batcher alone: what shares a call, who goes first, what a failure costs."""
+"""Dynamic batching: which inputs share a call, the order of requests, and what a failure costs."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import numpy as np
@@ -106,7 +106,7 @@ class TestGathering:
         assert calls.sizes == [1, 29]
 
 
-class TestTurns:
+class TestFairness:
     async def test_calls_at_a_time_are_bounded_and_only_full_ones_double_up(self) -> None:
         calls = Calls()
         calls.gate.clear()
@@ -151,8 +151,8 @@ class TestTurns:
             assert number < 400, "the large request never came to an end"
 
 
-class TestGivingUp:
-    async def test_a_cancelled_request_frees_its_places(self) -> None:
+class TestCancelling:
+    async def test_the_inputs_of_a_cancelled_request_are_removed(self) -> None:
         calls = Calls()
         calls.gate.clear()
         batch = batcher(calls, max_batch=4, max_running=1)
@@ -192,7 +192,7 @@ class TestGivingUp:
         assert isinstance(done[1], asyncio.CancelledError)
         assert [done[n][0, 0] for n in (0, 2, 3)] == [0, 2, 3]
 
-    async def test_close_finishes_what_was_taken_in_and_refuses_more(self) -> None:
+    async def test_close_finishes_the_accepted_jobs_and_refuses_more(self) -> None:
         calls = Calls()
         batch = batcher(calls, max_batch=4, wait_s=60)
         tasks = [start(batch.embed(TEXT, [n])) for n in range(3)]
@@ -242,7 +242,7 @@ class TestFailures:
         assert all(isinstance(answer, CheckpointError) for answer in answers)
         assert calls.sizes == [8]
 
-    async def test_failures_leave_no_place_taken(self) -> None:
+    async def test_failures_leave_nothing_waiting(self) -> None:
         calls = Calls()
         calls.deadly = {0: RuntimeError("no")}
         batch = batcher(calls, max_batch=2)
@@ -252,9 +252,9 @@ class TestFailures:
         assert (await batch.embed(TEXT, [8]))[0, 0] == 8
 
 
-async def settle_until(condition: object) -> None:
+async def settle_until(condition: Callable[[], bool]) -> None:
     for _ in range(10_000):
-        if condition():  # type: ignore[operator]
+        if condition():
             return
         await asyncio.sleep(0.001)
     raise AssertionError("waited in vain")

@@ -1,8 +1,7 @@
-"""`POST /invocations`: the request and answer of Jina's container images."""
+"""`POST /invocations`: requests and responses of Jina's container images."""
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import re
@@ -12,10 +11,7 @@ import PIL.Image
 import pytest
 
 from jina_clip_integrations.catalog import JINA_CLIP_V1
-
-
-def b64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
+from tests.server.bodies import b64
 
 
 async def test_the_sample_request(client_of, counting_backend, png) -> None:
@@ -39,7 +35,7 @@ async def test_the_sample_request(client_of, counting_backend, png) -> None:
         counting_backend.image_row(PIL.Image.open(io.BytesIO(data))),
     ]
     rows = np.array([row["embedding"] for row in answer["data"]], np.float32)
-    np.testing.assert_array_equal(rows, np.stack(raw))  # not normalised, as the images answer
+    np.testing.assert_array_equal(rows, np.stack(raw))  # not normalised, as by the container images
 
 
 @pytest.mark.parametrize("normalized", [True, False, None])
@@ -67,7 +63,7 @@ async def test_v1_has_no_parameters(client_of, content_backend) -> None:
     assert answer["parameters"] == {}
 
 
-async def test_long_text_is_cut(client_of, counting_backend) -> None:
+async def test_long_text_is_truncated(client_of, counting_backend) -> None:
     async with client_of(counting_backend) as client:
         answer = (await client.post("/invocations", json={"data": [{"text": "word " * 100}]})).json()
     assert answer["data"][0]["usage"]["total_tokens"] == 50
@@ -100,7 +96,7 @@ async def test_lines_of_csv(client_of, backend, png) -> None:
         ({"data": [{"text": "x"}], "parameters": {"dimensions": 0}}, "body -> jina-clip-v2 -> dimensions"),
         ({"data": [{"text": "x"}], "parameters": {"embedding_type": "base64"}}, "body -> parameters -> embedding_type"),
     ],
-    ids=str,
+    ids=["list", "no data", "empty data", "empty item", "list of parameters", "dimensions of 0", "base64"],
 )
 async def test_requests_that_do_not_fit(client_of, backend, body, field) -> None:
     async with client_of(backend) as client:
@@ -109,7 +105,9 @@ async def test_requests_that_do_not_fit(client_of, backend, body, field) -> None
     assert [error["field"] for error in response.json()["errors"]] == [field]
 
 
-@pytest.mark.parametrize("lines", ['a,"open', "a,b,c,d,e", "a\x00b"])
+@pytest.mark.parametrize(
+    "lines", ['a,"open', "a,b,c,d,e", "a\x00b"], ids=["open quote", "too many columns", "null character"]
+)
 async def test_broken_csv(client_of, backend, lines) -> None:
     async with client_of(backend) as client:
         response = await client.post("/invocations", content=lines, headers={"Content-Type": "text/csv"})

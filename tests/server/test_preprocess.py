@@ -1,10 +1,10 @@
-"""Images of a request: where they may come from, and what strangers may try with them."""
+"""Preprocessing: limits of texts, where images may come from, and what strangers may try with them."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import io
+import json
 import struct
 import threading
 import time
@@ -12,15 +12,38 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import numpy as np
+import PIL.features
 import PIL.Image
 import pytest
 
-from jina_clip_integrations import JinaClipEncoder, SourcePolicy
+from jina_clip_integrations import SourcePolicy
 from jina_clip_integrations.errors import ConfigurationError
 from jina_clip_integrations.vectors import truncate_and_normalize
+from tests.server.bodies import ask, b64, rows_of
+
+
+class TestTexts:
+    @pytest.mark.parametrize("truncate", [None, False])
+    async def test_a_text_that_is_too_long(self, client_of, counting_backend, truncate) -> None:
+        async with client_of(counting_backend) as client:
+            response = await client.post("/v1/embeddings", json=ask(["x", "word " * 40], truncate=truncate))
+        assert response.status_code == 400
+        body = response.json()
+        assert body["detail"]["code"] == "INPUT_TOKEN_LIMIT_EXCEEDED"
+        assert body["errors"][0]["field"] == "body -> input -> 1"
+        assert "122 tokens, more than the model's 50" in body["detail"]["message"]
+
+    async def test_a_text_of_too_many_characters(self, client_of, backend) -> None:
+        async with client_of(backend, max_text_characters=100) as client:
+            response = await client.post("/v1/embeddings", json=ask(["x" * 101], truncate=True))
+        assert (response.status_code, response.json()["detail"]["code"]) == (413, "INPUT_TEXT_TOO_LONG")
+
+    async def test_half_a_surrogate_pair(self, client_of, backend) -> None:
+        async with client_of(backend) as client:
+            response = await client.post("/v1/embeddings", content=json.dumps(ask(["x", "a\ud800"])))
+        assert (response.status_code, response.json()["detail"]["code"]) == (400, "INPUT_INVALID_TEXT")
 
 
 @dataclass
@@ -68,21 +91,9 @@ def host() -> Iterator[ImageHost]:
     server.server_close()
 
 
-def ask(items: object) -> dict:
-    return {"model": "jina-clip-v2", "input": items, "embedding_type": "base64"}
-
-
-def rows_of(answer: dict) -> np.ndarray:
-    return np.stack([np.frombuffer(base64.b64decode(row["embedding"]), "<f4") for row in answer["data"]])
-
-
 def expected(backend, *images: bytes) -> np.ndarray:
     rows = [backend.image_row(PIL.Image.open(io.BytesIO(data)).convert("RGB")) for data in images]
     return truncate_and_normalize(np.stack(rows), dimensions=None, normalized=True)
-
-
-def b64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
 
 
 def png_bomb(side: int) -> bytes:
@@ -193,7 +204,33 @@ class TestFetching:
         assert "not fetched within" in response.json()["detail"]["message"]
 
 
-class TestMalice:
+class TestFormats:
+    @pytest.mark.parametrize(
+        "format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO"], ids=str.lower
+    )
+    async def test_what_the_message_names_is_accepted(self, client_of, backend, png, format) -> None:
+        if format == "AVIF" and not PIL.features.check("avif"):
+            pytest.skip("this Pillow has no AVIF")
+        async with client_of(backend) as client:
+            response = await client.post("/v1/embeddings", json=ask([{"image": b64(encode(png(32, 32), format))}]))
+        assert response.status_code == 200, response.text
+
+    @pytest.mark.parametrize("format", ["TGA", "PCX", "SGI"], ids=str.lower)
+    async def test_what_only_plug_ins_read_is_refused(self, client_of, backend, png, format) -> None:
+        async with client_of(backend) as client:
+            response = await client.post("/v1/embeddings", json=ask([{"image": b64(encode(png(32, 32), format))}]))
+        assert response.status_code == 400
+        assert response.json()["detail"]["code"] == "INPUT_INVALID_IMAGE"
+        assert backend.calls == []
+
+
+def encode(data: bytes, format: str) -> bytes:
+    buffer = io.BytesIO()
+    PIL.Image.open(io.BytesIO(data)).save(buffer, format=format)
+    return buffer.getvalue()
+
+
+class TestMaliciousImages:
     async def test_the_first_of_several_bad_images_is_named(self, client_of, backend, png) -> None:
         items = [{"image": b64(png())}, {"image": b64(b"no")}, "x", {"image": "!!"}]
         async with client_of(backend) as client:
@@ -204,24 +241,24 @@ class TestMalice:
     @pytest.mark.parametrize(
         "image",
         [
-            "/etc/passwd",
-            "../../etc/passwd",
-            "file:///etc/passwd",
-            "C:\\Windows\\win.ini",
-            "ftp://example.org/a.png",
-            "gopher://x",
-            "data:",
-            "data:,",
-            "data:image/png;base64",
-            "data:image/png;base64,",
-            "data:image/png;base64,====",
-            "not base64 at all!",
-            "AAA",
-            "\x00",
-            "é" * 10,
-            b64(b"GIF89a"),
-            b64(b"<svg xmlns='http://www.w3.org/2000/svg'/>"),
-            b64(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n"),
+            pytest.param("/etc/passwd", id="path"),
+            pytest.param("../../etc/passwd", id="relative path"),
+            pytest.param("file:///etc/passwd", id="file URL"),
+            pytest.param("C:\\Windows\\win.ini", id="Windows path"),
+            pytest.param("ftp://example.org/a.png", id="ftp"),
+            pytest.param("gopher://x", id="gopher"),
+            pytest.param("data:", id="data URI without comma"),
+            pytest.param("data:,", id="empty data URI"),
+            pytest.param("data:image/png;base64", id="data URI without payload comma"),
+            pytest.param("data:image/png;base64,", id="data URI without payload"),
+            pytest.param("data:image/png;base64,====", id="data URI of padding"),
+            pytest.param("not base64 at all!", id="words"),
+            pytest.param("AAA", id="odd base64"),
+            pytest.param("\x00", id="null character"),
+            pytest.param("é" * 10, id="accents"),
+            pytest.param(b64(b"GIF89a"), id="head of a GIF"),
+            pytest.param(b64(b"<svg xmlns='http://www.w3.org/2000/svg'/>"), id="SVG"),
+            pytest.param(b64(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n"), id="PostScript"),
         ],
     )
     async def test_strings_that_are_no_image(self, client_of, backend, image) -> None:
@@ -258,37 +295,3 @@ class TestMalice:
         assert response.status_code == 413
         assert response.json()["detail"]["code"] == "INPUT_IMAGE_TOO_LARGE"
         assert response.json()["errors"][0]["field"] == "body -> input -> 1"
-
-
-class TestOrientation:
-    @pytest.mark.parametrize("upright", [True, False])
-    async def test_the_encoders_setting_decides(self, client_of, backend, png, upright) -> None:
-        image = PIL.Image.open(io.BytesIO(png(30, 20)))
-        exif = PIL.Image.Exif()
-        exif[0x0112] = 6
-        buffer = io.BytesIO()
-        image.save(buffer, format="PNG", exif=exif)
-        turned = image.transpose(PIL.Image.Transpose.ROTATE_270) if upright else image
-        encoder = JinaClipEncoder(backend=backend, exif_orientation=upright, dimensions=64)
-        async with client_of(encoder) as client:
-            answer = (await client.post("/v1/embeddings", json=ask([{"image": b64(buffer.getvalue())}]))).json()
-        np.testing.assert_array_equal(
-            rows_of(answer), truncate_and_normalize(backend.image_row(turned)[None], dimensions=None, normalized=True)
-        )
-
-
-async def test_an_encoders_cache_is_used(client_of, backend, png, tmp_path: Path) -> None:
-    encoder = JinaClipEncoder(backend=backend, cache=tmp_path / "cache", dimensions=256)
-    items = ["a", {"image": b64(png())}, "b"]
-    async with client_of(encoder) as client:
-        first = (await client.post("/v1/embeddings", json=ask(items))).json()
-        calls = len(backend.calls)
-        second = (await client.post("/v1/embeddings", json=ask(items) | {"dimensions": 64})).json()
-    assert len(backend.calls) == calls
-    raw = [backend.text_row("a"), backend.image_row(PIL.Image.open(io.BytesIO(png()))), backend.text_row("b")]
-    np.testing.assert_array_equal(
-        rows_of(first), truncate_and_normalize(np.stack(raw), dimensions=None, normalized=True)
-    )
-    np.testing.assert_array_equal(
-        rows_of(second), truncate_and_normalize(np.stack(raw), dimensions=64, normalized=True)
-    )

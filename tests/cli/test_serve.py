@@ -1,4 +1,4 @@
-"""`jina-clip serve`: its options, its warnings, and the whole of it in a process of its own."""
+"""`jina-clip serve`: its options and warnings, and the command in a process of its own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from jina_clip_integrations.demo import gallery
 from jina_clip_integrations.errors import ConfigurationError
 
 
-def parsed(*options: str) -> argparse.Namespace:
+def parse(*options: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     serve.configure(parser)
     return parser.parse_args(options)
@@ -36,14 +36,14 @@ class TestOptions:
     def test_the_defaults_are_the_settings_own(self) -> None:
         from jina_clip_integrations.server import ServerSettings
 
-        args = parsed()
+        args = parse()
         assert serve.build_settings(args) == ServerSettings()
         assert (args.host, args.port) == ("127.0.0.1", 8080)
 
     def test_every_option_arrives(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("TEAM_KEY", "one, two")
         settings = serve.build_settings(
-            parsed(
+            parse(
                 *["--api-key-env", "TEAM_KEY", "--served-model-name", "a", "--served-model-name", "b", "--strict"],
                 *["--max-batch", "7", "--batch-wait-ms", "2.5", "--max-running", "3", "--max-queue", "99"],
                 *["--max-items", "9", "--max-body-mib", "2", "--max-image-mib", "1", "--request-timeout", "11"],
@@ -114,7 +114,7 @@ class TestBadOptions:
         assert main(["serve"]) == 2
         assert 'pip install "jina-clip-integrations[serve]"' in capsys.readouterr().err
 
-    def test_an_open_door_is_warned_about(
+    def test_a_server_without_authentication_is_warned_about(
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("TEAM_KEY", "one")

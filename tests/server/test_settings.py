@@ -1,0 +1,45 @@
+"""Settings of a server."""
+
+from __future__ import annotations
+
+import pytest
+
+from jina_clip_integrations import SourcePolicy
+from jina_clip_integrations.errors import ConfigurationError
+from jina_clip_integrations.server import ServerSettings, create_app
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_batch": 0}, "max_batch=0"),
+        ({"max_items": 5000}, "max_queue=2048 is smaller than max_items=5000"),
+        ({"request_timeout_s": float("nan")}, "request_timeout_s"),
+        ({"api_keys": ("",)}, "api_keys"),
+        ({"api_keys": "key"}, "api_keys"),
+        ({"max_bach": 5}, "Did you mean 'max_batch'"),
+    ],
+    ids=["zero", "items beyond the queue", "NaN", "blank key", "string of keys", "unknown name"],
+)
+def test_settings_that_cannot_work(backend, changes, message) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        create_app(backend, **changes)
+
+
+@pytest.mark.obligation("20")
+def test_no_policy_lets_requests_name_files(tmp_path) -> None:
+    for policy in (SourcePolicy.trusted(), SourcePolicy.agent(roots=tmp_path), SourcePolicy.agent()):
+        allowed = ServerSettings(sources=policy, max_image_bytes=1000, max_image_pixels=500).source_policy
+        assert (allowed.paths, allowed.roots) == (False, None)
+        assert (allowed.max_bytes, allowed.max_pixels) == (1000, 500)
+        assert (allowed.schemes, allowed.public_only) == (policy.schemes, policy.public_only)
+
+
+def test_private_addresses_are_allowed_on_request_only() -> None:
+    assert ServerSettings().source_policy.public_only
+    assert ServerSettings().source_policy.schemes == ("https",)
+    assert not ServerSettings(allow_private_addresses=True).source_policy.public_only
+
+
+def test_keys_do_not_show() -> None:
+    assert "key-one" not in repr(ServerSettings(api_keys=("key-one",)))
