@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -80,17 +81,19 @@ def test_a_pickle_reads_the_key_from_the_environment_on_the_way_back(
 
 
 @pytest.mark.framework("llama-index/assigned-fields")
-def test_an_assigned_field_takes_effect_on_the_next_call(adapter: Adapter, backend: Any) -> None:
+async def test_an_assigned_field_takes_effect_on_the_next_call(
+    call: Callable[..., Any], adapter: Adapter, backend: Any
+) -> None:
     embeddings = adapter(backend=backend)
-    assert len(query(adapter, embeddings)) == 8
+    assert len(await call(embeddings, adapter.query, "a")) == 8
     embeddings.dimensions = 4
-    [narrow] = getattr(embeddings, adapter.texts[0])(["a"])
+    [narrow] = await call(embeddings, adapter.texts[0], ["a"])
     np.testing.assert_allclose([narrow], unit(text_vector("a")[None, :4]), atol=1e-6)
     embeddings.query_task = None
-    np.testing.assert_allclose([query(adapter, embeddings)], unit(text_vector("a")[None, :4]), atol=1e-6)
+    assert await call(embeddings, adapter.query, "a") == narrow
     embeddings.backend = BlockingBackend(dimensions=16, spec=None)
     embeddings.dimensions = None
-    assert len(query(adapter, embeddings)) == 16
+    assert len(await call(embeddings, adapter.query, "a")) == 16
     assert embeddings.usage.items == 4
 
 

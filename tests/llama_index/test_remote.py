@@ -25,7 +25,7 @@ def service() -> Service:
 
 
 @pytest.mark.framework("llama-index/default-batch-size")
-async def test_a_slice_is_cut_into_requests(call: Callable[..., Any], service: Service) -> None:
+async def test_an_embed_batch_is_split_into_requests(call: Callable[..., Any], service: Service) -> None:
     embedding = JinaClipEmbedding(api_key=KEY, dimensions=64, batch_size=40, **service.clients)
     await call(embedding, "get_text_embedding_batch", [str(n) for n in range(100)])
     assert sorted(len(body["input"]) for _, body in service.seen) == [20, 40, 40]
