@@ -236,8 +236,7 @@ class _Request:
         error.positions = tuple(batch.positions[place] for place in places) or batch.positions
         if batch.template.isolate_errors and places and len(batch.items) > 1:
             # A flaw may pass, so a named item gets all its attempts alone before it counts as bad.
-            alone = tuple(replace(batch, items=(batch.items[place],)) for place in places)
-            return self.send_instead(batch.without(places) + alone)
+            return self.send_instead(batch.without(places) + batch.alone(places))
         if batch.template.isolate_errors and len(batch.items) == 1 and self.attempts > self.service.max_retries:
             return self.report_items({batch.positions[0]: error})
         return self.retry(error, "response", None)

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from ...concurrency.isolation import halve
 from ...errors import InputError, JinaClipError
+from ...settings import PACKED_TYPES
 from ...types import Modality
 from ..base import Usage
-from .encodings import PACKED, Expected, truncate_bits
+from .encodings import Expected, truncate_bits
 
 ENCODING_THREADS = min(8, (os.cpu_count() or 1) + 2)
 """Threads that read or fetch images, shrink and encode them."""
@@ -60,6 +61,8 @@ class RequestTemplate:
     isolate_errors: bool = False
     encoding_field: str | None = None
     """Name of the field that asks for an encoding of the vectors."""
+    max_items: int | None = None
+    """Items per request that this kind of server takes at most; None where no cap is known."""
 
     @cached_property
     def body_start(self) -> bytes:
@@ -84,7 +87,7 @@ class RequestTemplate:
     @property
     def packed(self) -> bool:
         """Whether rows are bits."""
-        return self.expected.embedding_type in PACKED
+        return self.expected.embedding_type in PACKED_TYPES
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,8 @@ class RequestBatch:
     capped: bool = False
     """Whether it was split to a number of items that the service had named."""
     prior: Usage = field(default_factory=Usage)
-    """What was spent in vain on the larger batch that this one was part of."""
+    """What was spent in vain on the larger batch that this one was part of. Only one part may carry it, so the methods
+    that divide a batch leave it out."""
 
     @property
     def costs(self) -> list[int]:
@@ -129,7 +133,11 @@ class RequestBatch:
     def without(self, places: Sequence[int]) -> tuple[RequestBatch, ...]:
         """The batch without the items at these places of it; nothing if none is left."""
         others = tuple(item for place, item in enumerate(self.items) if place not in places)
-        return (replace(self, items=others),) if others else ()
+        return (RequestBatch(self.template, others, self.capped),) if others else ()
+
+    def alone(self, places: Sequence[int]) -> tuple[RequestBatch, ...]:
+        """A batch of its own for each of the items at these places."""
+        return tuple(RequestBatch(self.template, (self.items[place],), self.capped) for place in places)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from .backend import RemoteBackend
 from .dialects import find_dialect
 from .error_mapping import ErrorKind
 from .responses import Response
-from .transport import Reply, Send, TransportFailure
+from .transport import LONGEST_CONNECT_S, Reply, Send, TransportFailure
 
 STATUSES = {
     "AccessDenied": 403,
@@ -107,13 +107,14 @@ class SageMakerBackend(RemoteBackend):
         chosen = SageMakerSettings(**options)
         self.endpoint_name = str(chosen.endpoint_name)
         self._options = options
+        transport = _Runtime(chosen)
         self._set_up(
             model=model,
             spec=_find_spec(model),
             settings=chosen,
             dialect=find_dialect(chosen.dialect),
-            name=f"SageMaker endpoint {self.endpoint_name}",
-            transport=_Runtime(chosen),
+            name=transport.name,
+            transport=transport,
             hints=HINTS,
         )
 
@@ -128,7 +129,12 @@ class SageMakerBackend(RemoteBackend):
         self._configure(state["model"], state["options"])
 
     def _address(self) -> str:
-        return f"{self._options.get('region_name') or 'default'}/{self.endpoint_name}"
+        address = f"{self._options.get('region_name') or 'default'}/{self.endpoint_name}"
+        parameters = self._options.get("call_parameters")
+        if not parameters:
+            return address
+        # They may choose a variant of the endpoint, which may be another model.
+        return f"{address}/{orjson.dumps(dict(parameters), default=str, option=orjson.OPT_SORT_KEYS).decode()}"
 
 
 class _Runtime:
@@ -136,7 +142,7 @@ class _Runtime:
 
     def __init__(self, settings: SageMakerSettings) -> None:
         self._settings = settings
-        self._endpoint_name = str(settings.endpoint_name)
+        self.name = f"SageMaker endpoint {settings.endpoint_name}"
         self._own: Any = None
         self._process = os.getpid()
         self._lock = threading.Lock()
@@ -148,7 +154,7 @@ class _Runtime:
         body = step.body()
         try:
             response = self._client().invoke_endpoint(
-                EndpointName=self._endpoint_name,
+                EndpointName=self._settings.endpoint_name,
                 ContentType="application/json",
                 Accept="application/json",
                 Body=body,
@@ -161,7 +167,7 @@ class _Runtime:
             return self._failure_of(error)
         if len(read) > step.limit:
             return TransportFailure(
-                ApiError(f"{self._name}: the answer is longer than max_response_bytes={step.limit:,}")
+                ApiError(f"{self.name}: the answer is longer than max_response_bytes={step.limit:,}")
             )
         return Response(200, _headers(response), read)
 
@@ -177,10 +183,6 @@ class _Runtime:
 
     async def aclose(self) -> None:
         self.close()
-
-    @property
-    def _name(self) -> str:
-        return f"SageMaker endpoint {self._endpoint_name}"
 
     def _client(self) -> Any:
         if self._settings.client is not None:
@@ -199,7 +201,7 @@ class _Runtime:
         from botocore.exceptions import BotoCoreError
 
         config = Config(
-            connect_timeout=min(float(self._settings.timeout), 15.0),
+            connect_timeout=min(float(self._settings.timeout), LONGEST_CONNECT_S),
             read_timeout=float(self._settings.timeout),
             retries={"total_max_attempts": 1, "mode": "standard"},  # retries happen in the request flow
             max_pool_connections=max(10, self._settings.max_concurrency),  # more than botocore's 10 would be discarded
@@ -214,7 +216,7 @@ class _Runtime:
         """The failure of a call that got no response; of botocore's error the message names the class only."""
         from botocore import exceptions
 
-        what = f"{self._name}: {type(error).__name__}"
+        what = f"{self.name}: {type(error).__name__}"
         credentials = (
             exceptions.NoCredentialsError,
             exceptions.PartialCredentialsError,

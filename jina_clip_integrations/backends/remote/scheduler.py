@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from ...concurrency.flow import adrive, drive
@@ -138,7 +139,7 @@ class Scheduler:
             return batch
         head, *rest = batch.chunks(cap)
         self.add(rest)
-        return head
+        return replace(head, prior=batch.prior)
 
     def _report_failed_items(self) -> Iterator[BatchResult]:
         if errors := self._batcher.take_errors():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -12,12 +13,19 @@ import numpy as np
 import pytest
 
 from jina_clip_integrations import ApiBackend, errors
-from jina_clip_integrations.backends.base import Batch
+from jina_clip_integrations.backends.base import Batch, Usage
 from jina_clip_integrations.backends.remote.encodings import Expected
 from jina_clip_integrations.backends.remote.flow import Outcome, request_flow
 from jina_clip_integrations.backends.remote.limits import REQUESTS_LEFT, Limits
-from jina_clip_integrations.backends.remote.requests import EncodedItem, RequestBatch, RequestTemplate
+from jina_clip_integrations.backends.remote.requests import (
+    EncodedItem,
+    RequestBatch,
+    RequestBatcher,
+    RequestCaps,
+    RequestTemplate,
+)
 from jina_clip_integrations.backends.remote.responses import Response
+from jina_clip_integrations.backends.remote.scheduler import Scheduler
 from jina_clip_integrations.backends.remote.service import CallRecord, Clock, Service
 from jina_clip_integrations.backends.remote.transport import Reply, Send, TransportFailure
 from jina_clip_integrations.concurrency.waits import Wait
@@ -363,6 +371,38 @@ def test_a_bad_item_is_found_by_halves() -> None:
     assert found[15].index == 15
     assert rows == {10, 11, 12, 13, 14, 16}
     assert len(stage.bodies) <= 7
+
+
+@pytest.mark.parametrize(
+    ("isolate", "reply"),
+    [
+        pytest.param(True, field_error("body -> m -> input -> 1"), id="named"),
+        pytest.param(True, spoilt(4, embedding="?"), id="bad row"),
+        pytest.param(False, 413, id="too large"),
+        pytest.param(False, error_response(422, None, "at most 2 items"), id="too many"),
+    ],
+)
+def test_what_was_spent_in_vain_counts_once(isolate: bool, reply: Any) -> None:
+    part = replace(batch(*"abcd", isolate=isolate), prior=Usage(requests=5))
+    outcome = Stage().play(part, [reply])
+    usages = [part.prior for part in outcome.batches]
+    usages += [] if outcome.result is None else [outcome.result.usage]
+    assert sum(usage.requests for usage in usages) == 5 + 1
+
+
+def test_it_counts_once_where_the_cap_is_learnt_from_another_request() -> None:
+    limits, started = Limits(max_concurrency=9), []
+    batcher = RequestBatcher(
+        batch().template, 0, lambda _: pytest.fail("encoded"), RequestCaps(items=9, bytes=9, tokens=9), threads=False
+    )
+    scheduler = Scheduler(batcher, limits)
+    scheduler.add([replace(batch(*"abcde"), prior=Usage(requests=5))])
+    limits.cap_items(2)
+    for _ in range(2):  # 2 are in flight to begin with
+        scheduler.launch(lambda part: started.append(part) or len(started), lambda: pytest.fail("encoded"))
+        scheduler.running.clear()
+    assert [part.positions for part in started] == [(10, 11), (12, 13), (14,)]
+    assert [part.prior.requests for part in started] == [5, 0, 0]
 
 
 @pytest.mark.obligation("30")

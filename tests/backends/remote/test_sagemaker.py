@@ -299,6 +299,16 @@ def test_over_the_wire(face: str, endpoint: tuple[str, type[Endpoint]]) -> None:
     client.close()
 
 
+def test_another_variant_of_the_endpoint_has_cache_entries_of_its_own(stub: Stubber) -> None:
+    plain, one, two = (
+        backend_of(stub, call_parameters=given).cache_identity
+        for given in (None, {"TargetVariant": "one", "InferenceId": "a"}, {"InferenceId": "a", "TargetVariant": "two"})
+    )
+    assert len({plain, one, two}) == 3
+    again = backend_of(stub, call_parameters={"InferenceId": "a", "TargetVariant": "one"})
+    assert again.cache_identity == one
+
+
 def test_a_client_of_its_own(endpoint: tuple[str, type[Endpoint]], monkeypatch: pytest.MonkeyPatch) -> None:
     url, handler = endpoint
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
