@@ -62,8 +62,11 @@ SAGEMAKER_MAX_BODY_BYTES = 6 * 1024 * 1024
 SAGEMAKER_TIMEOUT_S = 65.0
 """A little more than the 60 s after which AWS ends a synchronous call, so that its error arrives."""
 
-EMBEDDING_TYPES = ("base64", "float", "binary", "ubinary")
-"""Encodings of the vectors in responses; the last two are packed bits."""
+PACKED_TYPES = ("binary", "ubinary")
+"""Encodings that give packed bits instead of floats."""
+
+EMBEDDING_TYPES = ("base64", "float", *PACKED_TYPES)
+"""Encodings of the vectors in responses."""
 
 RESIZE_MODES = (True, False, "squash", "crop", "pad")
 """What may happen to an image before it is sent."""

@@ -20,7 +20,7 @@ from .errors import ConfigurationError, ImageError, InputError
 from .images.encoded import InputImage
 from .images.sources import SourcePolicy
 from .inputs import InputParser, many_items
-from .settings import RESIZE_MODES, require_choice, require_number
+from .settings import DEFAULT_MODEL, RESIZE_MODES, require_choice, require_number
 
 PRICE_USD_PER_MILLION = 0.05
 """US dollars per million tokens at the hosted service, as of 6 May 2025 (1 billion tokens for $50)."""
@@ -68,7 +68,7 @@ class TokenEstimate:
 def estimate_tokens(
     items: Iterable[Mapping[str, Any]] | Mapping[str, Any],
     *,
-    model: str = "jina-clip-v2",
+    model: str = DEFAULT_MODEL,
     resize_images: bool | str = False,
     sources: SourcePolicy | None = None,
     price_usd_per_million: float = PRICE_USD_PER_MILLION,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any
 
 from pydantic import SecretStr
@@ -11,8 +12,9 @@ from ..backends.base import EmbeddingBackend, Usage
 from ..backends.registry import create_backend
 from ..concurrency.locks import ForkSafeLock
 from ..encoder import JinaClipEncoder
+from ..encoder.settings import EncoderSettings
 
-ENCODER_ARGUMENTS = ("dimensions", "normalize", "exif_orientation", "sources", "cache", "show_progress")
+ENCODER_ARGUMENTS = tuple(f.name for f in fields(EncoderSettings) if f.name not in ("model", "backend"))
 """What the encoder keeps for itself; the other arguments make the backend."""
 
 

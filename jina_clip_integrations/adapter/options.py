@@ -17,15 +17,12 @@ from ..credentials import drop_sensitive
 from ..encoder import JinaClipEncoder
 from ..errors import ConfigurationError
 from ..images.sources import SourcePolicy
-from ..settings import LIVE_OPTIONS, SECRET_OPTIONS, reject_unknown
+from ..settings import LIVE_OPTIONS, PACKED_TYPES, SECRET_OPTIONS, reject_unknown
 from .fields import BackendOptions, seal
 from .lazy_encoder import ENCODER_ARGUMENTS, LazyEncoder
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-PACKED_TYPES = ("binary", "ubinary")
-"""Encodings that lose the floats which both frameworks promise."""
 
 SYNONYMS: Mapping[str, str] = {
     "jina_api_key": "api_key",

@@ -12,7 +12,7 @@ order, as soon as they are known, so that nothing finished is ever lost to a lat
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -150,19 +150,6 @@ class EmbeddingBackend(Protocol):
 
     def embed(self, batch: Batch) -> BatchResult:
         """Embed a batch; one row per item, in any order that `positions` explains."""
-
-
-class StreamingBackend(Protocol):
-    """A backend that batches and overlaps by itself."""
-
-    model: str
-    dimensions: int
-
-    def stream(self, batch: Batch) -> Iterator[BatchResult]:
-        """Yield results as they are finished. Closing the iterator cancels the rest."""
-
-    def astream(self, batch: Batch) -> AsyncIterator[BatchResult]:
-        """The same without blocking the event loop."""
 
 
 def collect(results: Sequence[BatchResult], *, items: int, dimensions: int) -> BatchResult:

@@ -13,8 +13,9 @@ from .._version import __version__
 from ..catalog import ModelSpec, find_model
 from ..credentials import KEY_VARIABLES, clean_key
 from ..errors import ConfigurationError
+from ..settings import DEFAULT_MODEL
 from .messages import OK
-from .options import DEFAULT_MODEL, DEMO_MODEL, add_output_options, open_output
+from .options import DEMO_MODEL, add_output_options, open_output
 from .output import Output
 
 EXTRAS = {
@@ -38,7 +39,8 @@ EXTRA_PURPOSE = {
     "aws": "SageMakerBackend",
 }
 
-DEPENDENCIES = ("numpy", "pillow", "httpx", "tqdm")
+DEPENDENCIES = ("anyio", "httpx", "numpy", "orjson", "pillow", "pybase64", "tqdm")
+"""Distributions that come with the base install, as in pyproject.toml."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

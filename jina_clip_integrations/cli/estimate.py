@@ -10,9 +10,10 @@ from typing import Any
 from ..collections.passages import split_passages
 from ..collections.scan import SourceFile, read_text, resolve_folder, scan
 from ..errors import InputError
+from ..settings import DEFAULT_MODEL
 from ..types import Modality
 from .messages import INCOMPLETE, OK
-from .options import DEFAULT_MODEL, add_output_options, open_output
+from .options import add_output_options, open_output
 from .output import Output, plural
 
 

@@ -13,12 +13,12 @@ from typing import Any
 from ..catalog import ModelSpec
 from ..errors import InputError
 from ..retrieval.metrics import CUTOFFS, mean_over_groups, ranks, recall, recall_by_group, truncate
+from ..settings import DEFAULT_MODEL
 from ..types import Vectors
 from .batches import encode_all
 from .captions import read_captions, unique_images
 from .messages import OK
 from .options import (
-    DEFAULT_MODEL,
     DEMO_MODEL,
     add_model_options,
     add_output_options,

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from ..backends.registry import BACKENDS, is_local_model
 from ..collections.identity import ADDRESS_OPTIONS
 from ..errors import ConfigurationError
+from ..settings import DEFAULT_MODEL
 from .output import Output
 
 if TYPE_CHECKING:
     from ..encoder import JinaClipEncoder
 
-DEFAULT_MODEL = "jina-clip-v2"
 DEMO_MODEL = "demo"
 
 

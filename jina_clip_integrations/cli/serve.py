@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError, require_extra
 from ..server.settings import MIB, ServerSettings
+from ..settings import DEFAULT_MODEL
 from .messages import OK
-from .options import DEFAULT_MODEL, choose_backend, positive_int
+from .options import choose_backend, positive_int
 from .output import Output
 
 if TYPE_CHECKING:

@@ -201,6 +201,7 @@ def make_point_id(root: Path, entry: Entry) -> str:
 
 
 def connect(location: str, *, server: bool) -> QdrantClient:
+    """A client of a server or of a folder. Raises `InputError` for a file and `BackendError` for a folder in use."""
     from qdrant_client import QdrantClient
 
     if server:

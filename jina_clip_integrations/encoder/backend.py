@@ -14,15 +14,12 @@ from ..cache import EmbeddingCache
 from ..catalog import JINA_CLIP_V2, SMALLEST_VOUCHED_DIMENSIONS, ModelSpec, find_model
 from ..concurrency.locks import ForkSafeLock
 from ..errors import ConfigurationError
-from ..settings import DEFAULT_MODEL
+from ..settings import DEFAULT_MODEL, PACKED_TYPES
 from .items import Setup
 from .settings import EncoderSettings
 
 BACKEND_METHODS = ("embed", "aembed", "stream", "astream")
 """A backend has at least one of them."""
-
-PACKED_TYPES = ("binary", "ubinary")
-"""Values of a backend's `embedding_type` that give bits instead of numbers."""
 
 
 class BackendLoader:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ..adapter import EncoderOptions
 from ..inputs import image_list, one_text, text_list
+from ..settings import DEFAULT_MODEL
 from ..types import ImageInput, OnError
 from ..vectors import to_list, to_lists
 
@@ -39,7 +40,7 @@ class JinaClipEmbeddings(EncoderOptions, Embeddings):
         ConfigurationError: on first use, a missing key, or options that were made contradictory by assignment.
     """
 
-    model: str = "jina-clip-v2"
+    model: str = DEFAULT_MODEL
 
     synonyms: ClassVar[Mapping[str, str]] = {**EncoderOptions.synonyms, "model_name": "model"}
 

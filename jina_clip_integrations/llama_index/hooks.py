@@ -12,6 +12,7 @@ from ..adapter import EncoderOptions
 from ..errors import InputError
 from ..images.sources import SourcePolicy
 from ..inputs import InputParser, image_list
+from ..settings import DEFAULT_MODEL
 from ..vectors import to_list, to_lists
 from .image_inputs import image_item, parse_image, parse_images
 from .instrumentation import Embedding
@@ -54,7 +55,7 @@ class LastParser:
 class EncoderHooks(EncoderOptions, MultiModalEmbedding):
     """`MultiModalEmbedding` with its hooks answered by the encoder."""
 
-    model_name: str = "jina-clip-v2"
+    model_name: str = DEFAULT_MODEL
     embed_batch_size: int = Field(default=DEFAULT_EMBED_BATCH_SIZE, gt=0, le=MAX_EMBED_BATCH_SIZE)
     num_workers: int | None = None  # type: ignore[assignment]  # not the local backend's
     embeddings_cache: Any = Field(default=None, exclude=True)

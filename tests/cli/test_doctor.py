@@ -90,3 +90,8 @@ def test_the_table_of_extras_is_the_one_of_the_package() -> None:
     assert set(for_people) - {"demo"} == set(doctor.EXTRAS) == set(doctor.EXTRA_PURPOSE)
     for extra, packages in doctor.EXTRAS.items():
         assert set(packages) == set(re.findall(r'"([a-z0-9-]+)', declared[extra])), extra
+
+
+def test_the_dependencies_are_those_of_the_package() -> None:
+    declared = PYPROJECT.read_text("utf-8").split("\ndependencies = [")[1].partition("]")[0]
+    assert sorted(doctor.DEPENDENCIES) == sorted(re.findall(r'"([a-z0-9-]+)', declared))

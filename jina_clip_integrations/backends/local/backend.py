@@ -18,7 +18,7 @@ from ...catalog import ModelSpec
 from ...concurrency.locks import ForkSafeLock
 from ...errors import require_extra
 from ...retrieval.fingerprint import checkpoint_digest
-from ...settings import DEFAULT_MODEL, LocalSettings, constructor, settings
+from ...settings import DEFAULT_MODEL, SECRET_OPTIONS, LocalSettings, constructor, settings
 from ..base import Batch, BatchResult, collect
 from .batching import by_token_budget
 from .checkpoint_files import check_is_model_name, find_checkpoint, local_spec, read_spec
@@ -114,7 +114,7 @@ class LocalBackend:
         return f"LocalBackend({self.model!r}, {self.settings!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        options = {name: value for name, value in asdict(self.settings).items() if name != "token"}
+        options = {name: value for name, value in asdict(self.settings).items() if name not in SECRET_OPTIONS}
         return partial(LocalBackend, self.model, **options), ()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LocalBackend:

@@ -12,12 +12,11 @@ from typing import Any, ClassVar
 from ...catalog import ModelSpec, find_model
 from ...concurrency.flow import drive
 from ...errors import ConfigurationError, JinaClipError
-from ...settings import RemoteSettings
-from ...types import Modality
+from ...settings import PACKED_TYPES, RemoteSettings
 from ...vectors import truncate_and_normalize
 from ..base import Batch, BatchResult, collect
 from .dialects import Dialect
-from .encodings import PACKED, Expected
+from .encodings import Expected
 from .error_mapping import ErrorKind
 from .flow import request_flow
 from .limits import Limits
@@ -132,7 +131,7 @@ class RemoteBackend:
         """Everything besides the input that may change a vector."""
         resize = self._settings.resize_images
         # base64 and float carry the same numbers, so entries of one serve the other.
-        packed = self.embedding_type in PACKED
+        packed = self.embedding_type in PACKED_TYPES
         return f"{self.kind}/{self._address()}/{self._dialect.name}/{self.model}/resize={resize}/bits={packed}"
 
     @property
@@ -194,8 +193,7 @@ class RemoteBackend:
                 outcome = drive(request_flow(first, self._service))
                 batches = outcome.batches
                 if outcome.result is not None:
-                    if outcome.result.model not in (None, self.model):
-                        self._check_model(outcome.result.model)
+                    self._check_model(outcome.result.model)
                     yield outcome.result
             # A lone request may have been split, or items left out that could not be encoded.
             if batches or batcher.errors or not batcher.exhausted:
@@ -245,7 +243,7 @@ class RemoteBackend:
                 yield result
 
     def _batcher(self, batch: Batch, template: RequestTemplate, count: int) -> RequestBatcher:
-        encode, caps = partial(self._encode_item, batch), self._caps(batch.modality)
+        encode, caps = partial(self._encode_item, batch), self._caps(template)
         return RequestBatcher(template, count, encode, caps, threads=batch.modality == "image")
 
     def _template(self, batch: Batch) -> RequestTemplate:
@@ -286,6 +284,7 @@ class RemoteBackend:
             dimensions=batch.dimensions,
             isolate_errors=batch.isolate_errors,
             encoding_field=self._dialect.encoding_field,
+            max_items=self._dialect.max_items(batch.modality),
         )
 
     def _check(self, batch: Batch) -> None:
@@ -303,10 +302,9 @@ class RemoteBackend:
             return self._item_encoder.text(position, batch.texts[position], batch.task)
         return self._item_encoder.image(position, batch.images[position])
 
-    def _caps(self, modality: Modality) -> RequestCaps:
-        settings, dialect = self._settings, self._dialect
-        max_items = dialect.max_texts if modality == "text" else dialect.max_images
-        known = (settings.batch_size, max_items, self._service.limits.item_cap)
+    def _caps(self, template: RequestTemplate) -> RequestCaps:
+        settings = self._settings
+        known = (settings.batch_size, template.max_items, self._service.limits.item_cap)
         # A request above the minute's tokens would be refused however long it waited.
         return RequestCaps(
             items=min(cap for cap in known if cap is not None),
@@ -360,4 +358,4 @@ class RemoteBackend:
 
 def _is_same_model(echoed: str, asked: str) -> bool:
     known = find_model(echoed)
-    return echoed == asked or (known is not None and known is find_model(asked))
+    return known is not None and known is find_model(asked)

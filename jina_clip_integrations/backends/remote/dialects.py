@@ -91,10 +91,6 @@ class Dialect:
             return embedding_type
         return "base64" if "base64" in self.encodings else "float"
 
-    def text_item(self, text: str) -> str:
-        """JSON of a text item."""
-        return fill(self.text, self.guard(text))
-
     def guard(self, text: str) -> str:
         """The text, so that the server does not take it for an image: the models' tokenizers drop a leading space."""
         looks_like_image = self.guesses_strings and text.lower().startswith(("data:", "http://", "https://"))

@@ -14,12 +14,11 @@ import pybase64
 from numpy.typing import NDArray
 
 from ...errors import InvalidResponseError
+from ...settings import PACKED_TYPES
 from ...vectors import finite_rows, pack_bits
 
 OFFSET = 128
 """The service's `binary` is its `ubinary` minus this; it is no two's-complement view of the same byte."""
-
-PACKED = ("binary", "ubinary")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +62,7 @@ def decode(embeddings: Sequence[Any], expected: Expected) -> NDArray[Any]:
     if embeddings and all(isinstance(embedding, str) for embedding in embeddings):  # all at once takes half the time
         with suppress(InvalidResponseError):  # met again below, where the one at fault is known
             floats = _check_floats(_rows_from_base64(embeddings), expected)
-            return _to_requested_type(floats, expected) if expected.embedding_type in PACKED else floats
+            return _to_requested_type(floats, expected) if expected.embedding_type in PACKED_TYPES else floats
     rows = [_decode_one(embedding, place, expected) for place, embedding in enumerate(embeddings)]
     widths = {row.shape[1] for row in rows}
     if len(widths) > 1:
@@ -83,7 +82,7 @@ def _decode_one(embedding: Any, place: int, expected: Expected) -> NDArray[Any]:
     try:
         if isinstance(embedding, list):
             values = _from_numbers(embedding)
-            if expected.embedding_type in PACKED and _looks_packed(values, expected):
+            if expected.embedding_type in PACKED_TYPES and _looks_packed(values, expected):
                 return _check_bits(values, expected.embedding_type)
         elif isinstance(embedding, str):
             values = _rows_from_base64([embedding])
@@ -96,7 +95,7 @@ def _decode_one(embedding: Any, place: int, expected: Expected) -> NDArray[Any]:
 
 
 def _to_requested_type(rows: NDArray[np.float32], expected: Expected) -> NDArray[Any]:
-    return pack_bits(rows) if expected.embedding_type in PACKED else rows
+    return pack_bits(rows) if expected.embedding_type in PACKED_TYPES else rows
 
 
 def _rows_from_base64(texts: Sequence[str]) -> NDArray[np.float32]:

@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...errors import BackendError, ConfigurationError, require_extra
+from ...settings import DEFAULT_MODEL
 from ..doctor import find_version
 from ..messages import OK
-from ..options import DEFAULT_MODEL, add_output_options, open_output, positive_int
+from ..options import add_output_options, open_output, positive_int
 from ..output import Output, format_table, plural
 from .advice import Advice, advise, format_rate
 
