@@ -1,10 +1,12 @@
-"""Keys: where they come from, and what keeps them out of sight."""
+"""Keys: where they come from, what keeps them out of sight, and where they may be sent."""
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from .errors import ConfigurationError
 
@@ -103,3 +105,23 @@ def is_sensitive(header: str) -> bool:
 def drop_sensitive(headers: Mapping[str, str]) -> dict[str, str]:
     """The headers that may leave this process, in a pickle or a dump."""
     return {name: value for name, value in headers.items() if not is_sensitive(name)}
+
+
+def public_url(url: str) -> str:
+    """The address without user name, password, query and fragment, any of which may be a credential."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  # raises for what is no number
+    except ValueError:  # it may be shown in an error about itself
+        return "a malformed URL"
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine, so that nobody in between reads what is sent."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name: where it leads is not resolved here
+        return False

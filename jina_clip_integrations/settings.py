@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, cast
 
+from .credentials import public_url
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class _Settings:
         hidden = SECRET_OPTIONS | LIVE_OPTIONS
         public = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in hidden}  # type: ignore[arg-type]
         if isinstance(public.get("base_url"), str):
-            public["base_url"] = public["base_url"].partition("?")[0]  # what follows may be a credential
+            public["base_url"] = public_url(public["base_url"])
         defaults = {f.name: f.default for f in fields(self)}  # type: ignore[arg-type]
         changed = (f"{name}={value!r}" for name, value in public.items() if value != defaults[name])
         return f"{type(self).__name__}({', '.join(changed)})"

@@ -6,14 +6,13 @@ import asyncio
 import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import ConfigDict, PrivateAttr, SecretStr, model_validator
 
 from ..backends.base import Usage
 from ..backends.registry import BACKENDS, check_serves, find_backend, owners_of
 from ..catalog import find_model
-from ..credentials import drop_sensitive
+from ..credentials import drop_sensitive, public_url
 from ..encoder import JinaClipEncoder
 from ..errors import ConfigurationError
 from ..images.sources import SourcePolicy
@@ -244,12 +243,6 @@ def _seal_secrets(options: dict[str, Any]) -> dict[str, Any]:
         if isinstance(options.get(name), os.PathLike):
             options[name] = os.fspath(options[name])
     return options
-
-
-def public_url(url: str) -> str:
-    """The address without a user name, password, query or fragment."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def _show(name: str, value: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import logging
 import os
 import signal
@@ -12,6 +11,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from ..credentials import is_loopback
 from ..errors import ConfigurationError, require_extra
 from ..server.settings import MIB, ServerSettings
 from ..settings import DEFAULT_MODEL
@@ -215,16 +215,6 @@ def open_socket(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise ConfigurationError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a server that listens on `host` is reachable from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name: where it leads is not resolved here, so the warning is given
-        return False
 
 
 def _url_host(host: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
+from ..credentials import public_url
 from ..errors import ConfigurationError, ImageError
 from ..settings import option_names, reject_unknown
 from .formats import BASE64_STARTS
@@ -170,14 +171,7 @@ def _split(url: str) -> Any:
 
 def show_url(url: str) -> str:
     """`url` for a message: without user name, password, query and fragment, and not too long."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        host = f"[{host}]" if ":" in host else host
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return "a malformed URL"
-    return _shorten(f"{parts.scheme}://{host}{port}{parts.path}")
+    return _shorten(public_url(url))
 
 
 def show_path(path: str) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from llama_index.core.schema import BaseNode, MetadataMode
 
 from ..backends.registry import find_backend
-from ..concurrency.flow import adrive, drive
+from ..concurrency.flow import Call, Flow, adrive, drive
 from ..encoder.progress import ProgressBar
 from ..errors import ConfigurationError
 from ..inputs import one_text, text_list
@@ -146,27 +146,37 @@ class JinaClipEmbedding(EncoderHooks):
 
         Takes `show_progress`. The same nodes come back, in the same order.
         """
-        for role, positions in _positions_by_role(nodes):
-            chosen = [nodes[position] for position in positions]
-            with relocate_errors(positions, [node.embedding for node in nodes]):
-                if role == "image":
-                    vectors = self.get_image_embedding_batch(chosen, bool(kwargs.get("show_progress")))
-                else:
-                    vectors = self.get_text_embedding_batch(_texts_to_embed(chosen), **kwargs)
-            _assign(chosen, vectors)
-        return nodes
+        return drive(self._ingest(nodes, kwargs))
 
     async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
         """`__call__` without blocking the event loop."""
+        return await adrive(self._ingest(nodes, kwargs))
+
+    def _ingest(self, nodes: Sequence[BaseNode], options: Mapping[str, Any]) -> Flow[Sequence[BaseNode]]:
         for role, positions in _positions_by_role(nodes):
             chosen = [nodes[position] for position in positions]
+            embed = self._embed_images(chosen, options) if role == "image" else self._embed_texts(chosen, options)
             with relocate_errors(positions, [node.embedding for node in nodes]):
-                if role == "image":
-                    vectors = await self.aget_image_embedding_batch(chosen, bool(kwargs.get("show_progress")))
-                else:
-                    vectors = await self.aget_text_embedding_batch(_texts_to_embed(chosen), **kwargs)
-            _assign(chosen, vectors)
+                vectors = yield embed
+            for node, vector in zip(chosen, vectors, strict=True):
+                node.embedding = vector
         return nodes
+
+    # Both call the public methods, so that those of a user's subclass count.
+
+    def _embed_images(self, nodes: Sequence[BaseNode], options: Mapping[str, Any]) -> Call:
+        show_progress = bool(options.get("show_progress"))
+        return Call(
+            lambda: self.get_image_embedding_batch(nodes, show_progress),
+            lambda: self.aget_image_embedding_batch(nodes, show_progress),
+        )
+
+    def _embed_texts(self, nodes: Sequence[BaseNode], options: Mapping[str, Any]) -> Call:
+        texts = [node.get_content(metadata_mode=MetadataMode.EMBED) for node in nodes]
+        return Call(
+            lambda: self.get_text_embedding_batch(texts, **options),
+            lambda: self.aget_text_embedding_batch(texts, **options),
+        )
 
     # Batches
 
@@ -266,15 +276,6 @@ def _positions_by_role(nodes: Sequence[BaseNode]) -> list[tuple[Role, list[int]]
     texts = [position for position, node in enumerate(nodes) if not has_image(node)]
     roles: list[tuple[Role, list[int]]] = [("image", images), ("text", texts)]
     return [(role, positions) for role, positions in roles if positions]
-
-
-def _texts_to_embed(nodes: Sequence[BaseNode]) -> list[str]:
-    return [node.get_content(metadata_mode=MetadataMode.EMBED) for node in nodes]
-
-
-def _assign(nodes: Sequence[BaseNode], vectors: Sequence[Embedding]) -> None:
-    for node, vector in zip(nodes, vectors, strict=True):
-        node.embedding = vector
 
 
 async def _gather_or_cancel(jobs: Sequence[Coroutine[Any, Any, None]]) -> None:

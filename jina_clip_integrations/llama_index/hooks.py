@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from llama_index.core.embeddings import MultiModalEmbedding
-from pydantic import Field, PrivateAttr
+from pydantic import Field
 
 from ..adapter import EncoderOptions
 from ..errors import InputError
@@ -29,29 +29,6 @@ TRUSTED = SourcePolicy.trusted()
 """Where images may come from if `sources` does not say."""
 
 
-class LastParser:
-    """Keeps the parser as long as the options that it depends on stay the same objects.
-
-    They are compared at every use, since `model_copy(update=...)` changes fields without a word. Equal to any other: it
-    has no options of its own, and a used model equals an unused one.
-    """
-
-    def __init__(self) -> None:
-        self._parser = InputParser(sources=TRUSTED)
-
-    def get(self, sources: SourcePolicy, upright: bool) -> InputParser:
-        """The parser for these options. Thread-safe: a caller gets the one that fits what it passed."""
-        parser = self._parser
-        if parser.sources is not sources or parser.upright is not upright:
-            parser = self._parser = InputParser(sources=sources, upright=upright)
-        return parser
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, LastParser)
-
-    __hash__ = None  # type: ignore[assignment]  # mutable
-
-
 class EncoderHooks(EncoderOptions, MultiModalEmbedding):
     """`MultiModalEmbedding` with its hooks answered by the encoder."""
 
@@ -71,8 +48,6 @@ class EncoderHooks(EncoderOptions, MultiModalEmbedding):
         "rate_limiter",
     )
     model_field: ClassVar[str] = "model_name"
-
-    _last_parser: LastParser = PrivateAttr(default_factory=LastParser)
 
     @classmethod
     def class_name(cls) -> str:
@@ -141,4 +116,4 @@ class EncoderHooks(EncoderOptions, MultiModalEmbedding):
         return parse_images(image_list(images, single="get_image_embedding"), self._parser())
 
     def _parser(self) -> InputParser:
-        return self._last_parser.get(self.sources or TRUSTED, self.exif_orientation)
+        return InputParser(sources=self.sources or TRUSTED, upright=self.exif_orientation)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import field
@@ -11,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from ..._version import USER_AGENT
 from ...catalog import MODELS, ModelSpec, find_model
-from ...credentials import KEY_VARIABLES, Key, drop_sensitive, find_key, is_sensitive
+from ...credentials import KEY_VARIABLES, Key, drop_sensitive, find_key, is_loopback, is_sensitive, public_url
 from ...errors import ConfigurationError
 from ...settings import HOSTED_BASE_URL, LIVE_OPTIONS, SECRET_OPTIONS, ApiSettings, constructor, settings
 from .backend import RemoteBackend
@@ -69,7 +68,7 @@ class ApiBackend(RemoteBackend):
             key = Key(None, source="none")  # a key for the hosted service is not for this server
         self._address_of_service = address
         self._key = key
-        self._base_url = chosen.base_url.partition("?")[0]  # a query may hold a credential
+        self._base_url = public_url(chosen.base_url)
         self._options = options
         self._extra_headers = _check_headers(chosen.headers)
         spec = _find_spec(model, hosted=address.is_hosted)
@@ -96,7 +95,7 @@ class ApiBackend(RemoteBackend):
 
     @property
     def base_url(self) -> str:
-        """Address of the service, without what follows a question mark."""
+        """Address of the service, without what may be a credential in it."""
         return self._base_url
 
     def __repr__(self) -> str:
@@ -113,7 +112,7 @@ class ApiBackend(RemoteBackend):
         self._configure(state["model"], state["options"], key_needed=False)
 
     def _address(self) -> str:
-        return self._address_of_service.url.partition("?")[0]
+        return public_url(self._address_of_service.url)
 
     def _headers(self) -> dict[str, str]:
         """Headers of one request; asks a callable key for its token. Raises `ConfigurationError` without a key."""
@@ -169,16 +168,6 @@ class _Address:
         prefix = parts.path.rstrip("/")
         whole = prefix if path and prefix.endswith(path) else prefix + path
         return cls(urlunsplit((parts.scheme, parts.netloc, whole, parts.query, "")))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _find_spec(model: Any, *, hosted: bool) -> ModelSpec | None:
