@@ -165,3 +165,12 @@ def collect(results: Sequence[BatchResult], *, items: int, dimensions: int) -> B
         errors.update(result.errors)
         usage += result.usage
     return BatchResult(vectors, positions=None, errors=errors, usage=usage)
+
+
+def identity_of(backend: Any) -> str:
+    """What computes the vectors, for cache keys: the backend's `cache_identity`, else its class, model and width."""
+    named = getattr(backend, "cache_identity", None)
+    if named is not None:
+        return str(named)
+    kind = type(backend)
+    return f"{kind.__module__}.{kind.__qualname__}/{backend.model}/{getattr(backend, 'dimensions', None)}"

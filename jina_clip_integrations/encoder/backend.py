@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..backends.base import EmbeddingBackend
+from ..backends.base import EmbeddingBackend, identity_of
 from ..backends.registry import BACKENDS, create_backend, is_local_model
 from ..cache import EmbeddingCache
 from ..catalog import JINA_CLIP_V2, SMALLEST_VOUCHED_DIMENSIONS, ModelSpec, find_model
@@ -135,7 +135,7 @@ class BackendLoader:
             backend=backend,
             spec=self.spec(),
             cache=cache,
-            identity="" if cache is None else _identity(backend),
+            identity="" if cache is None else identity_of(backend),
             width=self.width(),
             dimensions=self._settings.dimensions,
             normalize=self._settings.normalize,
@@ -162,12 +162,3 @@ class BackendLoader:
         if settings.model != DEFAULT_MODEL and find_model(settings.model) is not find_model(str(chosen.model)):
             raise ConfigurationError(f"model={settings.model!r}, but the backend computes {chosen.model!r}")
         return chosen
-
-
-def _identity(backend: Any) -> str:
-    """What computes the vectors, for cache keys."""
-    named = getattr(backend, "cache_identity", None)
-    if named is not None:
-        return str(named)
-    kind = type(backend)
-    return f"{kind.__module__}.{kind.__qualname__}/{backend.model}/{getattr(backend, 'dimensions', None)}"

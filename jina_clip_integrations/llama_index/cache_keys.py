@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import Any
 
+from ..backends.base import identity_of
 from ..encoder import JinaClipEncoder
 from ..errors import InputError
 from ..images.encoded import InputImage
@@ -31,13 +32,8 @@ def cache_keys(
 
 def fingerprint(encoder: JinaClipEncoder, *, upright: bool) -> str:
     """A short digest of everything about the encoder that changes a vector."""
-    facts = [KEY_FORMAT, encoder.model, _identity(encoder.backend), encoder.dimensions, encoder.normalize, upright]
+    facts = [KEY_FORMAT, encoder.model, identity_of(encoder.backend), encoder.dimensions, encoder.normalize, upright]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-
-
-def _identity(backend: Any) -> str:
-    kind = type(backend)
-    return str(getattr(backend, "cache_identity", None) or f"{kind.__module__}.{kind.__qualname__}")
 
 
 def _content(value: Any, encoder: JinaClipEncoder) -> str | None:
