@@ -2,12 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-full coverage lint types contract notebooks proof bench clean
+.PHONY: help demo test test-full test-long coverage lint types contract notebooks proof bench clean
 
 help:
 	@echo "make demo       set up, then search an image gallery by text in many languages, offline"
 	@echo "make test       set up, then run the test suite"
 	@echo "make test-full  the tests at the models' published sizes (2 GB on disk, 5 GB of memory)"
+	@echo "make test-long  mutants, kills and soaks in five times the numbers of make test, and what takes minutes"
 	@echo "make coverage   the test suite with branch coverage; fails below the gate in pyproject.toml"
 	@echo "make lint       ruff: style, imports, formatting; import-linter: which package may import which"
 	@echo "make types      mypy: strict over the package, checked over tests and tools"
@@ -26,6 +27,9 @@ test: .setup-test
 
 test-full: .setup-test
 	$(BIN)/python -m pytest -m full_size
+
+test-long: .setup-test
+	$(BIN)/python -m pytest -m "not full_size" --effort 5 tests/fuzz tests/failures
 
 coverage: .setup-test
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered

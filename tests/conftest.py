@@ -9,6 +9,17 @@ import pytest
 GOLDEN = Path(__file__).parent / "golden"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--effort N` multiplies the counts of tests that try many cases: 1 in CI, more in `make test-long`."""
+    parser.addoption("--effort", type=int, default=1, help="multiply the counts of mutants, kills, look-ups, … by N")
+
+
+@pytest.fixture(scope="session")
+def effort(request: pytest.FixtureRequest) -> int:
+    """How many times the counts of CI a test shall try."""
+    return int(request.config.getoption("--effort"))
+
+
 @pytest.fixture(scope="session", params=["v1", "v2"])
 def golden_folder(request: pytest.FixtureRequest) -> Path:
     """A tiny checkpoint in the published layout with the outputs it must give."""
