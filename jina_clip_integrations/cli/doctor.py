@@ -26,6 +26,7 @@ EXTRAS = {
     "parquet": ("pyarrow",),
     "serve": ("fastapi", "uvicorn", "prometheus-client"),
     "aws": ("boto3",),
+    "evaluate": ("faiss-cpu", "ir-measures", "matplotlib", "scipy"),
 }
 """Extra to the distributions that it brings, as in pyproject.toml."""
 
@@ -37,6 +38,7 @@ EXTRA_PURPOSE = {
     "parquet": "jina-clip embed --output X.parquet",
     "serve": "jina-clip serve",
     "aws": "SageMakerBackend",
+    "evaluate": "jina-clip evaluate",
 }
 
 DEPENDENCIES = ("anyio", "httpx", "numpy", "orjson", "pillow", "pybase64", "tqdm")
