@@ -10,7 +10,13 @@ import pytest
 from PIL import Image, features
 
 from jina_clip_integrations import ImageError
-from jina_clip_integrations.images.formats import BASE64_STARTS, describe_unreadable, media_type
+from jina_clip_integrations.images.formats import (
+    BASE64_STARTS,
+    UNREAD_FORMATS,
+    describe_unreadable,
+    media_type,
+    unreadable_reason,
+)
 from jina_clip_integrations.inputs import InputParser
 
 WRITTEN = ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "ICO"]
@@ -84,3 +90,50 @@ def test_base64_of_an_image_begins_as_the_table_says(format_: str) -> None:
 )
 def test_what_a_file_is_that_pillow_does_not_know(head: bytes, said: str) -> None:
     assert said in describe_unreadable(head)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("scan.pdf", "a PDF: render its pages"),
+        (".HEIC", "jina-clip-integrations[heif]"),
+        ("IMG_1.avif", "Pillow 11.3"),
+        ("a.b.jxl", "pillow-jxl-plugin"),
+        ("DSC_0001.NEF", "develop it"),
+        ("logo.svg", "render it to PNG"),
+        ("slides.pptx", "slides to images"),
+        ("clip.MP4", "extract frames"),
+        ("scan.djvu", "convert its pages"),
+        ("poster.eps", "convert it to PNG"),
+    ],
+)
+def test_what_looks_like_an_image_or_a_document_has_a_reason_and_a_remedy(name: str, said: str) -> None:
+    assert said in str(unreadable_reason(name))
+
+
+@pytest.mark.parametrize(
+    "name", ["photo.jpg", "notes.txt", "Makefile", ".gitignore", "server.key", "id_rsa.pub", "a.py", ""]
+)
+def test_other_files_have_none(name: str) -> None:
+    assert unreadable_reason(name) is None
+
+
+def test_no_extension_stands_for_two_kinds() -> None:
+    listed = [name for unread in UNREAD_FORMATS for name in unread.extensions.split()]
+    assert len(listed) == len(set(listed))
+
+
+def test_what_can_be_read_has_no_reason() -> None:
+    assert unreadable_reason("x.heic", readable={"HEIF"}) is None
+    assert unreadable_reason("x.pdf", readable={"HEIF"}) is not None
+
+
+def test_the_content_is_believed_more_than_the_name() -> None:
+    assert "a PDF" in str(unreadable_reason("photo.jpg", b"%PDF-1.7"))
+    assert "raw file" in str(unreadable_reason("photo.jpg", b"II*\0\x10\0\0\0CR\2\0"))
+    assert "measuring" in str(unreadable_reason("photo.jpg", bytes(128) + b"DICM"))
+
+
+def test_a_broken_file_of_a_known_format_is_called_broken() -> None:
+    assert describe_unreadable(b"\x89PNG\r\n\x1a\n") == "broken or truncated (begins like image/png)"
+    assert describe_unreadable(b"\0\0\0\x18ftypheic", readable={"HEIF"}).startswith("broken or truncated")
