@@ -70,10 +70,14 @@ def check_resize(mode: str, interpolation: str) -> None:
 
 
 def normalize_pixels(
-    pixels: NDArray[np.uint8], mean: Sequence[float] = IMAGE_MEAN, std: Sequence[float] = IMAGE_STD
+    pixels: NDArray[np.uint8],
+    mean: Sequence[float] = IMAGE_MEAN,
+    std: Sequence[float] = IMAGE_STD,
+    *,
+    divisor: float = 255.0,
 ) -> NDArray[np.float32]:
     """`(…, S, S, 3)` uint8 to the `(…, 3, S, S)` float32 that the vision tower takes: `(pixel / 255 - mean) / std`."""
-    scaled = pixels.astype(np.float32) / np.float32(255)
+    scaled = pixels.astype(np.float32) / np.float32(divisor)
     normal = (scaled - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
     return np.ascontiguousarray(np.moveaxis(normal, -1, -3))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -12,7 +12,8 @@ from transformers import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
 
 from ..errors import ConfigurationError, ImageError
-from ..images.geometry import IMAGE_MEAN, IMAGE_STD, check_resize, normalize_pixels, resize_and_crop
+from ..images.geometry import IMAGE_MEAN, IMAGE_STD, check_resize, resize_and_crop
+from .image_steps import SETTINGS, ImageSteps, split_keywords
 
 CHANNELS = (1, 3, 4)
 
@@ -81,22 +82,46 @@ class JinaCLIPImageProcessor(BaseImageProcessor):  # type: ignore[misc]  # trans
         """The settings as published, `processor_class` included, by which `AutoProcessor` finds the processor."""
         return {**super().to_dict(), "processor_class": "JinaCLIPProcessor"}
 
-    def __call__(self, images: Any, return_tensors: str | None = None) -> BatchFeature:
-        """Prepare one image or several; `pixel_values` is an array, or a tensor with `return_tensors="pt"`."""
-        return self.preprocess(images, return_tensors=return_tensors)
+    def __call__(self, images: Any, return_tensors: str | None = None, **options: Any) -> BatchFeature:
+        """Prepare one image or several; `pixel_values` is an array, or a tensor with `return_tensors="pt"`.
 
-    def preprocess(self, images: Any, return_tensors: str | None = None) -> BatchFeature:
+        `options` are the framework's keywords (`do_rescale`, `do_normalize`, `data_format`, …; None = the default) and
+        settings for this call alone. Raises `ConfigurationError` for one that is unknown or cannot be honoured.
+        """
+        return self.preprocess(images, return_tensors=return_tensors, **options)
+
+    def preprocess(self, images: Any, return_tensors: str | None = None, **options: Any) -> BatchFeature:
         """As `__call__`. Raises `ImageError` with the index of an image that cannot be used."""
+        steps, settings = split_keywords(options, size=self.size)
+        changed = self._with_settings(settings)
         listed = _as_list(images)
-        pixel_values = np.empty((len(listed), 3, self.size, self.size), np.float32)
+        side = changed.size
+        shape = (3, side, side) if steps.data_format == "channels_first" else (side, side, 3)
+        pixel_values = np.empty((len(listed), *shape), np.float32)
         index = 0
         try:
             for index, image in enumerate(listed):
-                pixel_values[index] = normalize_pixels(self.fit(image), self.mean, self.std)
+                pixel_values[index] = changed._values(image, steps)
         except ImageError as error:
             error.at(index)
             raise
         return BatchFeature({"pixel_values": pixel_values}, tensor_type=return_tensors)
+
+    def _with_settings(self, settings: Mapping[str, Any]) -> JinaCLIPImageProcessor:
+        if not settings:
+            return self
+        own = {name: getattr(self, name) for name in SETTINGS}
+        return type(self)(**{**own, **settings})
+
+    def _values(self, image: Any, steps: ImageSteps) -> NDArray[np.float32]:
+        """One image as float32, after the steps that were asked for."""
+        arranged, divisor = steps.arrange(image)
+        if steps.do_resize:
+            pixels = self.fit(arranged)
+        else:
+            pixels = np.array(_as_image(arranged).convert("RGB"))
+            steps.check_size(pixels, self.size)
+        return steps.finish(pixels, divisor, mean=self.mean, std=self.std)
 
     def fit(self, image: Any) -> NDArray[np.uint8]:
         """One image at the model's size, `(size, size, 3)` uint8, before normalisation."""

@@ -16,6 +16,7 @@ from transformers.utils.generic import can_return_tuple
 from ..errors import CheckpointError, ConfigurationError, InputError
 from .checkpoint import Checkpoint, find_weights, published_state
 from .configuration_jina_clip import JinaClipConfig
+from .encode import EncodeMethods, Origin
 from .text_tower import TextTower
 from .vision_tower import VisionTower
 
@@ -28,8 +29,12 @@ INIT_STD = 0.02
 """Spread of freshly initialised weights, for training from scratch."""
 
 
-class JinaClipModel(PreTrainedModel):  # type: ignore[misc]  # transformers is untyped here
-    """Text and image encoder with one vector space. See `forward`, `get_text_features`, `get_image_features`."""
+class JinaClipModel(EncodeMethods, PreTrainedModel):  # type: ignore[misc]  # transformers is untyped here
+    """Text and image encoder with one vector space.
+
+    See `encode_text` and `encode_image` for what people have, `forward`, `get_text_features` and `get_image_features`
+    for token ids and pixels.
+    """
 
     config_class = JinaClipConfig
     base_model_prefix = "jina_clip"
@@ -84,6 +89,7 @@ class JinaClipModel(PreTrainedModel):  # type: ignore[misc]  # transformers is u
         model = super().from_pretrained(None, *model_args, config=settings, state_dict=state, dtype=wanted, **kwargs)
         loaded = model[0] if isinstance(model, tuple) else model  # a tuple with `output_loading_info`
         loaded.name_or_path = loaded.config.name_or_path = str(source)
+        loaded._origin = Origin(source, download)
         if device is not None:
             loaded.to(device)
         return model

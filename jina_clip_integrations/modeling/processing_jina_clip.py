@@ -7,13 +7,36 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
+from transformers.processing_utils import TextKwargs
 
 from ..errors import ConfigurationError, InputError
+from ..settings import reject_unknown
 from .configuration_jina_clip import JinaClipConfig
 from .image_processing_jina_clip import JinaCLIPImageProcessor
+from .image_steps import KEYWORDS as IMAGE_KEYWORDS
 
 MAX_LENGTH = 8192
 """Longest text in tokens. The published `encode_text` stops at 512 unless told otherwise; the models go up to here."""
+
+TEXT_DEFAULTS: Mapping[str, Any] = {
+    "truncation": True,
+    "max_length": MAX_LENGTH,
+    "padding": True,
+    "return_token_type_ids": False,
+    "return_attention_mask": True,
+}
+"""Set on every call, because a `tokenizer.json` may have leftovers from training."""
+
+TEXT_KEYWORDS = frozenset(TextKwargs.__annotations__) - {
+    "is_split_into_words",
+    "text_pair",
+    "text_pair_target",
+    "text_target",
+}
+"""The framework's keywords of tokenizers that make sense for single texts."""
+
+NESTED = ("text_kwargs", "images_kwargs", "common_kwargs")
+"""Keywords that hold keywords, as in the framework's own processors."""
 
 IGNORED_OPTIONS = ("_from_auto", "_from_pipeline", "config", "fix_mistral_regex", "trust_remote_code", "use_fast")
 """Options of the auto classes that mean nothing here, or that are set below."""
@@ -69,32 +92,28 @@ class JinaCLIPProcessor(ProcessorMixin):  # type: ignore[misc]  # transformers i
         text: str | Sequence[str] | None = None,
         *,
         task: str | None = None,
-        max_length: int = MAX_LENGTH,
-        padding: bool | str = True,
-        return_tensors: str | None = None,
+        **options: Any,
     ) -> BatchFeature:
         """Prepare texts, images or both for `JinaClipModel`.
 
-        Texts are cut from the right after `max_length` tokens, special tokens and instruction included, and padded to
-        the longest. Raises `ConfigurationError` for an unknown task, `ImageError` with the index of a bad image.
+        `options` are the framework's keywords for tokenizers (`padding`, `truncation`, `max_length`, …) and image
+        processors (`do_rescale`, …), flat or in `text_kwargs`, `images_kwargs` and `common_kwargs`. By default texts
+        are cut from the right after 8192 tokens, special tokens and instruction included, and padded to the longest.
+
+        Raises:
+            ConfigurationError: an unknown task or keyword.
+            ImageError: a bad image; `index` says which.
         """
         if images is None and text is None:
             raise InputError("pass text, images or both")
+        for_text, for_images = split_keywords(options)
         data: dict[str, Any] = {}
         if text is not None:
             instruction = self.instruction(task)
             texts = instruction + text if isinstance(text, str) else [instruction + one for one in text]
-            data |= self.tokenizer(
-                texts,
-                truncation=True,
-                max_length=max_length,
-                padding=padding,
-                return_token_type_ids=False,
-                return_attention_mask=True,
-                return_tensors=return_tensors,
-            )
+            data |= self.tokenizer(texts, **_complete(for_text))
         if images is not None:
-            data |= self.image_processor(images, return_tensors=return_tensors)
+            data |= self.image_processor(images, **for_images)
         return BatchFeature(data)
 
     def instruction(self, task: str | None) -> str:
@@ -113,3 +132,27 @@ class JinaCLIPProcessor(ProcessorMixin):  # type: ignore[misc]  # transformers i
 
 
 JinaClipProcessor = JinaCLIPProcessor
+
+
+def split_keywords(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The keywords of a call that are for texts, and those for images; a None is left out. `ConfigurationError`."""
+    flat = {name: value for name, value in options.items() if name not in NESTED}
+    reject_unknown(flat, {*TEXT_KEYWORDS, *IMAGE_KEYWORDS, *NESTED}, where="JinaClipProcessor")
+    flat |= dict(options.get("common_kwargs") or {})
+    text = {name: value for name, value in flat.items() if name in TEXT_KEYWORDS}
+    images = {name: value for name, value in flat.items() if name in (*IMAGE_KEYWORDS, "return_tensors")}
+    text |= dict(options.get("text_kwargs") or {})
+    images |= dict(options.get("images_kwargs") or {})
+    return _given(text), _given(images)
+
+
+def _given(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in keywords.items() if value is not None}
+
+
+def _complete(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """The keywords for the tokenizer, with the defaults for what they do not say."""
+    merged = {**TEXT_DEFAULTS, **keywords}
+    if merged["truncation"] in (False, "do_not_truncate") and merged["padding"] != "max_length":
+        del merged["max_length"]  # it would have no effect, of which the framework warns
+    return merged

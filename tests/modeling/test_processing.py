@@ -117,3 +117,104 @@ def test_image_settings(golden: Any, tmp_path: Any) -> None:
 def test_unknown_image_settings(setting: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(setting))):
         JinaClipImageProcessor(**setting)
+
+
+def test_keywords_of_tokenizers(golden: Any, processor: Any) -> None:
+    text = golden.texts[0]
+    plain = processor(text=text)["input_ids"]
+    assert processor(text=text, truncation=True, padding=False, max_length=8192)["input_ids"] == plain
+    assert len(processor(text="word " * 30, truncation=True, max_length=12)["input_ids"]) == 12
+    assert len(processor(text="word " * 30, truncation=False, max_length=None)["input_ids"]) > 12
+    bare = processor(text=text, add_special_tokens=False, return_attention_mask=False)
+    assert (set(bare), bare["input_ids"]) == ({"input_ids"}, plain[1:-1])
+    even = processor(text=[text], pad_to_multiple_of=8, padding_side="left", return_tensors="np")
+    assert even["input_ids"].shape[1] % 8 == 0
+    assert even["attention_mask"][0, 0] == (1 if len(plain) % 8 == 0 else 0)
+
+
+def test_keywords_in_groups(golden: Any, processor: Any) -> None:
+    image = Image.new("RGB", (30, 20), (9, 90, 200))
+    given = {"text": [golden.texts[0]], "images": image}
+    flat = processor(**given, padding="max_length", max_length=16, do_normalize=False, return_tensors="pt")
+    grouped = processor(
+        **given,
+        text_kwargs={"padding": "max_length", "max_length": 16},
+        images_kwargs={"do_normalize": False},
+        common_kwargs={"return_tensors": "pt"},
+    )
+    assert set(flat) == set(grouped) == {"input_ids", "attention_mask", "pixel_values"}
+    assert all(torch.equal(flat[name], grouped[name]) for name in flat)
+    assert flat["input_ids"].shape == (1, 16)
+
+
+def test_an_unknown_keyword_is_named(processor: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"'truncaton'.*Did you mean 'truncation'"):
+        processor(text="a", truncaton=True)
+    with pytest.raises(ConfigurationError, match=r"'do_rescal'.*Did you mean 'do_rescale'"):
+        processor.image_processor(Image.new("RGB", (9, 9)), do_rescal=False)
+
+
+def test_steps_of_the_image_processor(golden: Any, processor: Any) -> None:
+    images = processor.image_processor
+    with Image.open(golden.image_files()[0]) as opened:
+        image = opened.convert("RGB")
+    expected = images(image)["pixel_values"]
+    everything = dict.fromkeys(("do_convert_rgb", "do_resize", "do_center_crop", "do_rescale", "do_normalize"), True)
+    assert np.array_equal(images(image, **everything, do_pad=False, resample=3)["pixel_values"], expected)
+    assert np.array_equal(images(image, do_rescale=None, size=None)["pixel_values"], expected)
+    last = images(image, data_format="channels_last", return_tensors="pt")["pixel_values"]
+    assert np.array_equal(last.permute(0, 3, 1, 2).numpy(), expected)
+    square = images.fit(image)
+    assert np.array_equal(images(square, do_resize=False, do_center_crop=False)["pixel_values"], expected)
+    levels = images(image, do_rescale=False, do_normalize=False)["pixel_values"][0]
+    assert np.array_equal(levels, square.transpose(2, 0, 1))
+    np.testing.assert_allclose(images(image, do_normalize=False)["pixel_values"][0], levels / 255, atol=1e-7)
+    np.testing.assert_allclose(images(image, rescale_factor=1 / 51, do_normalize=False)["pixel_values"][0], levels / 51)
+    mean = images(image, image_mean=[0, 0, 0], image_std=[1, 1, 1])["pixel_values"]
+    assert np.array_equal(mean, images(image, do_normalize=False)["pixel_values"])
+    assert images([], data_format="channels_last")["pixel_values"].shape == (0, images.size, images.size, 3)
+
+
+def test_floats_that_were_rescaled_already(golden: Any, processor: Any) -> None:
+    """What `torchvision.transforms.ToTensor` gives, for which `do_rescale=False` is meant."""
+    images = processor.image_processor
+    with Image.open(golden.image_files()[0]) as opened:
+        pixels = np.asarray(opened.convert("RGB"))
+    tensor = torch.tensor(pixels).permute(2, 0, 1).float() / 255
+    expected = images(pixels)["pixel_values"]
+    assert np.array_equal(images(tensor, do_rescale=False)["pixel_values"], expected)
+    assert np.array_equal(
+        images(tensor.numpy(), do_rescale=False, input_data_format="channels_first")["pixel_values"], expected
+    )
+    with pytest.raises(ImageError, match="from 0 to 1"):
+        images(tensor * 255, do_rescale=False)
+
+
+@pytest.mark.parametrize("size", [{"height": 20, "width": 20}, {"shortest_edge": 20}, 20])
+def test_another_size_for_one_call(processor: Any, size: Any) -> None:
+    image = Image.new("RGB", (30, 25))
+    assert processor(images=image, size=size, crop_size=size)["pixel_values"].shape == (1, 3, 20, 20)
+    assert processor.image_processor.size != 20
+
+
+@pytest.mark.parametrize(
+    ("keywords", "reason"),
+    [
+        ({"do_convert_rgb": False}, "RGB"),
+        ({"do_resize": False}, "do_center_crop"),
+        ({"do_pad": True}, "do_pad"),
+        ({"crop_size": 3}, "crop_size"),
+        ({"size": {"height": 3, "width": 4}}, "no square"),
+        ({"data_format": "none"}, "data_format"),
+        ({"resample": 5}, "interpolation"),
+    ],
+)
+def test_keywords_that_cannot_be_honoured(processor: Any, keywords: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=reason):
+        processor.image_processor(Image.new("RGB", (9, 9)), **keywords)
+
+
+def test_an_image_of_another_size_that_is_not_resized(processor: Any) -> None:
+    with pytest.raises(ImageError, match="9 x 8 instead of") as caught:
+        processor.image_processor([Image.new("RGB", (9, 8))], do_resize=False, do_center_crop=False)
+    assert caught.value.index == 0
