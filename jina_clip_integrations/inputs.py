@@ -9,7 +9,8 @@ import io
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, ItemsView, Iterable, KeysView, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -192,9 +193,10 @@ def one_text(text: Any, *, many: str) -> str:
 
 def text_list(texts: Any, *, single: str) -> list[str]:
     """The texts as a list. Raises `InputError` for one text, naming the method `single` that takes it."""
-    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
+    listed, alone = one_or_many_texts(texts)
+    if alone:
         raise InputError(f"expected a list of texts, got one {type(texts).__name__}; use {single}, or [text]")
-    return list(texts)
+    return list(listed)
 
 
 def image_list(images: Any, *, single: str) -> list[Any]:
@@ -209,8 +211,12 @@ def many_items(items: Any) -> Iterable[Any]:
     """`items` if it is an iterable of items. Raises `InputError`."""
     if isinstance(items, (str, bytes, bytearray, memoryview, Mapping)) or not isinstance(items, Iterable):
         raise InputError(f"expected a sequence of items, not one {type(items).__name__}; {_ITEM_KINDS}")
-    if isinstance(items, (set, frozenset)):
+    if isinstance(items, AbstractSet) and not isinstance(items, (KeysView, ItemsView)):
         raise InputError("a set has no order, so its rows could not be told apart; pass a list")
+    if _is_table(items):
+        raise InputError(f"a {type(items).__name__} is a table, of which one column is meant: pass table[name]")
+    if getattr(items, "ndim", 1) == 0:
+        raise InputError("an array without a dimension is no list; pass [array.item()]")
     return items
 
 
@@ -235,9 +241,25 @@ def parse_texts(values: Sequence[Any]) -> list[Parsed]:
     return parse(values, check_text)
 
 
+def all_valid(parsed: Sequence[Parsed], *, alone: bool = False) -> list[Any]:
+    """The texts or images. Raises the first `InputError` among them, with its index unless it stood `alone`."""
+    for index, value in enumerate(parsed):
+        if isinstance(value, InputError):
+            raise value if alone else value.at(index)
+    return list(parsed)
+
+
 def _as_sequence(values: Iterable[Any]) -> Sequence[Any]:
     many_items(values)
-    return values if isinstance(values, (list, tuple)) else list(values)
+    if isinstance(values, (list, tuple)):
+        return values
+    # Arrow's arrays give objects of their own when they are iterated.
+    return list(values.to_pylist() if hasattr(values, "to_pylist") else values)
+
+
+def _is_table(given: Any) -> bool:
+    """Whether `given` is a table of pandas, Polars, Arrow or `datasets`; iterated, it gives names, columns or rows."""
+    return any(hasattr(type(given), name) for name in ("columns", "column_names"))
 
 
 def _one_array(array: np.ndarray[Any, Any]) -> bool:

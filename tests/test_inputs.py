@@ -18,7 +18,9 @@ from jina_clip_integrations import ImageError, InputError, SourcePolicy
 from jina_clip_integrations.images.encoded import EncodedImage, PixelImage
 from jina_clip_integrations.inputs import (
     InputParser,
+    all_valid,
     check_text,
+    many_items,
     one_or_many_images,
     one_or_many_texts,
     parse,
@@ -299,6 +301,20 @@ class TestOneOrMany:
         assert one_or_many_texts(["abc"]) == (["abc"], False)
         with pytest.raises(InputError):
             one_or_many_texts({"a", "b"})
+
+    @pytest.mark.parametrize("kind", ["columns", "column_names"])
+    def test_a_table_is_no_list(self, kind: str) -> None:
+        table = type("Frame", (list,), {kind: ("text",)})(["text"])
+        for function in (one_or_many_texts, one_or_many_images, many_items):
+            with pytest.raises(InputError, match="a Frame is a table"):
+                function(table)
+
+    def test_the_first_bad_one_is_raised_with_its_index(self) -> None:
+        assert all_valid(["a", "b"]) == ["a", "b"]
+        for alone, index in [(False, 1), (True, None)]:
+            with pytest.raises(InputError) as caught:
+                all_valid(["a", InputError("one"), InputError("two")], alone=alone)
+            assert (caught.value.index, caught.value.message) == (index, "one")
 
     def test_texts_become_plain_str(self) -> None:
         assert type(check_text(np.str_("abc"))) is str

@@ -14,7 +14,7 @@ from ..settings import DEFAULT_MODEL
 from ..types import ImageInput, OnError
 from ..vectors import to_list, to_lists
 
-PROBE = ["dummy_text"]
+PROBE = "dummy_text"
 """What langchain-qdrant embeds as documents to learn the width of the vectors. It is no image's URI, so the view for
 stores answers it with the vector of a text."""
 
@@ -122,15 +122,17 @@ class ImageEmbeddings(BaseModel, Embeddings):
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """One vector per image URI: a path, an http(s) URL or a data URI."""
-        if texts == PROBE:
-            return self.embeddings.embed_documents(texts)
-        return self.embeddings.embed_images(text_list(texts, single="embed_image"))
+        uris = image_list(texts, single="embed_image")
+        if _is_probe(uris):
+            return self.embeddings.embed_documents(uris)
+        return self.embeddings.embed_images(uris)
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """`embed_documents` without blocking the event loop."""
-        if texts == PROBE:
-            return await self.embeddings.aembed_documents(texts)
-        return await self.embeddings.aembed_images(text_list(texts, single="aembed_image"))
+        uris = image_list(texts, single="aembed_image")
+        if _is_probe(uris):
+            return await self.embeddings.aembed_documents(uris)
+        return await self.embeddings.aembed_images(uris)
 
     def embed_query(self, text: str) -> list[float]:
         """The vector of a query text."""
@@ -155,3 +157,7 @@ class ImageEmbeddings(BaseModel, Embeddings):
     async def aembed_image(self, uris: ImageInput | Sequence[ImageInput]) -> Any:
         """`embed_image` without blocking the event loop."""
         return await self.embeddings.aembed_image(uris)
+
+
+def _is_probe(uris: Sequence[Any]) -> bool:
+    return len(uris) == 1 and isinstance(uris[0], str) and uris[0] == PROBE

@@ -14,16 +14,16 @@ from ..backends.registry import find_backend
 from ..concurrency.flow import Call, Flow, adrive, drive
 from ..encoder.progress import ProgressBar
 from ..errors import ConfigurationError
-from ..inputs import one_text, text_list
+from ..inputs import all_valid, one_text, parse_texts, text_list
 from .cache_keys import cache_keys
 from .hooks import MAX_EMBED_BATCH_SIZE, EncoderHooks
-from .image_inputs import has_image
+from .image_inputs import has_image, node_list
 from .instrumentation import EmbedBatch, Embedding, Role, image_span, instrument, relocate_errors
 from .rate_limit import tokens_of_requests
 from .serialization import OBJECT_FIELDS, SerializedOptions, to_json_value
 
 DEFAULT_NUM_WORKERS = 4
-"""Batches in flight in the async batch methods where `num_workers` does not say."""
+"""Batches in flight in the async batch methods where neither `num_workers` nor `max_concurrency` says."""
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,8 @@ class JinaClipEmbedding(EncoderHooks):
         query_task: `auto` gives queries the model's instruction where it has one; None turns it off.
         embed_batch_size: Inputs that go through events, cache and limiter together (1 to 2048). `batch_size` is how
             many the backend computes together.
-        num_workers: Batches of that size in flight in the async batch methods (4 if None).
+        num_workers: Batches of that size in flight in the async batch methods; if None then `max_concurrency` where it
+            was given, else 4.
         embeddings_cache: A key-value store of LlamaIndex for texts and images; its keys tell models and widths apart.
         rate_limiter: Asked once per request, for images too, with the estimated tokens.
         **options: Every other option of the encoder and of the chosen backend, under its own name.
@@ -83,7 +84,7 @@ class JinaClipEmbedding(EncoderHooks):
         **kwargs: Any,  # noqa: ARG002  # as in the base class
     ) -> list[Embedding]:
         """One vector per text, `embed_batch_size` at a time. Further keywords are ignored, as in the base class."""
-        return self._embed_all("text", text_list(texts, single="get_text_embedding"), show_progress)
+        return self._embed_all("text", _valid_texts(texts, single="get_text_embedding"), show_progress)
 
     async def aget_text_embedding_batch(
         self,
@@ -91,8 +92,8 @@ class JinaClipEmbedding(EncoderHooks):
         show_progress: bool = False,
         **kwargs: Any,  # noqa: ARG002  # as in the base class
     ) -> list[Embedding]:
-        """`get_text_embedding_batch`, with `num_workers` batches in flight."""
-        return await self._aembed_all("text", text_list(texts, single="aget_text_embedding"), show_progress)
+        """`get_text_embedding_batch`, with several batches in flight (`num_workers`)."""
+        return await self._aembed_all("text", _valid_texts(texts, single="aget_text_embedding"), show_progress)
 
     def get_text_embeddings(self, texts: Sequence[str]) -> list[Embedding]:
         """One vector per text. Raises `InputError` for a `str` in place of the list."""
@@ -128,7 +129,7 @@ class JinaClipEmbedding(EncoderHooks):
     async def aget_image_embedding_batch(
         self, img_file_paths: Sequence[Any], show_progress: bool = False
     ) -> list[Embedding]:
-        """`get_image_embedding_batch`, with `num_workers` batches in flight."""
+        """`get_image_embedding_batch`, with several batches in flight (`num_workers`)."""
         return await self._aembed_all("image", img_file_paths, show_progress)
 
     def get_image_embeddings(self, images: Sequence[Any]) -> list[Embedding]:
@@ -153,6 +154,7 @@ class JinaClipEmbedding(EncoderHooks):
         return await adrive(self._ingest(nodes, kwargs))
 
     def _ingest(self, nodes: Sequence[BaseNode], options: Mapping[str, Any]) -> Flow[Sequence[BaseNode]]:
+        nodes = node_list(nodes)
         for role, positions in _positions_by_role(nodes):
             chosen = [nodes[position] for position in positions]
             embed = self._embed_images(chosen, options) if role == "image" else self._embed_texts(chosen, options)
@@ -191,7 +193,7 @@ class JinaClipEmbedding(EncoderHooks):
 
     async def _aembed_all(self, role: Role, values: Sequence[Any], show_progress: bool) -> list[Embedding]:
         rows: list[Any] = [None] * len(values)
-        limit = asyncio.Semaphore(self.num_workers or DEFAULT_NUM_WORKERS)
+        limit = asyncio.Semaphore(self.num_workers or self.max_concurrency or DEFAULT_NUM_WORKERS)
         with self._progress_bar(role, len(values), show_progress) as bar:
 
             async def embed(positions: range, batch: EmbedBatch) -> None:
@@ -276,6 +278,11 @@ def _positions_by_role(nodes: Sequence[BaseNode]) -> list[tuple[Role, list[int]]
     texts = [position for position, node in enumerate(nodes) if not has_image(node)]
     roles: list[tuple[Role, list[int]]] = [("image", images), ("text", texts)]
     return [(role, positions) for role, positions in roles if positions]
+
+
+def _valid_texts(texts: Any, *, single: str) -> list[str]:
+    """The texts as a list. Raises `InputError` now, since observers, limiter and cache come before the encoder."""
+    return all_valid(parse_texts(text_list(texts, single=single)))
 
 
 async def _gather_or_cancel(jobs: Sequence[Coroutine[Any, Any, None]]) -> None:

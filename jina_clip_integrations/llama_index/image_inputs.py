@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ from llama_index.core.schema import BaseNode, ImageNode, MediaResource, Node, No
 
 from ..errors import InputError
 from ..images.encoded import InputImage
-from ..inputs import InputParser, parse
+from ..inputs import InputParser, all_valid, many_items, parse
 
 
 def parse_image(given: Any, parser: InputParser) -> InputImage:
@@ -34,18 +34,24 @@ def parse_image(given: Any, parser: InputParser) -> InputImage:
 
 def parse_images(given: Iterable[Any], parser: InputParser) -> list[InputImage]:
     """The images, in order. Raises `InputError` naming the index of what carries none."""
-    images = []
-    for index, image in enumerate(parse(given, partial(parse_image, parser=parser))):
-        if isinstance(image, InputError):
-            raise image.at(index)
-        assert isinstance(image, InputImage)  # noqa: S101  # `parse_image` gives nothing else
-        images.append(image)
-    return images
+    return all_valid(parse(given, partial(parse_image, parser=parser)))
 
 
 def has_image(node: BaseNode) -> bool:
     """Whether a node carries an image, captioned or not."""
     return bool(image_item(node))
+
+
+def node_list(nodes: Any) -> Sequence[BaseNode]:
+    """The nodes of an ingestion step. Raises `InputError` for anything else, naming its index."""
+    if isinstance(nodes, (str, BaseNode)):
+        raise InputError(f"expected a list of nodes, got one {type(nodes).__name__}; pass [node]")
+    listed = nodes if isinstance(nodes, list) else list(many_items(nodes))
+    for index, node in enumerate(listed):
+        if not isinstance(node, BaseNode):
+            hint = "its .node" if isinstance(node, NodeWithScore) else 'TextNode(text="…") or ImageNode(image_path="…")'
+            raise InputError(f"an ingestion step takes nodes, not a {type(node).__name__}; pass {hint}", index=index)
+    return listed
 
 
 def image_item(given: Any) -> Mapping[str, Any] | None:

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # the customary name
 
 from ..catalog import ModelSpec
-from ..errors import ConfigurationError, ImageError, InputError
+from ..errors import ConfigurationError, ImageError
 from ..images.sources import SourcePolicy
-from ..inputs import InputParser, Parsed, one_or_many_images, one_or_many_texts, parse, parse_texts
+from ..inputs import InputParser, all_valid, one_or_many_images, one_or_many_texts, parse, parse_texts
 from ..settings import require_integer
 from ..types import ImageInput
 from ..vectors import NORM_FLOOR
@@ -136,7 +136,7 @@ class EncodeMethods:
             ConfigurationError: an unknown task, or a width that the model does not give.
         """
         listed, alone = one_or_many_texts(sentences)
-        texts = _all_valid(parse_texts(listed), alone=alone)
+        texts = all_valid(parse_texts(listed), alone=alone)
         processor, options = self.processor, {**tokenizer_kwargs, "task": task, "return_tensors": "pt"}
         processor.instruction(task)  # an unknown task is an error even without a text
 
@@ -186,7 +186,7 @@ class EncodeMethods:
         """
         given, alone = one_or_many_images(images)
         policy = {} if sources is None else {"sources": sources}
-        parsed = _all_valid(parse(given, InputParser(upright=exif_orientation, **policy).image), alone=alone)
+        parsed = all_valid(parse(given, InputParser(upright=exif_orientation, **policy).image), alone=alone)
         processor = self.processor.image_processor
 
         def compute(indices: Sequence[int]) -> Tensor:
@@ -245,14 +245,6 @@ def _progress_bar(total: int, *, shown: bool) -> Iterator[Callable[[int], Any]]:
 
     with tqdm(total=total, disable=not shown, unit="item", desc="embedding", dynamic_ncols=True) as bar:
         yield bar.update
-
-
-def _all_valid(parsed: Sequence[Parsed], *, alone: bool) -> list[Any]:
-    """The texts or images. Raises the first `InputError` among them, with its index."""
-    for index, value in enumerate(parsed):
-        if isinstance(value, InputError):
-            raise value if alone else value.at(index)
-    return list(parsed)
 
 
 def _open(image: Any, index: int | None) -> Any:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
+from llama_index.core.storage.kvstore import SimpleKVStore
 from PIL import Image
 
+from jina_clip_integrations import JinaClipEncoder
 from jina_clip_integrations.errors import ConfigurationError, ImageError, InputError
 from tests.adapters import LANGCHAIN, LLAMA_INDEX, Adapter, over_methods
 from tests.expected import assert_same, bytes_of, of_images, of_texts
@@ -159,6 +164,117 @@ async def test_one_and_many_are_not_confused(
     with pytest.raises(InputError, match=hint):
         await call(adapter(backend=backend), method, wrong)
     assert backend.batches == []
+
+
+# What a list is
+
+
+def listed(values: list[Any]) -> dict[str, Any]:
+    """The same values in everything whose order is certain."""
+    return {
+        "tuple": tuple(values),
+        "generator": (value for value in values),
+        "deque": deque(values),
+        "keys": dict.fromkeys(values).keys(),
+        "values": dict(enumerate(values)).values(),
+        "array of str": np.array(values),
+        "array of objects": np.array(values, dtype=object),
+        "Series": pd.Series(values, index=range(len(values), 0, -1)),
+        "Index": pd.Index(values),
+        "Arrow": pa.array(values),
+        "str_": [np.str_(value) for value in values],
+    }
+
+
+CONTAINERS = sorted(listed(["a"]))
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@over_methods("texts")
+async def test_texts_come_in_whatever_has_an_order(
+    call: Callable[..., Any], adapter: Adapter, backend: Any, method: str, container: str
+) -> None:
+    rows = await call(adapter(backend=backend), method, listed(TEXTS[:3])[container])
+    assert_same(rows, of_texts(TEXTS[:3]))
+    np.testing.assert_array_equal(JinaClipEncoder(backend=backend).encode_text(listed(TEXTS[:3])[container]), rows)
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@over_methods("images")
+async def test_images_come_in_whatever_has_an_order(
+    call: Callable[..., Any], adapter: Adapter, backend: Any, images: list[str], method: str, container: str
+) -> None:
+    rows = await call(adapter(backend=backend), method, listed(images)[container])
+    assert_same(rows, of_images(images))
+
+
+FRAME = pd.DataFrame({"text": ["a", "b"], "page": ["c", "d"]})
+NO_LISTS = [
+    (FRAME, "table"),
+    (FRAME[["text"]], "table"),
+    (pa.table({"text": ["a", "b"]}), "Table"),
+    ({"a": 1, "b": 2}, "dict|items"),
+    ({"a", "b"}, "a set has no order"),
+    (frozenset("ab"), "a set has no order"),
+    (b"bytes", "bytes"),
+    (bytearray(b"bytes"), "bytearray"),
+    (np.array("a"), "without a dimension"),
+    (None, "NoneType"),
+    (7, "int"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "reason"), NO_LISTS, ids=lambda value: type(value).__name__)
+@over_methods("texts", "images")
+async def test_what_is_no_list_is_refused_as_by_the_encoder(
+    call: Callable[..., Any], adapter: Adapter, backend: Any, method: str, wrong: Any, reason: str
+) -> None:
+    if method == "embed_image" and isinstance(wrong, bytes | bytearray):
+        return  # one image
+    with pytest.raises(InputError, match=reason):
+        await call(adapter(backend=backend), method, wrong)
+    assert backend.batches == []
+
+
+ITEMS = [None, 1.5, float("nan"), ["nested"], b"bytes", {"text": "a"}, {"a"}]
+
+
+@pytest.mark.parametrize("wrong", ITEMS, ids=lambda value: type(value).__name__)
+@over_methods("texts")
+async def test_what_is_no_text_is_named_before_anything_is_computed(
+    call: Callable[..., Any], adapter: Adapter, backend: Any, method: str, wrong: Any
+) -> None:
+    options = {"embeddings_cache": SimpleKVStore(), "embed_batch_size": 1} if adapter is LLAMA_INDEX else {}
+    with pytest.raises(InputError, match="must be a str") as caught:
+        await call(adapter(backend=backend, **options), method, ["a", "b", wrong])
+    assert caught.value.index == 2
+    assert backend.batches == []
+
+
+@pytest.mark.parametrize("wrong", [None, 1.5, ["nested.png"], {"a"}], ids=lambda value: type(value).__name__)
+@over_methods("images")
+async def test_what_is_no_image_is_named_before_anything_is_computed(
+    call: Callable[..., Any], adapter: Adapter, backend: Any, images: list[str], method: str, wrong: Any
+) -> None:
+    with pytest.raises(ImageError, match="an image cannot be a") as caught:
+        await call(adapter(backend=backend), method, [*images, wrong])
+    assert caught.value.index == 3
+    assert backend.batches == []
+
+
+@pytest.mark.parametrize("wrong", [wrong for wrong, _ in NO_LISTS[:6]], ids=lambda value: type(value).__name__)
+async def test_the_view_for_stores_refuses_the_same(call: Callable[..., Any], backend: Any, wrong: Any) -> None:
+    view = LANGCHAIN(backend=backend).for_images()
+    with pytest.raises(InputError):
+        await call(view, "embed_documents", wrong)
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+async def test_the_view_for_stores_takes_the_same(
+    call: Callable[..., Any], backend: Any, images: list[str], container: str
+) -> None:
+    rows = await call(LANGCHAIN(backend=backend).for_images(), "embed_documents", listed(images)[container])
+    assert_same(rows, of_images(images))
 
 
 # Event loops

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from llama_index.core import Settings
@@ -20,6 +21,7 @@ from jina_clip_integrations.errors import ConfigurationError, ImageError
 from jina_clip_integrations.llama_index import JinaClipEmbedding
 from tests.expected import assert_same, of_images, of_texts
 from tests.fakes import BlockingBackend
+from tests.remote import Service
 
 TEXTS = ["a red bicycle", "un chien", "ein Hund", "a red bicycle", "five"]
 HOOKS = ["query_embedding", "text_embedding", "text_embeddings", "image_embedding", "image_embeddings"]
@@ -134,6 +136,45 @@ async def test_concurrency_is_bounded_with_and_without_num_workers(
     values = [str(n) for n in range(24)] if kind == "text" else images * 8
     await getattr(embedding, f"aget_{kind}_embedding_batch")(values)
     assert backend.peak == peak
+
+
+class CountingService(Service):
+    """Counts the requests that overlap, through a client that waits for others to come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self.async_client = httpx.AsyncClient(transport=httpx.MockTransport(self.aanswer))
+
+    async def aanswer(self, request: httpx.Request) -> httpx.Response:
+        self.now += 1
+        self.peak = max(self.peak, self.now)
+        await asyncio.sleep(0.02)
+        self.now -= 1
+        return self.answer(request)
+
+
+@pytest.mark.framework("llama-index/bounded-concurrency")
+@pytest.mark.parametrize(
+    ("options", "peak"),
+    [
+        ({"max_concurrency": 8}, 8),
+        ({"max_concurrency": 2}, 2),
+        ({"max_concurrency": 8, "num_workers": 3}, 3),
+        ({"max_concurrency": 2, "num_workers": 6}, 2),
+        ({}, 4),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", ["text", "image"])
+async def test_max_concurrency_means_that_many_in_flight(
+    images: list[str], kind: str, options: dict[str, int], peak: int
+) -> None:
+    service = CountingService()
+    embedding = JinaClipEmbedding(api_key="jina_0123456789abcdef", embed_batch_size=1, **service.clients, **options)
+    values = [str(n) for n in range(24)] if kind == "text" else images * 8
+    await getattr(embedding, f"aget_{kind}_embedding_batch")(values)
+    assert (service.peak, len(service.seen)) == (peak, 24)
 
 
 async def test_the_first_failure_ends_the_other_batches(images: list[str]) -> None:

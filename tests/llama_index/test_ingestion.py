@@ -18,10 +18,11 @@ from llama_index.core.schema import (
     MediaResource,
     MetadataMode,
     Node,
+    NodeWithScore,
     TextNode,
 )
 
-from jina_clip_integrations.errors import ImageError
+from jina_clip_integrations.errors import ImageError, InputError
 from jina_clip_integrations.llama_index import JinaClipEmbedding
 from tests.expected import of_images, of_texts
 from tests.llama_index.portable import Portable
@@ -59,6 +60,33 @@ async def test_nodes_are_embedded_by_what_they_carry(
 
 async def test_no_nodes(call: Callable[..., Any], embedding: Any) -> None:
     assert await call(embedding, "__call__", []) == []
+
+
+async def test_a_generator_of_nodes_is_embedded_whole(
+    call: Callable[..., Any], embedding: Any, images: list[str]
+) -> None:
+    nodes = mixed(images)
+    done = await call(embedding, "__call__", (node for node in nodes))
+    assert [id(node) for node in done] == [id(node) for node in nodes]
+    assert all(node.embedding for node in done)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "index"),
+    [
+        ([TextNode(text="a"), "a text"], 1),
+        ([TextNode(text="a"), None], 1),
+        ([NodeWithScore(node=TextNode(text="a"))], 0),
+        (TextNode(text="a"), None),
+        ("a text", None),
+        ({"a": TextNode(text="a")}, None),
+    ],
+)
+async def test_what_is_no_node_is_named(call: Callable[..., Any], embedding: Any, wrong: Any, index: Any) -> None:
+    with pytest.raises(InputError) as caught:
+        await call(embedding, "__call__", wrong)
+    assert caught.value.index == index
+    assert embedding.backend.batches == []
 
 
 @pytest.mark.framework("llama-index/progress-bars")
