@@ -34,7 +34,7 @@ _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]+)://")
 class InputParser:
     """Turns what a user passed into texts and images. Nothing is opened here."""
 
-    sources: SourcePolicy = field(default_factory=SourcePolicy.trusted)
+    sources: SourcePolicy = field(default_factory=SourcePolicy)
     upright: bool = True
 
     def image(self, given: Any) -> InputImage:
@@ -119,8 +119,8 @@ class InputParser:
 
     def _from_url(self, url: str) -> InputImage:
         self.sources.check_url(url)
-        # Where only public addresses are allowed, only the client can check where it leads, so no service gets it.
-        for_service = None if self.sources.public_only else url
+        # Only whoever connects can check where a name leads, so a strict policy leaves no URL to a service.
+        for_service = None if self.sources.direct_only else url
         source = partial(_open_url, url, self.sources)
         return self._encoded_image(source, name=show_url(url), url=for_service, address=url, keep=True)
 

@@ -91,7 +91,7 @@ def estimate_tokens(
         raise ConfigurationError(f"no price is known for model {model!r}; known: {', '.join(sorted(MODELS))}")
     require_choice("resize_images", resize_images, RESIZE_MODES)
     require_number("price_usd_per_million", price_usd_per_million, minimum=0)
-    parser = InputParser(sources=sources or SourcePolicy.trusted())
+    parser = InputParser(sources=sources or SourcePolicy())
     count = partial(_count, parser, spec, one_tile=resize_images is not False, may_fetch=sources is not None)
     counts = [
         count(item, at=at) for at, item in enumerate([items] if isinstance(items, Mapping) else many_items(items))
@@ -153,7 +153,7 @@ def _image_tokens(image: InputImage, spec: ModelSpec, *, one_tile: bool, may_fet
             return spec.tokens_per_tile
         raise ImageError(
             f"{image.label}: its size is not known before it is fetched; allow that with "
-            "sources=SourcePolicy.trusted(), or estimate with resize_images=True"
+            "sources=SourcePolicy(), or estimate with resize_images=True"
         )
     size = image.size()
     return spec.tokens_per_tile if one_tile else image_tokens(size, spec)

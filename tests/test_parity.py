@@ -28,6 +28,7 @@ from jina_clip_integrations import (
     InputError,
     JinaClipEncoder,
     LocalBackend,
+    SourcePolicy,
 )
 from jina_clip_integrations.server import create_app
 from jina_clip_integrations.vectors import pack_bits, truncate_and_normalize
@@ -279,7 +280,8 @@ def test_images_by_url(golden: Golden, encoder, face, resize_images: bool) -> No
     thread.start()
     try:
         urls = [f"http://127.0.0.1:{server.server_port}/{path.name}" for path in golden.images]
-        asked = encoder("api", backend_options={"resize_images": resize_images})
+        trusted = SourcePolicy.trusted()  # the host is this machine
+        asked = encoder("api", backend_options={"resize_images": resize_images}, sources=trusted)
         near(face(asked).encode_image(urls), golden.expected(golden.rows["image"]))
     finally:
         server.shutdown()

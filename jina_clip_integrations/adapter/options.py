@@ -58,7 +58,7 @@ class EncoderOptions(BackendOptions):
     exif_orientation: bool = True
     """Turn photos upright when they are loaded."""
     sources: SourcePolicy | None = None
-    """Where images may come from; None = `SourcePolicy.trusted()`."""
+    """Where images may come from; None = `SourcePolicy()`: any local path, public http(s) addresses."""
     cache: Any = None
     """Vectors already computed: None, a path, or an embedding cache."""
     show_progress: bool = False

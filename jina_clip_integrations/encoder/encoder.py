@@ -50,7 +50,7 @@ class JinaClipEncoder:
     `model` is `jina-clip-v1`, `jina-clip-v2`, `demo`, a checkpoint folder or a Hub id; `backend` is `api`, `local`,
     `sagemaker` or an object with the `EmbeddingBackend` methods. `dimensions` is the width of the vectors (None = the
     model's own); they are truncated to it and then normalised unless `normalize` is False. `exif_orientation` turns
-    photos upright. `sources` says where images may come from (None = `SourcePolicy.trusted()`), `cache` is a folder or
+    photos upright. `sources` says where images may come from (None = `SourcePolicy()`), `cache` is a folder or
     a cache object, `show_progress` draws a bar on stderr. All other options go to the backend.
 
     Thread-safe and task-safe. Rows are float32, `(d,)` for one input and `(n, d)` for n, and row i belongs to input i;
@@ -90,9 +90,7 @@ class JinaClipEncoder:
     def _prepare(self) -> None:
         """Set up everything that is not a setting."""
         settings = self._settings
-        self._parser = InputParser(
-            sources=settings.sources or SourcePolicy.trusted(), upright=settings.exif_orientation
-        )
+        self._parser = InputParser(sources=settings.sources or SourcePolicy(), upright=settings.exif_orientation)
         self._cache = open_cache(settings.cache)
         self._loader = BackendLoader(settings, self._options)
         self._usage = Usage()

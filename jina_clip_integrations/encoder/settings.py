@@ -30,7 +30,7 @@ class EncoderSettings:
     exif_orientation: bool = True
     """Turn photos upright when they are loaded."""
     sources: SourcePolicy | None = None
-    """Where images may come from; None = `SourcePolicy.trusted()`."""
+    """Where images may come from; None = `SourcePolicy()`: any local path, public http(s) addresses."""
     cache: str | os.PathLike[str] | EmbeddingCache | None = None
     """A folder or an object."""
     show_progress: bool = False

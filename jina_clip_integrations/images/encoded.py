@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ImageError
+from ..errors import ConfigurationError, ImageError
 from .decode import as_rgb, failure_reason, open_header, upright_size
 from .formats import HEAD_BYTES, describe_unreadable, media_type
 
@@ -109,7 +109,7 @@ class InputImage:
         except ImageError as error:
             self.failure = error
             raise
-        except MemoryError:
+        except (MemoryError, ConfigurationError):  # neither is the image's fault
             raise
         except Exception as error:  # decoders raise anything at all on bad data
             self.failure = ImageError(f"{self.label}: {failure_reason(error)}")

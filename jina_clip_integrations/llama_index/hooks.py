@@ -25,7 +25,7 @@ MAX_EMBED_BATCH_SIZE = 2048
 """What the base class allows. Also the default over the API, where one batch follows the other in the blocking methods
 and each should be worth many requests at a time."""
 
-TRUSTED = SourcePolicy.trusted()
+DEFAULT_SOURCES = SourcePolicy()
 """Where images may come from if `sources` does not say."""
 
 
@@ -116,4 +116,4 @@ class EncoderHooks(EncoderOptions, MultiModalEmbedding):
         return parse_images(image_list(images, single="get_image_embedding"), self._parser())
 
     def _parser(self) -> InputParser:
-        return InputParser(sources=self.sources or TRUSTED, upright=self.exif_orientation)
+        return InputParser(sources=self.sources or DEFAULT_SOURCES, upright=self.exif_orientation)

@@ -102,9 +102,9 @@ class ServerSettings:
         """Where the images of requests may come from: never a local file, whatever `sources` says."""
         policy = self.sources
         if policy is None:
-            policy = SourcePolicy.agent(timeout=self.fetch_timeout_s)
+            policy = SourcePolicy.agent(timeout=self.fetch_timeout_s, max_retries=0)  # the client may ask again
             if self.allow_private_addresses:
-                policy = replace(policy, schemes=("https", "http"), public_only=False)
+                policy = replace(policy, schemes=("https", "http"), public_only=False, direct_only=False)
         return replace(
             policy,
             paths=False,

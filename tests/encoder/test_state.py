@@ -105,7 +105,7 @@ class TestChoosing:
         assert (encoder.model, encoder.dimensions, encoder.normalize) == ("fake", 4, False)
         assert encoder.exif_orientation is False
         assert encoder.spec.embed_dim == 8
-        assert encoder.sources == SourcePolicy.trusted()
+        assert encoder.sources == SourcePolicy()
         assert encoder.cache is None
 
     def test_spec_of_an_unknown_model_is_its_width(self) -> None:

@@ -119,7 +119,8 @@ class TestPolicyItself:
         assert pickle.loads(pickle.dumps(policy)) == policy
         assert policy != SourcePolicy.agent()
         assert hash(policy) == hash(SourcePolicy.agent([str(tmp_path)]))
-        assert SourcePolicy.trusted() == SourcePolicy()
+        assert SourcePolicy.trusted() != SourcePolicy()
+        assert SourcePolicy.trusted() == SourcePolicy(public_only=False)
 
     def test_roots_are_fixed_when_the_policy_is_made(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)

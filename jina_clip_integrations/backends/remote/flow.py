@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TypeAlias
 
 import orjson
 
+from ...concurrency import retry
 from ...concurrency.waits import Stopped, StopSignal, Wait
 from ...errors import (
     ApiConnectionError,
@@ -27,7 +28,6 @@ from ...errors import (
     JinaClipError,
 )
 from ..base import BatchResult, Usage
-from . import retry
 from .error_mapping import STOPPING, ErrorKind, ErrorResponse, read_error_response
 from .limits import Reservation, Ticket
 from .requests import RequestBatch

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 
-from ...settings import RetryPolicy
+from ..settings import RetryPolicy
 
 JITTER = 0.25
 """Waits are lengthened by up to this share, so that clients that failed together do not return together."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jina_clip_integrations.backends.remote.retry import JITTER, read_retry_after, retry_wait
+from jina_clip_integrations.concurrency.retry import JITTER, read_retry_after, retry_wait
 from jina_clip_integrations.settings import RetryPolicy
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
