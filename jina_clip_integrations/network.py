@@ -33,6 +33,7 @@ CERTIFICATE_REMEDY = (
 _NOT_ABOUT_AUTHORITIES = (9, 10, 62, 64)
 """OpenSSL's codes for a certificate that is not valid yet or any more, or for another name or address."""
 
+_HOST = re.compile(r"[A-Za-z0-9._-]+")
 _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 """Names by which OpenSSL finds certificates in a folder (`openssl rehash`)."""
 
@@ -66,10 +67,13 @@ def _make_proxy(address: str, variable: str) -> httpx.Proxy:
     address = address if "://" in address else f"http://{address}"
     scheme = address.partition("://")[0].lower()
     try:
-        proxy = httpx.Proxy(address)
+        # A proxy that is itself spoken to over TLS is checked by the same authorities as everybody else.
+        proxy = httpx.Proxy(address, ssl_context=tls_context() if scheme == "https" else None)
+    except ConfigurationError:  # of the certificates
+        raise
     except (ValueError, TypeError, httpx.InvalidURL):
         proxy = None
-    if proxy is None or not proxy.url.host:
+    if proxy is None or not _is_reachable(proxy.url):
         shown = f"a proxy of the kind {scheme}" if scheme.isalnum() and len(scheme) < 12 else "no proxy"
         raise ConfigurationError(f"{variable} names {shown}, or an address, that cannot be used: {PROXY_REMEDY}")
     if proxy.url.scheme.startswith("socks") and importlib.util.find_spec("socksio") is None:
@@ -78,6 +82,21 @@ def _make_proxy(address: str, variable: str) -> httpx.Proxy:
             f"or {PROXY_REMEDY}"
         )
     return proxy
+
+
+def _is_reachable(url: httpx.URL) -> bool:
+    """Whether host and port can be connected to; httpx takes what a resolver or socket refuses later."""
+    host = url.raw_host.decode("ascii")
+    known = _HOST.fullmatch(host) is not None or (":" in host and _is_address(host))
+    return known and (url.port is None or 0 < url.port < 65536)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _variable(kind: str) -> str:

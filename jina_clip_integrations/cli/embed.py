@@ -18,8 +18,8 @@ from ..errors import InputError, JinaClipError
 from ..retrieval.fingerprint import model_identity
 from ..types import Vectors
 from .batches import ChunkSizer
-from .messages import INCOMPLETE, OK
-from .options import add_model_options, add_output_options, open_encoder, open_output, vector_width
+from .messages import INCOMPLETE, OK, for_command_line
+from .options import add_fetch_options, add_model_options, add_output_options, open_encoder, open_output, vector_width
 from .output import Output, plural
 from .vector_files import Source, WorkingFile, dump_lines, find_writer
 
@@ -48,6 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip-errors", action="store_true", help="leave bad inputs out (NaN or null) and go on")
     parser.add_argument("--strict", action="store_true", help=f"with --skip-errors: exit with {INCOMPLETE} if any was")
     add_model_options(parser)
+    add_fetch_options(parser)
     add_output_options(parser)
 
 
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         embed_to_stdout(job, args, out)
     # At the end, where the progress bar cannot overwrite them.
     for row, reason in job.failed.items():
-        out.warn(f"left out {job.sources[row].input}: {reason}")
+        out.warn(f"left out {job.sources[row].input}: {for_command_line(str(reason))}")
     return INCOMPLETE if job.failed and args.strict else OK
 
 

@@ -24,6 +24,14 @@ EXIT_CODES = {
 """What the exit codes mean. 130 and 141 (a closed pipe) are the shell's convention: 128 plus the signal's number."""
 
 
+ALLOW_PRIVATE = "--allow-private-addresses"
+
+
+def for_command_line(text: str) -> str:
+    """`text` with the option of the command line in place of the argument that Python code would pass."""
+    return text.replace("sources=SourcePolicy.trusted()", ALLOW_PRIVATE)
+
+
 def exit_code(error: BaseException) -> int:
     """The exit code for an error that ended the command."""
     if isinstance(error, KeyboardInterrupt):
@@ -45,4 +53,4 @@ def format_error(error: BaseException) -> str:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     else:  # a bug: its class helps to find it, and so does the traceback
         text = f"{type(error).__name__}: {error} (set {DEBUG_VARIABLE}=1 to see where)"
-    return " ".join(text.split())
+    return for_command_line(" ".join(text.split()))

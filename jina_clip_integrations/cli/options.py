@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ..backends.registry import BACKENDS, is_local_model
 from ..collections.identity import ADDRESS_OPTIONS
 from ..errors import ConfigurationError
+from ..images.sources import SourcePolicy
 from ..settings import DEFAULT_MODEL
+from .messages import ALLOW_PRIVATE
 from .output import Output
 
 if TYPE_CHECKING:
@@ -51,6 +53,15 @@ def add_backend_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--region-name", metavar="NAME", help="sagemaker: AWS region of the endpoint")
 
 
+def add_fetch_options(parser: argparse.ArgumentParser) -> None:
+    """What images by URL may lead to."""
+    parser.add_argument(
+        ALLOW_PRIVATE,
+        action="store_true",
+        help="fetch images from private networks too, not only from public addresses",
+    )
+
+
 def open_output(args: argparse.Namespace) -> Output:
     """The output as `--json` and `--quiet` want it."""
     return Output(as_json=args.json, quiet=args.quiet)
@@ -70,6 +81,8 @@ def open_encoder(args: argparse.Namespace, **overrides: Any) -> JinaClipEncoder:
         "cache": args.cache,
         **backend_options(args),
     }
+    if getattr(args, "allow_private_addresses", False):
+        settings["sources"] = SourcePolicy.trusted()
     return JinaClipEncoder(**(settings | overrides))
 
 

@@ -15,7 +15,15 @@ from ..retrieval.ranking import reciprocal_rank_fusion
 from ..types import Modality, Vectors
 from .index import add_store_options
 from .messages import OK
-from .options import add_model_options, add_output_options, open_encoder, open_output, positive_int, vector_width
+from .options import (
+    add_fetch_options,
+    add_model_options,
+    add_output_options,
+    open_encoder,
+    open_output,
+    positive_int,
+    vector_width,
+)
 from .output import Output
 
 if TYPE_CHECKING:
@@ -36,6 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kind", choices=["all", *KINDS], default="all", help="what to look for (default: all)")
     parser.add_argument("--fuse", action="store_true", help="one list of images and texts, merged by rank")
     add_model_options(parser, model=None)
+    add_fetch_options(parser)
     add_output_options(parser)
 
 

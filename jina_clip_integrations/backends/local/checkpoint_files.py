@@ -10,6 +10,7 @@ from typing import Any
 
 from ...catalog import ModelSpec, find_model
 from ...errors import CheckpointError, ConfigurationError
+from ...network import client_options
 from ...settings import LocalSettings
 
 NEEDED_FILES = (
@@ -24,6 +25,9 @@ NEEDED_FILES = (
     "vocab.txt",
 )
 """All that is ever read of a checkpoint. No Python file and no pickle is downloaded."""
+
+
+HUB = "https://huggingface.co"
 
 
 def find_checkpoint(model: str, settings: LocalSettings) -> Path:
@@ -64,9 +68,12 @@ def _download(hub_id: str, settings: LocalSettings) -> Path:
             )
         )
     except Exception as error:  # the Hub client raises many kinds; all mean that the files are not here
+        if not settings.local_files_only:
+            client_options(HUB)  # names the variable if the environment's proxy or certificates are why
         where = "in the local cache" if settings.local_files_only else "from the Hub"
         raise CheckpointError(
-            f"cannot get {hub_id} {where} ({type(error).__name__}); check the name, the network and the login, "
+            f"cannot get {hub_id} {where} ({type(error).__name__}); check the name, the login and the network "
+            "(HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE), "
             "or pass a folder that holds config.json and model.safetensors"
         ) from error
 

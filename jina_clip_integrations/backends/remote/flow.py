@@ -203,8 +203,9 @@ class _Request:
         """No response: sent again at no cost if only a kept connection was stale, else retried like any failure."""
         if failure is None:
             raise ApiConnectionError(f"{self.service.name}: the exchange was abandoned")
-        if not isinstance(failure.error, ApiConnectionError):
-            self.fail(failure.error, name_inputs=False)  # an impossible address or a closed client stays so
+        # An impossible address, a closed client or a certificate that nobody knows stays so.
+        if failure.lasting or not isinstance(failure.error, ApiConnectionError):
+            self.fail(failure.error, name_inputs=False)
         if (
             failure.stale and not self.was_stale
         ):  # once only, or a server that closes every connection is asked for ever

@@ -9,16 +9,15 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import ssl
 import threading
 import time
 import weakref
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from ... import network
 from ...errors import ApiConnectionError, ApiError, ApiTimeoutError, InvalidResponseError
 from .responses import Response
 
@@ -41,6 +40,8 @@ class TransportFailure:
     """Whether the service may have seen, and billed, the request."""
     stale: bool = False
     """Whether a kept-alive connection turned out closed before any response."""
+    lasting: bool = False
+    """Whether another attempt would fail in the same way."""
 
 
 Reply: TypeAlias = "Response | TransportFailure | None"
@@ -150,7 +151,7 @@ class HttpTransport:
             if self._own is None:
                 import httpx
 
-                self._own = httpx.Client(limits=_pool_limits(), verify=_certificates())
+                self._own = httpx.Client(limits=_pool_limits(), **network.client_options(self.url))
                 # Not `__del__`: a finalizer also runs at exit, once only, and can be detached in a forked child.
                 self._closing = weakref.finalize(self, self._own.close)
             return self._own
@@ -166,7 +167,7 @@ class HttpTransport:
                 return known.client
             import httpx
 
-            client = httpx.AsyncClient(limits=_pool_limits(), verify=_certificates())
+            client = httpx.AsyncClient(limits=_pool_limits(), **network.client_options(self.url))
             # A loop that was closed without ending its generators has left its client behind.
             closed = [other for other in self._by_loop if other.is_closed()]
             for other in closed:
@@ -204,14 +205,6 @@ _ABANDONED: list[Any] = []
 class _LoopClient:
     client: httpx.AsyncClient
     lifetime: AsyncGenerator[None, None]
-
-
-@cache
-def _certificates() -> ssl.SSLContext:
-    """Loading them takes longer than a request, so all clients of the process share them."""
-    import httpx
-
-    return httpx.create_ssl_context()
 
 
 def _pool_limits() -> httpx.Limits:
@@ -352,6 +345,10 @@ class _Exchange:
             return TransportFailure(
                 ApiError(f"{host}: base_url is no address that can be reached over http or https"), sent=False
             )
+        certificate = network.certificate_failure(error)
+        if certificate is not None:
+            refused = ApiConnectionError(f"{host}: {certificate}")
+            return TransportFailure(_from(refused, error), sent=False, lasting=True)
         found = ApiConnectionError(f"{host}: {_reason(error)}; check the network, base_url and proxy settings")
         connecting = isinstance(error, (httpx.ConnectError, httpx.ProxyError))  # the service saw nothing of it
         return TransportFailure(_from(found, error), sent=not connecting, stale=self._is_stale(error))

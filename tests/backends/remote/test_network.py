@@ -8,21 +8,20 @@ import json
 import ssl
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+import trustme
 
 from jina_clip_integrations import ApiBackend, errors
-from jina_clip_integrations.backends.remote import transport
 from tests.backends.remote.faces import FACES, FAST, embed, numbered, stream, texts
 from tests.faulty_server import KEY, FaultyServer, Refuse, vectors_of
 
 pytestmark = pytest.mark.parametrize("face", FACES)
 
-PEM = Path(__file__).with_name("loopback.pem")
+AUTHORITY = trustme.CA()
 PAGE = b"<html><head><title>Please log in</title></head><body>The proxy says hello.</body></html>"
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
@@ -94,7 +93,7 @@ def test_a_proxy_that_makes_no_tunnel(face: str, proxy: FaultyServer) -> None:
 @pytest.fixture
 def tls_server() -> Iterator[FaultyServer]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(PEM)
+    AUTHORITY.issue_cert("127.0.0.1").configure_cert(context)
     with FaultyServer(tls=context) as running:
         yield running
 
@@ -103,32 +102,14 @@ def over_tls(server: FaultyServer, **options: Any) -> ApiBackend:
     return ApiBackend("jina-clip-v2", api_key=KEY, base_url=server.url, retry=FAST, max_retries=0, **options)
 
 
-def test_an_authority_that_nobody_knows(face: str, tls_server: FaultyServer) -> None:
-    with over_tls(tls_server) as backend:
-        _, error = stream(face, backend, texts("a"))
-    assert type(error) is errors.ApiConnectionError
-    assert tls_server.received == []
-
-
-@pytest.mark.obligation("34")
-def test_an_authority_that_the_environment_names(
-    face: str, tls_server: FaultyServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(PEM))
-    transport._certificates.cache_clear()
-    try:
-        with over_tls(tls_server) as backend:
-            np.testing.assert_array_equal(embed(face, backend, numbered(9)).vectors, vectors_of(numbered(9).texts))
-    finally:
-        transport._certificates.cache_clear()
-
-
 @pytest.mark.obligation("34")
 def test_an_authority_that_a_supplied_client_knows(face: str, tls_server: FaultyServer) -> None:
     def ask(**clients: Any) -> Any:
         return over_tls(tls_server, **clients)
 
-    rows = with_a_client(face, ask, verify=ssl.create_default_context(cafile=PEM)).vectors
+    rows = with_a_client(
+        face, ask, verify=ssl.create_default_context(cadata=AUTHORITY.cert_pem.bytes().decode())
+    ).vectors
     np.testing.assert_array_equal(rows, vectors_of("a"))
 
 
