@@ -26,7 +26,7 @@ EXTRAS = {
     "parquet": ("pyarrow",),
     "serve": ("fastapi", "uvicorn", "prometheus-client"),
     "aws": ("boto3",),
-    "evaluate": ("faiss-cpu", "ir-measures", "matplotlib", "scipy"),
+    "evaluate": ("faiss-cpu", "ir-measures", "matplotlib", "mteb", "scipy", "sentence-transformers"),
 }
 """Extra to the distributions that it brings, as in pyproject.toml."""
 

@@ -17,6 +17,7 @@ from ..settings import DEFAULT_MODEL
 from ..types import Vectors
 from .batches import encode_all
 from .captions import read_captions, unique_images
+from .evaluate_mteb import add_mteb_options, run_mteb, wants_mteb
 from .messages import OK
 from .options import (
     DEMO_MODEL,
@@ -56,11 +57,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--languages", metavar="LIST", help="gallery: only these, such as en,de,ja (default: all)")
     parser.add_argument("--at", type=positive_int, nargs="+", metavar="N", help="dimensions (default: trained)")
     add_model_options(parser, model=None)
+    add_mteb_options(parser)
     add_output_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure recall and show it."""
+    if wants_mteb(args):
+        return run_mteb(args)
     out = open_output(args)
     if args.model is None:
         # The gallery is what the demo model was trained for; own captions deserve a real model.
