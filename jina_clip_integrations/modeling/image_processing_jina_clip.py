@@ -149,7 +149,8 @@ def _as_image(image: Any) -> Image.Image:
     if isinstance(image, Image.Image):
         return image
     if not hasattr(image, "__array__"):
-        raise ImageError(f"a PIL image or an array expected, not {type(image).__name__}")
+        hint = ": open the file first, such as with PIL.Image.open" if isinstance(image, str) else ""
+        raise ImageError(f"a PIL image or an array expected, not {type(image).__name__}{hint}")
     pixels = np.asarray(image)
     if pixels.dtype != np.uint8:
         raise ImageError(f"an array of uint8 levels (0 to 255) expected, not of {pixels.dtype}")

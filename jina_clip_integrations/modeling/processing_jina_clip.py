@@ -20,7 +20,6 @@ MAX_LENGTH = 8192
 
 TEXT_DEFAULTS: Mapping[str, Any] = {
     "truncation": True,
-    "max_length": MAX_LENGTH,
     "padding": True,
     "return_token_type_ids": False,
     "return_attention_mask": True,
@@ -35,8 +34,10 @@ TEXT_KEYWORDS = frozenset(TextKwargs.__annotations__) - {
 }
 """The framework's keywords of tokenizers that make sense for single texts."""
 
-NESTED = ("text_kwargs", "images_kwargs", "common_kwargs")
-"""Keywords that hold keywords, as in the framework's own processors."""
+NESTED = ("text_kwargs", "images_kwargs", "common_kwargs", "audio_kwargs", "videos_kwargs")
+"""Keywords that hold keywords, as in the framework's own processors. Those for audio and video concern no input of a
+call; libraries that serve many models (sentence-transformers) pass them always.
+"""
 
 IGNORED_OPTIONS = ("_from_auto", "_from_pipeline", "config", "fix_mistral_regex", "trust_remote_code", "use_fast")
 """Options of the auto classes that mean nothing here, or that are set below."""
@@ -98,7 +99,7 @@ class JinaCLIPProcessor(ProcessorMixin):  # type: ignore[misc]  # transformers i
 
         `options` are the framework's keywords for tokenizers (`padding`, `truncation`, `max_length`, …) and image
         processors (`do_rescale`, …), flat or in `text_kwargs`, `images_kwargs` and `common_kwargs`. By default texts
-        are cut from the right after 8192 tokens, special tokens and instruction included, and padded to the longest.
+        are cut from the right after 8192 tokens, or the tokenizer's `model_max_length` if it is less, special tokens and instruction included, and padded to the longest.
 
         Raises:
             ConfigurationError: an unknown task or keyword.
@@ -111,7 +112,7 @@ class JinaCLIPProcessor(ProcessorMixin):  # type: ignore[misc]  # transformers i
         if text is not None:
             instruction = self.instruction(task)
             texts = instruction + text if isinstance(text, str) else [instruction + one for one in text]
-            data |= self.tokenizer(texts, **_complete(for_text))
+            data |= self.tokenizer(texts, **_complete(for_text, self.tokenizer.model_max_length))
         if images is not None:
             data |= self.image_processor(images, **for_images)
         return BatchFeature(data)
@@ -150,9 +151,10 @@ def _given(keywords: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in keywords.items() if value is not None}
 
 
-def _complete(keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """The keywords for the tokenizer, with the defaults for what they do not say."""
-    merged = {**TEXT_DEFAULTS, **keywords}
+def _complete(keywords: Mapping[str, Any], limit: int) -> dict[str, Any]:
+    """The keywords for the tokenizer, with the defaults for what they do not say; `limit` is the tokenizer's own."""
+    # Libraries on top shorten texts by setting the tokenizer's limit: `max_seq_length` of sentence-transformers.
+    merged = {**TEXT_DEFAULTS, "max_length": min(MAX_LENGTH, limit), **keywords}
     if merged["truncation"] in (False, "do_not_truncate") and merged["padding"] != "max_length":
         del merged["max_length"]  # it would have no effect, of which the framework warns
     return merged
