@@ -116,12 +116,13 @@ def report(args: argparse.Namespace, tasks: Sequence[AbsTask], failed: dict[str,
     from ..evaluation.benchmarks.results import as_json, labels, read_results, table
 
     names = [task.metadata.name for task in tasks] or None
-    folders = [Path(folder) for folder in (args.results, *args.beside)]
-    # Where nothing was computed, our folder need not exist.
-    folders = [folder for folder in folders if folder.is_dir() or (tasks and not failed)]
+    # Where nothing was computed, ours may have nothing yet; the others were named for what they have.
+    ours = [Path(args.results)] if (Path(args.results) / "results").is_dir() else []
+    folders = [*ours, *map(Path, args.beside)]
     models = [model for folder in folders for model in read_results(folder, names) if model.scores]
     if not models and not failed:
-        raise InputError(f"no results in {' or '.join(map(str, folders)) or args.results}; name tasks after --mteb")
+        where = " or ".join(map(str, folders)) or args.results
+        raise InputError(f"no results in {where}; name tasks after --mteb")
     shown = [
         name for name in names or sorted({task for model in models for task in model.scores}) if name not in failed
     ]

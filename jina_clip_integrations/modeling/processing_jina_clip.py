@@ -99,7 +99,8 @@ class JinaCLIPProcessor(ProcessorMixin):  # type: ignore[misc]  # transformers i
 
         `options` are the framework's keywords for tokenizers (`padding`, `truncation`, `max_length`, …) and image
         processors (`do_rescale`, …), flat or in `text_kwargs`, `images_kwargs` and `common_kwargs`. By default texts
-        are cut from the right after 8192 tokens, or the tokenizer's `model_max_length` if it is less, special tokens and instruction included, and padded to the longest.
+        are cut from the right after 8192 tokens (or the tokenizer's `model_max_length`, if that is less), special
+        tokens and instruction included, and padded to the longest.
 
         Raises:
             ConfigurationError: an unknown task or keyword.

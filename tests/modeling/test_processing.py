@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -218,3 +219,17 @@ def test_an_image_of_another_size_that_is_not_resized(processor: Any) -> None:
     with pytest.raises(ImageError, match="9 x 8 instead of") as caught:
         processor.image_processor([Image.new("RGB", (9, 8))], do_resize=False, do_center_crop=False)
     assert caught.value.index == 0
+
+
+def test_the_tokenizers_own_limit_counts(golden_folder: Path) -> None:
+    processor = JinaClipProcessor.from_pretrained(golden_folder)
+    assert len(processor(text="word " * 40)["input_ids"]) > 10
+    processor.tokenizer.model_max_length = 10
+    assert len(processor(text="word " * 40)["input_ids"]) == 10
+    assert len(processor(text="word " * 40, max_length=12)["input_ids"]) == 12
+
+
+def test_keywords_for_sound_and_video_concern_nobody(golden_folder: Path) -> None:
+    processor = JinaClipProcessor.from_pretrained(golden_folder)
+    with_them = processor(text="a word", audio_kwargs={"padding": True}, videos_kwargs={"do_resize": False})
+    assert with_them == processor(text="a word")

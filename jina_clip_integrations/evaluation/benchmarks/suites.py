@@ -131,17 +131,16 @@ def keep_languages(tasks: Iterable[AbsTask], languages: Sequence[str]) -> list[A
     from .meta import LANGUAGES
 
     wanted = [LANGUAGES.get(language, language).split("-")[0] for language in languages]
-    kept = []
-    for task in tasks:
-        try:
-            filtered = task.filter_languages(languages=wanted)
-        except ValueError as error:
-            raise InputError(f"--languages: {error}") from error
-        if filtered.hf_subsets:
-            kept.append(filtered)
+    kept = [task.filter_languages(languages=wanted) for task in tasks if speaks(task, wanted)]
     if not kept:
         raise InputError(f"--languages: none of the tasks is in {', '.join(languages)}")
     return kept
+
+
+def speaks(task: AbsTask, languages: Iterable[str]) -> bool:
+    """Whether a task has a subset in one of these languages (ISO 639-3)."""
+    spoken = {code.split("-")[0] for codes in task.metadata.hf_subsets_to_langscripts.values() for code in codes}
+    return not spoken.isdisjoint(languages)
 
 
 def _suite_tasks(suite: Suite) -> list[AbsTask]:
