@@ -68,9 +68,12 @@ def _scope(identity: str, normalize: bool, modality: Modality, task: str | None)
     return hashlib.sha256(parts.encode()).hexdigest()[:32]
 
 
-def alias_key(*, file_digest: str, upright: bool) -> str:
-    """The key under which an encoded file's pixel digest is remembered, so that a known file is not decoded again."""
-    return f"pixels-{CACHE_FORMAT}-{'upright' if upright else 'stored'}-{file_digest}"
+def alias_key(*, file_digest: str, rendering: str) -> str:
+    """The key under which an encoded file's pixel digest is remembered, so that a known file is not decoded again.
+
+    `rendering` is the `key` of how it becomes pixels.
+    """
+    return f"pixels-{CACHE_FORMAT}-{rendering}-{file_digest}"
 
 
 def text_digest(text: str) -> str:

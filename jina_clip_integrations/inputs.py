@@ -22,6 +22,7 @@ import numpy as np
 from .errors import ImageError, InputError
 from .images.decode import read_stream
 from .images.encoded import EncodedImage, InputImage, PixelImage
+from .images.rendering import Rendering
 from .images.sources import SourcePolicy, check_path, show_path, show_url
 
 Parsed: TypeAlias = "str | InputImage | InputError"
@@ -35,7 +36,7 @@ class InputParser:
     """Turns what a user passed into texts and images. Nothing is opened here."""
 
     sources: SourcePolicy = field(default_factory=SourcePolicy)
-    upright: bool = True
+    rendering: Rendering = field(default_factory=Rendering)
 
     def image(self, given: Any) -> InputImage:
         """The image that `given` means (see `types.ImageInput`). Raises `ImageError`."""
@@ -49,9 +50,9 @@ class InputParser:
             # `bytes` copies what the caller may change later, and costs nothing for bytes.
             return self._encoded_image(partial(io.BytesIO, bytes(given)), keep=True)
         if isinstance(given, np.ndarray):
-            return PixelImage(_check_array(given), upright=self.upright, max_pixels=self.sources.max_pixels)
+            return PixelImage(_check_array(given), rendering=self.rendering, max_pixels=self.sources.max_pixels)
         if _is_pil(given):
-            return PixelImage(given, upright=self.upright, max_pixels=self.sources.max_pixels)
+            return PixelImage(given, rendering=self.rendering, max_pixels=self.sources.max_pixels)
         if callable(getattr(given, "read", None)):
             return self._from_stream(given)
         raise ImageError(f"an image cannot be a {type(given).__name__}; {_IMAGE_KINDS}")
@@ -119,8 +120,10 @@ class InputParser:
 
     def _from_url(self, url: str) -> InputImage:
         self.sources.check_url(url)
-        # Only whoever connects can check where a name leads, so a strict policy leaves no URL to a service.
-        for_service = None if self.sources.direct_only else url
+        # Only whoever connects can check where a name leads, so a strict policy leaves no URL to a service. Nor does it
+        # get one where colours are to be other than the service would make them.
+        fetched_here = self.sources.direct_only or not self.rendering.is_published
+        for_service = None if fetched_here else url
         source = partial(_open_url, url, self.sources)
         return self._encoded_image(source, name=show_url(url), url=for_service, address=url, keep=True)
 
@@ -134,7 +137,7 @@ class InputParser:
         return self._encoded_image(partial(_open_stream, stream), keep=True)
 
     def _encoded_image(self, source: Callable[[], BinaryIO], **about: Any) -> EncodedImage:
-        return EncodedImage(source, upright=self.upright, max_pixels=self.sources.max_pixels, **about)
+        return EncodedImage(source, rendering=self.rendering, max_pixels=self.sources.max_pixels, **about)
 
 
 _IMAGE_KINDS = (

@@ -16,6 +16,7 @@ from PIL import Image
 
 from jina_clip_integrations import ImageError, InputError, SourcePolicy
 from jina_clip_integrations.images.encoded import EncodedImage, PixelImage
+from jina_clip_integrations.images.rendering import Rendering
 from jina_clip_integrations.inputs import (
     InputParser,
     all_valid,
@@ -136,10 +137,10 @@ class TestNoImage:
             (b"<!DOCTYPE html><html>", "HTML"),
             (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
             (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "git lfs pull"),
-            (b"\0\0\0\x18ftypheic\0\0\0\0", "convert it to JPEG"),
-            (b"%PDF-1.7", "not an image in a format that Pillow reads"),
+            (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC|broken or truncated"),
+            (b"%PDF-1.7", "a PDF: render its pages"),
             (PNG[:-30], "broken or truncated"),
-            (b"\x89PNG\r\n\x1a\nrubbish", "Pillow"),
+            (b"\x89PNG\r\n\x1a\nrubbish", "broken or truncated"),
             (np.zeros((4, 5), np.uint8), "repeat the grey channel"),
             (np.zeros((4, 5, 4), np.uint8), "drop the alpha channel"),
             (np.zeros((3, 4, 5), np.uint8), "channels come last"),
@@ -479,7 +480,7 @@ class TestOrientation:
         data = self.photo(orientation, kind)
         with Image.open(io.BytesIO(data)) as image:
             expected = np.asarray(image.convert("RGB"))
-        parsed = InputParser(upright=False).image(data)
+        parsed = InputParser(rendering=Rendering(upright=False)).image(data)
         np.testing.assert_array_equal(parsed.open(), expected)
         assert parsed.size() == expected.shape[1::-1]
 
@@ -500,7 +501,7 @@ def test_a_jpeg_may_be_opened_smaller_but_not_too_small(kind: str, min_side: int
     exif[0x0112] = 6  # lies on its side
     buffer = io.BytesIO()
     Image.fromarray(PIXELS).resize((800, 400)).save(buffer, kind, exif=exif)
-    image = InputParser(upright=True).image(buffer.getvalue())
+    image = InputParser(rendering=Rendering(upright=True)).image(buffer.getvalue())
     assert image.open(min_side=min_side).size == size
     assert image.open().size == image.size() == (400, 800)
     assert image.open(min_side=min_side).mode == "RGB"
@@ -524,6 +525,6 @@ def test_kinds_of_images() -> None:
 def test_postscript_is_never_handed_to_another_program(tmp_path: Path) -> None:
     image = tmp_path / "drawing.eps"
     Image.new("RGB", (8, 8)).save(image, "EPS")
-    parsed = InputParser(sources=SourcePolicy.trusted(), upright=True).image(image)
-    with pytest.raises(ImageError, match=r"drawing\.eps: PostScript, which would need another program"):
+    parsed = InputParser(sources=SourcePolicy.trusted(), rendering=Rendering()).image(image)
+    with pytest.raises(ImageError, match=r"drawing\.eps: PostScript: it would need another program"):
         parsed.open()

@@ -39,6 +39,8 @@ NEAR = 2e-5
 """The golden files' own tolerance: batches of another shape add up in another order."""
 
 WAYS = ["local", "api", "api of an unknown model", "invocations"]
+pytestmark = pytest.mark.filterwarnings("ignore:.*as in the published preprocessing:UserWarning")  # which is the point
+
 every_way = pytest.mark.parametrize("way", WAYS)
 
 

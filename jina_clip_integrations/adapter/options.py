@@ -15,6 +15,7 @@ from ..catalog import find_model
 from ..credentials import drop_sensitive, public_url
 from ..encoder import JinaClipEncoder
 from ..errors import ConfigurationError
+from ..images.rendering import Color, Rendering, make_rendering
 from ..images.sources import SourcePolicy
 from ..settings import LIVE_OPTIONS, PACKED_TYPES, SECRET_OPTIONS, reject_unknown
 from .fields import BackendOptions, seal
@@ -57,6 +58,10 @@ class EncoderOptions(BackendOptions):
     """Normalise the vectors, after truncation."""
     exif_orientation: bool = True
     """Turn photos upright when they are loaded."""
+    background: str | Color | None = None
+    """Colour put under transparent pixels; None = transparency is dropped, as published."""
+    high_bit_depth: str = "clip"
+    """Grey beyond 8 bits: `clip`, as published, or `scale`."""
     sources: SourcePolicy | None = None
     """Where images may come from; None = `SourcePolicy()`: any local path, public http(s) addresses."""
     cache: Any = None
@@ -113,10 +118,18 @@ class EncoderOptions(BackendOptions):
     def _model(self) -> str:
         return str(getattr(self, self.model_field))
 
+    @property
+    def rendering(self) -> Rendering:
+        """How images become RGB pixels. Raises `ConfigurationError`."""
+        return make_rendering(
+            exif_orientation=self.exif_orientation, background=self.background, high_bit_depth=self.high_bit_depth
+        )
+
     # Checks
 
     def check_options(self) -> None:
         """Raise `ConfigurationError` for options that cannot work together. Nothing is opened or loaded."""
+        _ = self.rendering
         entry = find_backend(self.backend) if isinstance(self.backend, str) else None
         self._refuse_options_of_other_backends()
         if entry is not None:

@@ -107,7 +107,7 @@ def embed_to_file(job: Job, args: argparse.Namespace, out: Output) -> None:
     with open_encoder(args) as encoder:
         width = vector_width(encoder)
         about = {"model": encoder.model, "dimensions": width, "normalized": True}
-        part = WorkingFile(output, dimensions=width, job=job_digest(job, encoder.model))
+        part = WorkingFile(output, dimensions=width, job=job_digest(job, encoder.model, encoder.rendering.colors))
         # Resumed rows are trusted because the digest of the job covers the model and every input.
         if part.rows:
             out.note(f"going on after {plural(part.rows, 'row')} of an earlier run")
@@ -190,9 +190,9 @@ def report_kept_rows(part: WorkingFile, job: Job, out: Output) -> Iterator[None]
         raise
 
 
-def job_digest(job: Job, model: str) -> str:
+def job_digest(job: Job, model: str, colors: str = "") -> str:
     """A digest of the model and of every input, files by size and time: only the same job may be continued."""
-    content = hashlib.sha256(model_identity(model).encode())
+    content = hashlib.sha256(f"{model_identity(model)}{colors}".encode())
     for source in job.sources:
         # Size and time instead of content: hashing a folder of photos would take as long as decoding it.
         path = Path(source.input).expanduser() if source.kind == "image" else None

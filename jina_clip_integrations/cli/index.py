@@ -98,7 +98,11 @@ def run(args: argparse.Namespace) -> int:
     root = resolve_folder(args.folder)
     with open_encoder(args) as encoder:
         model = CollectionModel.of(
-            encoder.model, vector_width(encoder), backend=args.backend, address=address_options(args)
+            encoder.model,
+            vector_width(encoder),
+            backend=args.backend,
+            address=address_options(args),
+            colors=encoder.rendering.colors,
         )
         with FolderStore(args.store, collection=args.collection) as store:
             store.prepare(model)

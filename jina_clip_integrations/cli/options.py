@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..backends.registry import BACKENDS, is_local_model
 from ..collections.identity import ADDRESS_OPTIONS
 from ..errors import ConfigurationError
+from ..images.rendering import HIGH_BIT_DEPTHS
 from ..images.sources import SourcePolicy
 from ..settings import DEFAULT_MODEL
 from .messages import ALLOW_PRIVATE
@@ -39,6 +40,12 @@ def add_model_options(parser: argparse.ArgumentParser, *, model: str | None = DE
         help=f"{', '.join(BACKENDS)}, or MODULE:FACTORY of your own (default: local for demo and folders, else api)",
     )
     group.add_argument("--dimensions", type=positive_int, metavar="N", help="width of the vectors (default: full)")
+    group.add_argument("--background", metavar="COLOR", help="put this colour under transparent pixels, such as white")
+    group.add_argument(
+        "--high-bit-depth",
+        choices=HIGH_BIT_DEPTHS,
+        help="grey of more than 8 bits: clip, as published (default), or scale",
+    )
     add_backend_options(group)
 
 
@@ -79,11 +86,18 @@ def open_encoder(args: argparse.Namespace, **overrides: Any) -> JinaClipEncoder:
         "backend": choose_backend(args.backend, args.model),
         "dimensions": args.dimensions,
         "cache": args.cache,
+        **rendering_options(args),
         **backend_options(args),
     }
     if getattr(args, "allow_private_addresses", False):
         settings["sources"] = SourcePolicy.trusted()
     return JinaClipEncoder(**(settings | overrides))
+
+
+def rendering_options(args: argparse.Namespace) -> dict[str, Any]:
+    """How images become RGB, as far as it was said."""
+    given = vars(args)  # the demo has no such options
+    return {name: given[name] for name in ("background", "high_bit_depth") if given.get(name) is not None}
 
 
 def vector_width(encoder: JinaClipEncoder) -> int:

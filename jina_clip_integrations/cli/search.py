@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..collections.identity import CollectionModel
 from ..collections.store import FolderStore, Hit
 from ..errors import InputError
+from ..images.rendering import make_rendering, parse_colors
 from ..retrieval.ranking import reciprocal_rank_fusion
 from ..types import Modality, Vectors
 from .index import add_store_options
@@ -22,6 +23,7 @@ from .options import (
     open_encoder,
     open_output,
     positive_int,
+    rendering_options,
     vector_width,
 )
 from .output import Output
@@ -62,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
         adopt_settings(args, held)
         # Checked again with the encoder: only it knows the width of a model that its server names.
         with open_encoder(args) as encoder:
-            CollectionModel.of(encoder.model, vector_width(encoder)).check(held, where=args.store)
+            made = CollectionModel.of(encoder.model, vector_width(encoder), colors=encoder.rendering.colors)
+            made.check(held, where=args.store)
             vector = embed_query(encoder, args.query, args.image)
         kinds = KINDS if args.kind == "all" else {args.kind: KINDS[args.kind]}
         lists = {kind: store.search(vector, modality, top=args.top) for kind, modality in kinds.items()}
@@ -80,8 +83,11 @@ def adopt_settings(args: argparse.Namespace, held: CollectionModel) -> None:
     """Fill in what was not said with what the store was made with. Raises `ConfigurationError` for another model."""
     # Without --dimensions the store's width is meant, not the model's full one.
     args.dimensions = args.dimensions or held.fingerprint.dimensions
+    for name, value in parse_colors(held.fingerprint.colors).items():
+        setattr(args, name, getattr(args, name) or value)
     if args.model is not None:
-        CollectionModel.of(args.model, args.dimensions).check(held, where=args.store)
+        colors = make_rendering(**rendering_options(args)).colors
+        CollectionModel.of(args.model, args.dimensions, colors=colors).check(held, where=args.store)
         return
     args.model = held.model
     args.backend = args.backend or held.backend or None

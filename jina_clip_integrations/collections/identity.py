@@ -32,15 +32,24 @@ class CollectionModel:
 
     @classmethod
     def of(
-        cls, model: str, dimensions: int, *, backend: str | None = None, address: Mapping[str, str] | None = None
+        cls,
+        model: str,
+        dimensions: int,
+        *,
+        backend: str | None = None,
+        address: Mapping[str, str] | None = None,
+        colors: str = "",
     ) -> CollectionModel:
-        """The record of vectors of `model` that are `dimensions` wide and of unit length."""
+        """The record of vectors of `model` that are `dimensions` wide and of unit length.
+
+        `colors` is that of the images' `Rendering`.
+        """
         known = find_model(model)
         folder = Path(model).expanduser()
         name = known.name if known is not None else model
         if known is None and model != "demo" and folder.is_dir():
             name = str(folder.resolve())  # a later search may start in another folder
-        return cls(model_fingerprint(model, dimensions), name, backend or "", dict(address or {}))
+        return cls(model_fingerprint(model, dimensions, colors=colors), name, backend or "", dict(address or {}))
 
     def to_payload(self) -> dict[str, Any]:
         """A flat dict for the payload of a point."""

@@ -139,7 +139,7 @@ class BackendLoader:
             width=self.width(),
             dimensions=self._settings.dimensions,
             normalize=self._settings.normalize,
-            upright=self._settings.exif_orientation,
+            rendering=self._settings.rendering,
             sends_urls=bool(getattr(backend, "sends_urls", False)),
         )
 

@@ -17,6 +17,7 @@ from ..concurrency.flow import adrive, drive
 from ..concurrency.locks import ForkSafeLock
 from ..credentials import drop_sensitive
 from ..errors import BackendError, JinaClipError
+from ..images.rendering import Color, Rendering
 from ..images.sources import SourcePolicy
 from ..inputs import InputParser, Parsed, many_items, one_or_many_images, one_or_many_texts, parse, parse_texts
 from ..settings import DEFAULT_MODEL, LIVE_OPTIONS, SECRET_OPTIONS, require_choice
@@ -25,6 +26,7 @@ from .backend import BackendLoader
 from .chunks import ON_ERROR, achunk, check_iteration, count_items
 from .items import Setup
 from .job import Job
+from .losses import LossWarnings
 from .progress import ProgressBar
 from .results import LastErrors
 from .settings import EncoderSettings
@@ -49,9 +51,13 @@ class JinaClipEncoder:
 
     `model` is `jina-clip-v1`, `jina-clip-v2`, `demo`, a checkpoint folder or a Hub id; `backend` is `api`, `local`,
     `sagemaker` or an object with the `EmbeddingBackend` methods. `dimensions` is the width of the vectors (None = the
-    model's own); they are truncated to it and then normalised unless `normalize` is False. `exif_orientation` turns
-    photos upright. `sources` says where images may come from (None = `SourcePolicy()`), `cache` is a folder or
-    a cache object, `show_progress` draws a bar on stderr. All other options go to the backend.
+    model's own); they are truncated to it and then normalised unless `normalize` is False. `sources` says where images
+    may come from (None = `SourcePolicy()`), `cache` is a folder or a cache object, `show_progress` draws a bar
+    on stderr. All other options go to the backend.
+
+    `exif_orientation` turns photos upright. As in the published preprocessing transparency is dropped and grey beyond 8
+    bits clipped, with a warning; `background="white"` (or any colour) is put under transparent pixels, and takes an
+    animation's first frame that is not empty; `high_bit_depth="scale"` scales grey to 8 bits.
 
     Thread-safe and task-safe. Rows are float32, `(d,)` for one input and `(n, d)` for n, and row i belongs to input i;
     with a backend that returns packed bits they are uint8, `(n, ceil(d / 8))`. Pickles and copies carry the settings
@@ -68,6 +74,8 @@ class JinaClipEncoder:
         dimensions: int | None = None,
         normalize: bool = True,
         exif_orientation: bool = True,
+        background: str | Color | None = None,
+        high_bit_depth: str = "clip",
         sources: SourcePolicy | None = None,
         cache: str | os.PathLike[str] | EmbeddingCache | None = None,
         show_progress: bool = False,
@@ -79,6 +87,8 @@ class JinaClipEncoder:
             dimensions=dimensions,
             normalize=normalize,
             exif_orientation=exif_orientation,
+            background=background,
+            high_bit_depth=high_bit_depth,
             sources=sources,
             cache=cache,
             show_progress=show_progress,
@@ -90,7 +100,8 @@ class JinaClipEncoder:
     def _prepare(self) -> None:
         """Set up everything that is not a setting."""
         settings = self._settings
-        self._parser = InputParser(sources=settings.sources or SourcePolicy(), upright=settings.exif_orientation)
+        self._parser = InputParser(sources=settings.sources or SourcePolicy(), rendering=settings.rendering)
+        self._losses = LossWarnings()
         self._cache = open_cache(settings.cache)
         self._loader = BackendLoader(settings, self._options)
         self._usage = Usage()
@@ -137,6 +148,11 @@ class JinaClipEncoder:
     def exif_orientation(self) -> bool:
         """Whether photos are turned upright."""
         return self._settings.exif_orientation
+
+    @property
+    def rendering(self) -> Rendering:
+        """How images become RGB pixels: `exif_orientation`, `background` and `high_bit_depth`."""
+        return self._settings.rendering
 
     @property
     def sources(self) -> SourcePolicy:
@@ -288,6 +304,8 @@ class JinaClipEncoder:
             results.progress = bar.advance
         try:
             yield workers
+            if job.has_images:
+                self._losses.warn(job.items, job.results)
         except BaseException as error:
             results.attach_partial(error)
             raise

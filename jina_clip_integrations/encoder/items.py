@@ -11,6 +11,7 @@ from ..cache import EmbeddingCache, alias_key
 from ..catalog import ModelSpec
 from ..errors import JinaClipError
 from ..images.encoded import InputImage, PixelBudget
+from ..images.rendering import Rendering
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,7 @@ class Setup:
     """Full width of the model; None where only the service knows it."""
     dimensions: int | None
     normalize: bool
-    upright: bool
+    rendering: Rendering
     sends_urls: bool
     """Whether the backend passes URLs on unfetched, so that there are no pixels to hash."""
     requested: int | None = field(init=False)
@@ -83,7 +84,7 @@ def read_digest(image: InputImage, setup: Setup, pixels: PixelBudget) -> ImageDi
     else:
         # Keys are made of pixels, so that one entry serves a PNG and an array alike; the alias spares a known file the
         # decoding.
-        alias = alias_key(file_digest=file_digest, upright=setup.upright)
+        alias = alias_key(file_digest=file_digest, rendering=setup.rendering.key)
         digest = _known_pixels(alias, setup.cache) or _learn_pixels(image, alias, setup.cache, pixels)
     return ImageDigest(digest, digest)
 

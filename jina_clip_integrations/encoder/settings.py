@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from ..backends.base import EmbeddingBackend
 from ..cache import EmbeddingCache
 from ..errors import ConfigurationError
+from ..images.rendering import Color, Rendering, make_rendering
 from ..images.sources import SourcePolicy
 from ..settings import DEFAULT_MODEL
 
@@ -29,6 +31,10 @@ class EncoderSettings:
     """Normalise the vectors, after truncation."""
     exif_orientation: bool = True
     """Turn photos upright when they are loaded."""
+    background: str | Color | None = None
+    """Colour put under transparent pixels; None = transparency is dropped, as published."""
+    high_bit_depth: str = "clip"
+    """Grey beyond 8 bits: `clip`, as published, or `scale`."""
     sources: SourcePolicy | None = None
     """Where images may come from; None = `SourcePolicy()`: any local path, public http(s) addresses."""
     cache: str | os.PathLike[str] | EmbeddingCache | None = None
@@ -41,6 +47,13 @@ class EncoderSettings:
         object.__setattr__(self, "dimensions", _as_int(self.dimensions))
         if not isinstance(self.sources, SourcePolicy | None):
             raise ConfigurationError(f"sources must be a SourcePolicy or None, not {type(self.sources).__name__}")
+
+    @cached_property
+    def rendering(self) -> Rendering:
+        """How images become RGB pixels. Raises `ConfigurationError` for a colour that is none."""
+        return make_rendering(
+            exif_orientation=self.exif_orientation, background=self.background, high_bit_depth=self.high_bit_depth
+        )
 
     @property
     def names_backend(self) -> bool:

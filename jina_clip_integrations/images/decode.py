@@ -1,17 +1,19 @@
 """From encoded bytes to RGB pixels, as the published models do it: plain `convert("RGB")` of the first frame.
 
-That drops transparency and clips 16-bit grey.
+What that loses, and what may be asked for instead, is in `rendering`.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..concurrency.locks import ForkSafeLock
 from ..errors import ImageError
+from .rendering import Note, Rendering, flatten, ignore_loss, shown_frame
+from .tiff import refuse_raw
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -38,8 +40,54 @@ _FILTERS_LOCK = ForkSafeLock()  # Python's warning filters are global
 _OBJECT_LOCKS = tuple(ForkSafeLock() for _ in range(16))
 
 
-def as_rgb(image: PIL.Image.Image, *, upright: bool, borrowed: bool = False) -> PIL.Image.Image:
-    """First frame of `image` in RGB, turned by its EXIF orientation if `upright`.
+_FORMATS_LOCK = ForkSafeLock()  # Pillow's registry of formats is global too
+_TRIED_PLUGINS: list[bool] = []
+
+
+def load_formats() -> None:
+    """Have Pillow know all its formats, those of plug-ins too, and HEIC where `pillow-heif` is installed."""
+    import PIL.Image
+
+    with _FORMATS_LOCK:
+        PIL.Image.init()
+        if not _TRIED_PLUGINS:
+            _TRIED_PLUGINS.append(True)
+            _register_heif()
+
+
+def _register_heif() -> None:
+    import PIL.Image
+
+    if "HEIF" in PIL.Image.OPEN:  # by the program itself, with options of its own
+        return
+    try:
+        import pillow_heif
+    except ImportError:
+        return
+    pillow_heif.register_heif_opener()  # without options, which would hold for the whole program
+
+
+def readable_formats() -> Collection[str]:
+    """Names of the formats that Pillow opens here."""
+    import PIL.Image
+
+    load_formats()
+    return PIL.Image.OPEN.keys()
+
+
+def refuse_unusable(image: PIL.Image.Image) -> None:
+    """Raise `ImageError` for a caller's image that is closed before it was decoded, or a raw file's thumbnail."""
+    refuse_raw(image)
+    undecoded = hasattr(image, "fp") and getattr(image, "_im", None) is None
+    closed = image.fp is None or getattr(image.fp, "closed", False) if undecoded else False  # type: ignore[attr-defined]
+    if closed or type(getattr(image, "_im", None)).__name__ == "DeferredError":
+        raise ImageError("it is closed; call its load() before closing it, or pass the path or the bytes")
+
+
+def as_rgb(
+    image: PIL.Image.Image, rendering: Rendering, *, borrowed: bool = False, note: Note = ignore_loss
+) -> PIL.Image.Image:
+    """`image` in RGB as `rendering` says; `note` is told what was lost.
 
     An image that is RGB and upright comes back as it is, not as a copy, so the result is for reading only. A `borrowed`
     image belongs to the caller: it is decoded, if that is still to be done, and otherwise left as it was.
@@ -48,25 +96,26 @@ def as_rgb(image: PIL.Image.Image, *, upright: bool, borrowed: bool = False) -> 
 
     with _lock_of(image) if borrowed else nullcontext():
         image.load()
-    transpose = _TRANSPOSES.get(_orientation(image)) if upright else None
+    if not borrowed:  # of an image object the caller has chosen the frame
+        image = shown_frame(image, rendering, note)
+    transpose = _TRANSPOSES.get(_orientation(image)) if rendering.upright else None
     if transpose is not None:
         image = image.transpose(PIL.Image.Transpose[transpose])
-    if image.mode == "RGB":
-        return image  # `convert` would copy it: 36 MB for 12 megapixels
-    if "transparency" in image.info:
-        # The conversion drops it, as it should, but would warn, and fails where the entry does not fit the mode.
-        image = image.copy() if borrowed else image
-        del image.info["transparency"]
-    return image.convert("RGB")
+    return flatten(image, rendering, note)
 
 
 def open_header(stream: BinaryIO) -> PIL.Image.Image:
-    """Open a file without decoding it. Raises what Pillow raises; PostScript counts as no image."""
+    """Open a file without decoding it. Raises what Pillow raises, and `ImageError` for a raw file.
+
+    PostScript counts as no image.
+    """
     import PIL.Image
 
+    load_formats()
     with silence_pillow():
-        PIL.Image.init()  # all formats, those of plug-ins too
-        return PIL.Image.open(stream, formats=[name for name in PIL.Image.ID if name not in REFUSED_FORMATS])
+        image = PIL.Image.open(stream, formats=[name for name in PIL.Image.ID if name not in REFUSED_FORMATS])
+    refuse_raw(image)
+    return image
 
 
 def upright_size(image: PIL.Image.Image, *, upright: bool) -> tuple[int, int]:

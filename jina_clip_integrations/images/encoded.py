@@ -7,17 +7,23 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigurationError, ImageError
-from .decode import as_rgb, failure_reason, open_header, upright_size
+from .decode import as_rgb, failure_reason, open_header, readable_formats, refuse_unusable, upright_size
 from .formats import HEAD_BYTES, describe_unreadable, media_type
+from .metadata import without_metadata
+from .rendering import PUBLISHED, Rendering
+from .tiff import raw_reason, read_numbers
 
 if TYPE_CHECKING:
     import PIL.Image
+
+T = TypeVar("T")
 
 UNREAD = "an image"
 """Label of bytes that nobody has read yet."""
@@ -52,9 +58,11 @@ class InputImage:
     failure: ImageError | None = None
     """The last error raised here, so that the caller's index can be found wherever it surfaces."""
 
-    def __init__(self, *, upright: bool, max_pixels: int) -> None:
-        self._upright = upright
+    def __init__(self, *, rendering: Rendering, max_pixels: int) -> None:
+        self._rendering = rendering
         self._max_pixels = max_pixels
+        self.losses: dict[str, str] = {}
+        """What of `rendering.LOSSES` its pixels have lost, as far as they were decoded, and its label then."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.label}>"
@@ -64,12 +72,17 @@ class InputImage:
         """Short name for messages."""
         raise NotImplementedError
 
+    @property
+    def is_recolored(self) -> bool:
+        """Whether its pixels may differ from what a service would make of its file."""
+        return not self._rendering.is_published
+
     def size(self) -> tuple[int, int]:
         """Width and height in pixels as `open()` gives them. Raises `ImageError`."""
         raise NotImplementedError
 
     def open(self, *, min_side: int | None = None) -> PIL.Image.Image:
-        """The decoded RGB image, turned upright if the encoder was told so. Raises `ImageError`.
+        """The decoded RGB image, as the encoder's rendering says. Raises `ImageError`.
 
         With `min_side` a JPEG is decoded at the smallest of its full, half, quarter or eighth size of which no side is
         shorter than `min_side` pixels.
@@ -115,6 +128,13 @@ class InputImage:
             self.failure = ImageError(f"{self.label}: {failure_reason(error)}")
             raise self.failure from error
 
+    def _lose(self, kind: str) -> None:
+        self.losses[kind] = self.label
+
+    def _named(self, error: ImageError) -> ImageError:
+        """An error of what does not know the image's name."""
+        return ImageError(f"{self.label}: {error.message}")
+
     def _check_size(self, size: tuple[int, int]) -> tuple[int, int]:
         width, height = size
         if width < 1 or height < 1:
@@ -138,11 +158,11 @@ class EncodedImage(InputImage):
         url: str | None = None,
         address: str | None = None,
         keep: bool = False,
-        upright: bool = True,
+        rendering: Rendering = PUBLISHED,
         max_pixels: int,
     ) -> None:
         """`source` opens the file; with `keep` its bytes are read once and kept until `release()`."""
-        super().__init__(upright=upright, max_pixels=max_pixels)
+        super().__init__(rendering=rendering, max_pixels=max_pixels)
         self._source = source
         self._name = name
         self.url = url
@@ -166,8 +186,8 @@ class EncodedImage(InputImage):
 
     def size(self) -> tuple[int, int]:
         """Width and height in pixels as `open()` gives them, from the header alone. Raises `ImageError`."""
-        with self._naming_errors(), self._stream() as stream, self._header(stream) as image:
-            return upright_size(image, upright=self._upright)
+        with self._naming_errors():
+            return self._with_image(partial(upright_size, upright=self._rendering.upright))
 
     def file_digest(self) -> str:
         """SHA-256 of the encoded file, in hex. Raises `ImageError`."""
@@ -202,30 +222,63 @@ class EncodedImage(InputImage):
         # What is held has full size; with `min_side` it would give other pixels than without a cache.
         if held is not None and min_side is None:
             return held[0]
-        with self._stream() as stream, self._header(stream) as image:
-            if min_side is not None:
-                image.draft(None, (min_side, min_side))  # does nothing to formats other than JPEG
-            return as_rgb(image, upright=self._upright)
+        return self._with_image(partial(self._to_rgb, min_side))
 
-    @contextmanager
-    def _header(self, stream: BinaryIO) -> Iterator[PIL.Image.Image]:
+    def _to_rgb(self, min_side: int | None, image: PIL.Image.Image) -> PIL.Image.Image:
+        if min_side is not None and image.format in ("JPEG", "MPO"):  # of a HEIC it would take a thumbnail
+            image.draft(None, (min_side, min_side))
+        rgb = as_rgb(image, self._rendering, note=self._lose)
+        self._check_size(rgb.size)  # some decoders learn the size only now
+        return rgb
+
+    def _with_image(self, use: Callable[[PIL.Image.Image], T]) -> T:
+        """What `use` makes of the opened image. Raises what decoders raise."""
+        with self._stream() as stream:
+            try:
+                return self._use(stream, use)
+            except (ImageError, MemoryError):
+                raise
+            except Exception as error:
+                return self._use_stripped(stream, use, error)
+
+    def _use_stripped(self, stream: BinaryIO, use: Callable[[PIL.Image.Image], T], error: Exception) -> T:
+        """The same for the file without its metadata. Raises `error`, or what it means, if that was not to blame."""
         import PIL
 
+        stream.seek(0)
+        data = stream.read()
+        stripped = without_metadata(data)
+        if stripped is not None:
+            try:
+                return self._use(io.BytesIO(stripped), use)
+            except (ImageError, MemoryError):
+                raise
+            except Exception:  # the pixels are broken as well
+                stripped = None
+        if isinstance(error, PIL.UnidentifiedImageError):
+            reason = raw_reason(read_numbers(data)) or describe_unreadable(
+                data[:HEAD_BYTES], readable=readable_formats()
+            )
+            raise ImageError(f"{self.label}: {reason}") from error
+        raise error
+
+    def _use(self, stream: BinaryIO, use: Callable[[PIL.Image.Image], T]) -> T:
         try:
             image = open_header(stream)
-        except PIL.UnidentifiedImageError as error:
-            stream.seek(0)
-            raise ImageError(f"{self.label}: {describe_unreadable(stream.read(HEAD_BYTES))}") from error
+        except ImageError as error:
+            raise self._named(error) from error
         with image:
             self._check_size(image.size)
-            yield image
+            return use(image)
 
 
 class PixelImage(InputImage):
     """An image that came as pixels: a PIL image or an `(H, W, 3)` uint8 array."""
 
-    def __init__(self, pixels: PIL.Image.Image | NDArray[np.uint8], *, upright: bool = True, max_pixels: int) -> None:
-        super().__init__(upright=upright, max_pixels=max_pixels)
+    def __init__(
+        self, pixels: PIL.Image.Image | NDArray[np.uint8], *, rendering: Rendering = PUBLISHED, max_pixels: int
+    ) -> None:
+        super().__init__(rendering=rendering, max_pixels=max_pixels)
         self._pixels = pixels
 
     @property
@@ -246,7 +299,7 @@ class PixelImage(InputImage):
         with self._naming_errors():
             if isinstance(self._pixels, np.ndarray):
                 return self._check_size((self._pixels.shape[1], self._pixels.shape[0]))
-            return self._check_size(upright_size(self._pixels, upright=self._upright))
+            return self._check_size(upright_size(self._pixels, upright=self._rendering.upright))
 
     def _decode(self, _min_side: int | None) -> PIL.Image.Image:
         import PIL.Image
@@ -255,7 +308,11 @@ class PixelImage(InputImage):
             self._check_size((self._pixels.shape[1], self._pixels.shape[0]))
             return PIL.Image.fromarray(np.ascontiguousarray(self._pixels))
         self._check_size(self._pixels.size)
-        return as_rgb(self._pixels, upright=self._upright, borrowed=True)
+        try:
+            refuse_unusable(self._pixels)
+        except ImageError as error:
+            raise self._named(error) from error
+        return as_rgb(self._pixels, self._rendering, borrowed=True, note=self._lose)
 
 
 def _pixel_bytes(image: PIL.Image.Image) -> int:

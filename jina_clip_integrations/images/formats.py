@@ -20,6 +20,7 @@ SIGNATURES: tuple[tuple[str, dict[int, bytes]], ...] = (
     ("image/avif", {4: b"ftypavif"}),
     ("image/avif", {4: b"ftypavis"}),
     ("image/heic", {4: b"ftyphei"}),  # heic, heix, heim, heis
+    ("image/heic", {4: b"ftyphev"}),  # hevc, hevx, hevm, hevs: sequences
     ("image/heif", {4: b"ftypmif1"}),
     ("image/heif", {4: b"ftypmsf1"}),  # a sequence
     ("image/jxl", {0: b"\0\0\0\x0cJXL \r\n\x87\n"}),
@@ -79,7 +80,7 @@ class UnreadFormat:
         return f"{self.what}: {self.remedy}"
 
 
-_DEVELOP = "develop it to JPEG or PNG first, or extract its embedded preview"
+DEVELOP = "develop it to JPEG or PNG first, or extract its embedded preview"
 
 UNREAD_FORMATS = (
     UnreadFormat(
@@ -105,7 +106,7 @@ UNREAD_FORMATS = (
     ),
     UnreadFormat(
         "a camera's raw file",
-        _DEVELOP,
+        DEVELOP,
         "3fr ari arw bay cr2 cr3 crw dcr dng erf fff iiq k25 kdc mef mos mrw nef nrw orf pef raf raw rw2 rwl sr2 srf "
         "srw x3f",
         (

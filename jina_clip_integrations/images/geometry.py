@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigurationError, ImageError
 from .decode import as_rgb
+from .rendering import Rendering
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -84,7 +85,7 @@ def normalize_pixels(
 
 def _decode(image: Image.Image) -> Image.Image:
     try:
-        return as_rgb(image, upright=False, borrowed=True)
+        return as_rgb(image, Rendering(upright=False), borrowed=True)
     except Exception as error:  # decoders raise many kinds; all mean that the bytes are not an image
         raise ImageError(f"the image cannot be decoded: {error}") from error
 

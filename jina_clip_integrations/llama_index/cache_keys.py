@@ -10,6 +10,7 @@ from ..backends.base import identity_of
 from ..encoder import JinaClipEncoder
 from ..errors import InputError
 from ..images.encoded import InputImage
+from ..images.rendering import Rendering
 from .instrumentation import EmbedBatch
 
 KEY_FORMAT = 1
@@ -17,7 +18,7 @@ KEY_FORMAT = 1
 
 
 def cache_keys(
-    batch: EmbedBatch, encoder: JinaClipEncoder, *, upright: bool, query_task: str | None
+    batch: EmbedBatch, encoder: JinaClipEncoder, *, rendering: Rendering, query_task: str | None
 ) -> list[str | None]:
     """A key for each value of a batch: what computes the vector, for which role, and the content itself.
 
@@ -25,14 +26,16 @@ def cache_keys(
     is not read here, or cannot be.
     """
     task = query_task if batch.role == "query" else None
-    scope = f"jina-clip:{fingerprint(encoder, upright=upright)}:{task or batch.role.replace('query', 'text')}"
+    scope = f"jina-clip:{fingerprint(encoder, rendering)}:{task or batch.role.replace('query', 'text')}"
     contents = (_content(value, encoder) for value in batch.values)
     return [None if content is None else f"{scope}:{content}" for content in contents]
 
 
-def fingerprint(encoder: JinaClipEncoder, *, upright: bool) -> str:
+def fingerprint(encoder: JinaClipEncoder, rendering: Rendering) -> str:
     """A short digest of everything about the encoder that changes a vector."""
-    facts = [KEY_FORMAT, encoder.model, identity_of(encoder.backend), encoder.dimensions, encoder.normalize, upright]
+    computed = [encoder.model, identity_of(encoder.backend), encoder.dimensions, encoder.normalize]
+    colors = () if rendering.is_published else (rendering.colors,)
+    facts = [KEY_FORMAT, *computed, rendering.upright, *colors]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 

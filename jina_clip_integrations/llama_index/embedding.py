@@ -220,7 +220,7 @@ class JinaClipEmbedding(EncoderHooks):
     def cache_keys(self, batch: EmbedBatch) -> list[str | None]:
         """Keys of the `embeddings_cache` for the inputs of a batch; None for what cannot be cached."""
         encoder = self._encoder()
-        return cache_keys(batch, encoder, upright=self.exif_orientation, query_task=self._task_of_queries(encoder))
+        return cache_keys(batch, encoder, rendering=self.rendering, query_task=self._task_of_queries(encoder))
 
     def tokens_of_requests(self, values: Sequence[Any]) -> list[int]:
         """Estimated tokens of each request that these inputs take, for the `rate_limiter`."""

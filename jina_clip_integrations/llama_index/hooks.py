@@ -116,4 +116,4 @@ class EncoderHooks(EncoderOptions, MultiModalEmbedding):
         return parse_images(image_list(images, single="get_image_embedding"), self._parser())
 
     def _parser(self) -> InputParser:
-        return InputParser(sources=self.sources or DEFAULT_SOURCES, upright=self.exif_orientation)
+        return InputParser(sources=self.sources or DEFAULT_SOURCES, rendering=self.rendering)

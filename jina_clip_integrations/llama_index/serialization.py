@@ -19,12 +19,17 @@ VECTOR_FIELDS = (
     "dimensions",
     "normalize",
     "exif_orientation",
+    "background",
+    "high_bit_depth",
     "query_task",
     *vector_option_names(),
 )
 """Fields on which the vectors depend. The others say how, how fast and for whom they are computed."""
 
-OBJECT_FIELDS = ("backend", "cache", "timeout", "dialect")
+SINCE_ADDED = {"background": None, "high_bit_depth": "clip"}
+"""Fields that are younger than pipelines' caches: with these values they are not mentioned there."""
+
+OBJECT_FIELDS = ("background", "backend", "cache", "timeout", "dialect")
 """Fields that may hold objects, for which a dump needs a JSON-safe form."""
 
 PLAIN = (str, int, float, type(None))
@@ -39,7 +44,9 @@ class SerializedOptions(dict[str, Any]):
     """
 
     def __str__(self) -> str:
-        return str({name: self[name] for name in VECTOR_FIELDS if name in self})
+        return str(
+            {n: self[n] for n in VECTOR_FIELDS if n in self and (n not in SINCE_ADDED or self[n] != SINCE_ADDED[n])}
+        )
 
 
 def to_json_value(name: str, value: Any) -> Any:
@@ -48,6 +55,8 @@ def to_json_value(name: str, value: Any) -> Any:
         return os.fspath(value)
     if isinstance(value, PLAIN):
         return value
+    if name == "background":  # JSON has no tuples
+        return list(value)
     if name == "backend":
         return _backend_to_dict(value)
     if name == "cache":  # changes no vector, so it may be left out: one that is no folder has to be passed again

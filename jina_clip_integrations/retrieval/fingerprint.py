@@ -22,6 +22,7 @@ MODEL_KEY = f"{PREFIX}model"
 DIMENSIONS_KEY = f"{PREFIX}dimensions"
 NORMALIZE_KEY = f"{PREFIX}normalize"
 NAME_KEY = f"{PREFIX}name"
+COLORS_KEY = f"{PREFIX}colors"
 
 DIGEST = "sha256:"
 DIGEST_DIGITS = 32
@@ -57,6 +58,8 @@ class VectorFingerprint:
     """Whether they have unit length."""
     name: str = field(default="", compare=False)
     """What to call the model in messages, where `model` is a digest."""
+    colors: str = ""
+    """How images became RGB, if not as published: the background and `scale` (`Rendering.colors`)."""
 
     @classmethod
     def of(cls, source: Any) -> VectorFingerprint:
@@ -74,11 +77,14 @@ class VectorFingerprint:
             raise ConfigurationError(
                 f"only the server knows the width of {model!r}; give dimensions=..., or embed something first"
             )
-        return model_fingerprint(model, dimensions, normalize=bool(maker.normalize))
+        rendering = getattr(maker, "rendering", None)
+        colors = "" if rendering is None else str(rendering.colors)
+        return model_fingerprint(model, dimensions, normalize=bool(maker.normalize), colors=colors)
 
     def __str__(self) -> str:
         model = f"{self.name} {self.model[:SHORT_DIGEST]}".strip() if self.model.startswith(DIGEST) else self.model
-        return f"{model}, {self.dimensions} dimensions, {'unit' if self.normalize else 'raw'} length"
+        colors = f", images rendered with {self.colors}" if self.colors else ""
+        return f"{model}, {self.dimensions} dimensions, {'unit' if self.normalize else 'raw'} length{colors}"
 
     def to_metadata(self) -> dict[str, str | int | bool]:
         """A flat dict that any store's metadata can hold."""
@@ -87,7 +93,7 @@ class VectorFingerprint:
             DIMENSIONS_KEY: self.dimensions,
             NORMALIZE_KEY: self.normalize,
         }
-        return facts | ({NAME_KEY: self.name} if self.name else {})
+        return facts | {key: value for key, value in ((NAME_KEY, self.name), (COLORS_KEY, self.colors)) if value}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[Any, Any] | None) -> VectorFingerprint | None:
@@ -105,6 +111,7 @@ class VectorFingerprint:
                 int(_text(kept[DIMENSIONS_KEY])),
                 {"true": True, "1": True, "false": False, "0": False}[_text(kept[NORMALIZE_KEY]).lower()],
                 _text(kept.get(NAME_KEY, "")),
+                _text(kept.get(COLORS_KEY, "")),
             )
         except (KeyError, ValueError) as error:
             raise ConfigurationError(
@@ -132,11 +139,11 @@ class VectorFingerprint:
             )
 
 
-def model_fingerprint(model: str, dimensions: int, *, normalize: bool = True) -> VectorFingerprint:
+def model_fingerprint(model: str, dimensions: int, *, normalize: bool = True, colors: str = "") -> VectorFingerprint:
     """The fingerprint of vectors of `model`, a name or a checkpoint folder, that are `dimensions` wide."""
     identity = model_identity(model)
     name = Path(model).expanduser().resolve().name if identity.startswith(DIGEST) else ""
-    return VectorFingerprint(identity, dimensions, normalize, name)
+    return VectorFingerprint(identity, dimensions, normalize, name, colors)
 
 
 def model_identity(model: str) -> str:

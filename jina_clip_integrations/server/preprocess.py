@@ -25,7 +25,7 @@ CHECKING_THREADS = 4
 """Threads that decode base64 and read the headers of images."""
 
 FORMATS = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000, PNM, ICO"
-"""Formats named in messages. HEIC passes as well where the application has registered a Pillow plug-in for it."""
+"""Formats named in messages. HEIC passes as well where `pillow-heif` is installed."""
 
 CountTokens = Callable[[Sequence[str], "str | None"], Awaitable["list[int]"]]
 

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from jina_clip_integrations.images.decode import ORIENTATION_TAG, as_rgb
+from jina_clip_integrations.images.rendering import Rendering
 
 
 def image(mode: str = "RGB", *, orientation: int = 1) -> Image.Image:
@@ -20,17 +21,17 @@ def image(mode: str = "RGB", *, orientation: int = 1) -> Image.Image:
 @pytest.mark.parametrize("borrowed", [True, False])
 def test_an_upright_rgb_image_is_returned_itself(upright: bool, borrowed: bool) -> None:
     given = image()
-    assert as_rgb(given, upright=upright, borrowed=borrowed) is given
+    assert as_rgb(given, Rendering(upright=upright), borrowed=borrowed) is given
 
 
 def test_orientation_is_applied_to_a_copy() -> None:
     given = image(orientation=6)
     before = given.tobytes()
-    turned = as_rgb(given, upright=True, borrowed=True)
+    turned = as_rgb(given, Rendering(upright=True), borrowed=True)
     assert turned.size == (given.height, given.width)
     np.testing.assert_array_equal(np.asarray(turned), np.rot90(np.asarray(given), -1))
     assert given.tobytes() == before
-    assert as_rgb(given, upright=False, borrowed=True) is given
+    assert as_rgb(given, Rendering(upright=False), borrowed=True) is given
 
 
 @pytest.mark.parametrize(
@@ -42,5 +43,5 @@ def test_transparency_is_dropped_and_the_callers_image_keeps_it(mode: str, trans
     given = image(mode)
     expected = np.asarray(given.convert("RGB"))
     given.info["transparency"] = transparency
-    np.testing.assert_array_equal(np.asarray(as_rgb(given, upright=True, borrowed=True)), expected)
+    np.testing.assert_array_equal(np.asarray(as_rgb(given, Rendering(upright=True), borrowed=True)), expected)
     assert (given.mode, given.info["transparency"]) == (mode, transparency)

@@ -103,6 +103,9 @@ class ItemEncoder:
         if self._resize_images and self._spec is not None:
             image = shrink(source.open(), self._spec.image_size, self._resize_images)
             return as_png(image), image.size
+        if getattr(source, "is_recolored", False):  # the service would make other pixels of the file
+            image = source.open()
+            return as_png(image), image.size
         data = source.read()
         if not data:
             raise ImageError(f"{source.label}: no bytes")

@@ -226,6 +226,7 @@ def test_a_photo_is_turned_upright_before_it_is_shrunk(face: Any, server: Faulty
 
 
 @pytest.mark.obligation("25")
+@pytest.mark.filterwarnings("ignore:.*high_bit_depth:UserWarning")
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "I;16", "1"])
 def test_images_of_every_mode_are_sent_in_rgb(face: Any, server: FaultyServer, encoder: Any, mode: str) -> None:
     image = noise(600, 300).convert("L" if mode == "I;16" else mode)
