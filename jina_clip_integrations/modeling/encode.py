@@ -18,6 +18,7 @@ from torch.nn import functional as F  # noqa: N812  # the customary name
 
 from ..catalog import ModelSpec
 from ..errors import ConfigurationError, ImageError
+from ..images.rendering import Rendering
 from ..images.sources import SourcePolicy
 from ..inputs import InputParser, all_valid, one_or_many_images, one_or_many_texts, parse, parse_texts
 from ..settings import require_integer
@@ -185,8 +186,10 @@ class EncodeMethods:
             ConfigurationError: a width that the model does not give.
         """
         given, alone = one_or_many_images(images)
-        policy = {} if sources is None else {"sources": sources}
-        parsed = all_valid(parse(given, InputParser(upright=exif_orientation, **policy).image), alone=alone)
+        policy: dict[str, Any] = {} if sources is None else {"sources": sources}
+        parsed = all_valid(
+            parse(given, InputParser(rendering=Rendering(upright=exif_orientation), **policy).image), alone=alone
+        )
         processor = self.processor.image_processor
 
         def compute(indices: Sequence[int]) -> Tensor:

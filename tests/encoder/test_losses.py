@@ -108,4 +108,4 @@ def test_a_warning_that_is_an_error_loses_nothing() -> None:
     made = encoder()
     with pytest.raises(UserWarning, match="published") as caught:  # as in all tests here, warnings are errors
         made.encode_image([logo(0), png(Image.new("RGB", (8, 8)))])
-    assert np.isfinite(caught.value.partial).all()  # type: ignore[attr-defined]
+    assert np.isfinite(caught.value.partial).all()

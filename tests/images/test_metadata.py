@@ -122,7 +122,7 @@ def test_the_orientation_is_kept(make: Any) -> None:
 
 def test_no_limit_of_pillow_changes_and_nothing_is_unpacked() -> None:
     limits = (PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY, ImageFile.LOAD_TRUNCATED_IMAGES)
-    seen = set()
+    seen: set[tuple[object, ...]] = set()
 
     def watch() -> None:
         while watching.is_set():
