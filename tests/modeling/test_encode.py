@@ -17,6 +17,8 @@ from jina_clip_integrations import JinaClipEncoder, SourcePolicy
 from jina_clip_integrations.errors import ConfigurationError, ImageError, InputError
 from jina_clip_integrations.modeling import JinaClipConfig, JinaClipModel
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*as in the published preprocessing:UserWarning")  # of the encoder
+
 NEAR = 2e-5
 TEXTS = ["A blue cat", "", "a long one " * 40, "A red cat", "https://example.org/a.png", "un chien"]
 
