@@ -20,6 +20,8 @@ from jina_clip_integrations.vectors import truncate_and_normalize
 from tests.faces import both_faces
 from tests.serving import Serving
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*as in the published preprocessing:UserWarning")  # which is the point
+
 NEAR = 2e-5
 """The golden files' own tolerance: batches of another shape add up in another order."""
 
