@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import ConfigDict, PrivateAttr, SecretStr, model_validator
+from pydantic import ConfigDict, PrivateAttr, SecretStr, field_serializer, model_validator
 
 from ..backends.base import Usage
 from ..backends.registry import BACKENDS, check_serves, find_backend, owners_of
@@ -113,6 +114,11 @@ class EncoderOptions(BackendOptions):
             self.__dict__[self.model_field] = getattr(self.backend, "model", self._model)  # not a choice of the user's
         self.check_options()
         return self
+
+    @field_serializer("sources", mode="wrap")
+    def _leave_headers_behind(self, sources: SourcePolicy | None, dump: Callable[[Any], Any]) -> Any:
+        """A dump of the policy without the headers of its hosts, which may be credentials."""
+        return dump(None if sources is None else replace(sources, headers=None))
 
     @property
     def _model(self) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from ..backends.base import Batch, BatchResult
 from ..cache import EmbeddingCache, text_keys, vector_key
 from ..concurrency.flow import Flow
-from ..errors import ApiError, BackendError, InputError
+from ..errors import ApiError, BackendError, ImageError, InputError
 from ..images.encoded import InputImage, PixelBudget
 from ..inputs import Parsed
 from ..types import Modality
@@ -105,8 +105,31 @@ class Job:
             yield WaitAll(reading)
             # Before this chunk is handed over, so that the next one is read while the backend computes.
             ahead = self._start_reading(chunks[number], workers, pixels) if number < len(chunks) else []
-            planned = [self._image_item(*image, read) for image, read in zip(chunk, reading, strict=True)]
-            yield from self._chunk("image", [item for item in planned if item is not None], workers)
+            planned, failed = self._plan_images(chunk, reading)
+            try:
+                yield from self._chunk("image", planned, workers)
+            except InputError as error:
+                if failed is None or not _is_before(failed, error):
+                    raise
+            if failed is not None:
+                raise failed
+
+    def _plan_images(
+        self, chunk: Sequence[tuple[int, InputImage]], reading: Sequence[Future[ImageDigest]]
+    ) -> tuple[list[UniqueItem], ImageError | None]:
+        """The images that are new, and the failed download that ends the call once these are embedded."""
+        planned, failed = [], None
+        for (row, image), read in zip(chunk, reading, strict=True):
+            try:
+                item = self._image_item(row, image, read)
+            except ImageError as error:  # noqa: PERF203
+                # The others were downloaded, which may have taken long; a file can as well be read again.
+                if image.address is None:
+                    raise
+                failed = failed or error
+            else:
+                planned += [item] if item is not None else []
+        return planned, failed
 
     def _start_reading(
         self, chunk: Sequence[tuple[int, InputImage]], workers: Workers, pixels: PixelBudget
@@ -256,6 +279,11 @@ class Job:
             self.results.fail(item, BackendError(f"the backend gave NaN or infinity for input {where}"))
         for position, error in result.errors.items():
             self.results.fail(pick(items, [position])[0], error)
+
+
+def _is_before(error: InputError, other: InputError) -> bool:
+    """Whether `error` belongs to the earlier input."""
+    return error.index is not None and other.index is not None and error.index < other.index
 
 
 def _chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:

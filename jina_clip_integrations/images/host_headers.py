@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -95,8 +97,9 @@ def _checked(given: Any) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _origin_of_key(host: Any) -> Origin:
-    origin = _origin(host if isinstance(host, str) and "://" in host else f"https://{host}")
-    if origin is None or urlsplit(host if "://" in host else f"//{host}").path not in ("", "/"):
+    url = f"{host}" if "://" in f"{host}" else f"https://{host}"
+    origin = _origin(url) if isinstance(host, str) else None
+    if origin is None or urlsplit(url).path not in ("", "/"):
         raise ConfigurationError(
             "headers are given by host, such as 'images.example.org', 'images.example.org:8443' or 'http://nas.lan'"
         )
@@ -113,4 +116,7 @@ def _origin(url: str) -> Origin | None:
         return None
     if parsed.scheme not in _PORTS or not parsed.host:
         return None
-    return parsed.scheme, parsed.raw_host.decode("ascii").lower().rstrip("."), parsed.port or _PORTS[parsed.scheme]
+    host = parsed.raw_host.decode("ascii").lower().rstrip(".")
+    with suppress(ValueError):  # an IPv6 address has many spellings
+        host = str(ipaddress.ip_address(host.strip("[]")))
+    return parsed.scheme, host, parsed.port or _PORTS[parsed.scheme]
