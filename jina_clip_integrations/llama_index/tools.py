@@ -11,34 +11,46 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import MetadataMode, NodeWithScore
 from llama_index.core.tools import RetrieverTool, ToolMetadata, ToolOutput
+from pydantic import ValidationError
 
 from ..adapter.chat_images import chat_image, read_chat_image
-from ..images.sources import SourcePolicy
+from ..encoder.chunks import ON_ERROR
+from ..errors import ImageError, InputError
+from ..images.sources import SourcePolicy, show_url
 from ..inputs import InputParser
+from ..settings import require_choice
+from ..types import OnError
 from .image_inputs import has_image, image_item, parse_image
 
 TOOL_NAME = "image_retriever"
 TOOL_DESCRIPTION = "Finds images and texts that fit a description. Give it a description in plain words."
 
 
-def content_blocks(hits: Sequence[NodeWithScore], *, sources: SourcePolicy | None = None) -> list[ContentBlock]:
+def content_blocks(
+    hits: Sequence[NodeWithScore], *, sources: SourcePolicy | None = None, on_error: OnError = "skip"
+) -> list[ContentBlock]:
     """What a chat model is shown of retrieved nodes: their text and metadata, then their image, node by node.
+
+    An image that is gone, broken or not allowed costs no other result: a text with the reason stands in its place.
 
     Args:
         hits: What a retriever gave.
         sources: What may be read. The default, `SourcePolicy.agent()`, reads no local file, because paths in a store
             may have been written by a stranger; allow folders with `SourcePolicy.agent(roots="photos")`.
+        on_error: `raise` lets the first image that cannot be read end the call.
 
     Raises:
-        ImageError: an image cannot be read, or `sources` does not allow it.
+        ImageError: with `on_error="raise"`, an image cannot be read, or `sources` does not allow it; `index` says which
+            hit.
     """
+    require_choice("on_error", on_error, ON_ERROR)
     blocks: list[ContentBlock] = []
-    for hit in hits:
+    for index, hit in enumerate(hits):
         text = hit.node.get_content(MetadataMode.LLM)
         if text.strip():
             blocks.append(TextBlock(text=text))
         if has_image(hit.node):
-            blocks.append(_image_block(hit, sources))
+            blocks.append(_image_or_reason(hit, index, sources, on_error))
     return blocks
 
 
@@ -88,9 +100,23 @@ class ImageRetrieverTool(RetrieverTool):
         return output.model_copy(update={"blocks": content_blocks(output.raw_output, sources=self._sources)})
 
 
+def _image_or_reason(
+    hit: NodeWithScore, index: int, sources: SourcePolicy | None, on_error: OnError
+) -> ImageBlock | TextBlock:
+    try:
+        return _image_block(hit, sources)
+    except InputError as error:
+        if on_error == "raise":
+            raise error.at(index) from None
+        return TextBlock(text=f"[This image cannot be shown: {error}]")
+
+
 def _image_block(hit: NodeWithScore, sources: SourcePolicy | None) -> ImageBlock:
     # A URL is for the model's provider to fetch; whatever else a node carries is read here, under the source policy.
     url = (image_item(hit.node) or {}).get("url")
     parser = InputParser(sources=sources or SourcePolicy.agent())
     image = chat_image(url, sources) if url else read_chat_image(parse_image(hit.node, parser))
-    return ImageBlock(image=image.data, url=image.url, image_mimetype=image.mime_type)
+    try:
+        return ImageBlock(image=image.data, url=image.url, image_mimetype=image.mime_type)
+    except ValidationError as error:  # pydantic knows URLs better than we do, and quotes all of a bad one
+        raise ImageError(f"{show_url(str(url))}: {error.errors()[0]['msg']}") from None
