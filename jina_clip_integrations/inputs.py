@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import inspect
 import io
 import os
@@ -15,13 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, BinaryIO, TypeAlias
-from urllib.parse import unquote_to_bytes, urlsplit
 
 import numpy as np
 
 from .errors import ImageError, InputError
-from .images.decode import read_stream
 from .images.encoded import EncodedImage, InputImage, PixelImage
+from .images.objects import Readable, is_image_object, is_row, is_stream, read_stream, simplify
+from .images.opening import is_base64, is_name, open_data_uri, open_local, path_of_file_url
 from .images.rendering import Rendering
 from .images.sources import SourcePolicy, check_path, show_path, show_url
 
@@ -42,18 +40,22 @@ class InputParser:
         """The image that `given` means (see `types.ImageInput`). Raises `ImageError`."""
         if isinstance(given, InputImage):
             return given
+        given = given if isinstance(given, (str, bytes)) else simplify(given)
         if isinstance(given, str):
             return self._from_string(given)
         if isinstance(given, os.PathLike):
             return self._from_path(os.fsdecode(given))
         if isinstance(given, (bytes, bytearray, memoryview)):
-            # `bytes` copies what the caller may change later, and costs nothing for bytes.
-            return self._encoded_image(partial(io.BytesIO, bytes(given)), keep=True)
+            return self._from_bytes(bytes(given))  # copies what the caller may change later, and bytes for nothing
         if isinstance(given, np.ndarray):
             return PixelImage(_check_array(given), rendering=self.rendering, max_pixels=self.sources.max_pixels)
         if _is_pil(given):
             return PixelImage(given, rendering=self.rendering, max_pixels=self.sources.max_pixels)
-        if callable(getattr(given, "read", None)):
+        if isinstance(given, Readable):
+            return self._from_object(given)
+        if is_row(given):
+            return self._from_row(given)
+        if is_stream(given):
             return self._from_stream(given)
         raise ImageError(f"an image cannot be a {type(given).__name__}; {_IMAGE_KINDS}")
 
@@ -68,6 +70,8 @@ class InputParser:
             raise InputError("an item is either a text or an image, not both; make two items of it")
         if image is not None:
             return self.image(image)
+        if is_row(item):
+            return self._from_row(item)
         if kind == "image":  # LangChain's blocks and OpenAI's items come from messages, see `_from_link`
             return self._from_block(item)
         if kind in ("image_url", "input_image") or (words is None and item.get("image_url") is not None):
@@ -103,20 +107,48 @@ class InputParser:
         return self._from_data_uri(uri)
 
     def _from_string(self, given: str) -> InputImage:
-        if given[:5].lower() == "data:":
-            return self._from_data_uri(given)
-        scheme = _SCHEME.match(given)
+        bare = given.strip()  # what was read from a file or copied may end in a line break
+        if bare[:5].lower() == "data:":
+            return self._from_data_uri(bare)
+        scheme = _SCHEME.match(bare)
         if scheme is None:
             return self._from_path(given)
         if scheme[1].lower() in ("http", "https"):
-            return self._from_url(given)
+            return self._from_url(bare)
         if scheme[1].lower() == "file":
-            return self._from_path(_path_of_file_url(given))
-        raise ImageError(f"{show_url(given)}: {scheme[1]}:// is not fetched here; open it yourself and pass the bytes")
+            return self._from_path(path_of_file_url(bare))
+        raise ImageError(f"{show_url(bare)}: {scheme[1]}:// is not fetched here; open it yourself and pass the bytes")
+
+    def _from_bytes(self, data: bytes, name: str | None = None) -> InputImage:
+        if data[:5].lower() == b"data:":
+            return self._from_data_uri(data.decode("ascii", "replace"))
+        if is_base64(data):
+            return self._from_data_uri(f"data:;base64,{data.decode('ascii')}")
+        if is_name(data):
+            raise ImageError(f"{len(data)} bytes that read like a path or URL; pass it as a str: data.decode()")
+        return self._encoded_image(partial(io.BytesIO, data), keep=True, name=name)
+
+    def _from_row(self, row: Mapping[str, Any]) -> InputImage:
+        """A row of `datasets` or of its Parquet files. The path beside bytes only names them."""
+        data, path = row.get("bytes"), row.get("path")
+        if isinstance(data, str):
+            return self._from_base64(data)
+        if isinstance(data, (bytes, bytearray, memoryview)):
+            return self._from_bytes(bytes(data), show_path(path) if isinstance(path, str) and path else None)
+        if data is not None:
+            raise ImageError(f"'bytes' of a row must be bytes, not {type(data).__name__}")
+        if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+            raise ImageError("a row of which neither 'bytes' nor 'path' says anything")
+        return self.image(path)
+
+    def _from_object(self, readable: Readable) -> InputImage:
+        named = readable.name
+        name = None if named is None else show_url(named) if "://" in named else show_path(named)
+        return self._encoded_image(partial(readable.open, self.sources.max_bytes), name=name, keep=True)
 
     def _from_path(self, path: str) -> InputImage:
         check_path(path)
-        return self._encoded_image(partial(self.sources.open_path, path), name=show_path(path))
+        return self._encoded_image(partial(open_local, path, self.sources), name=show_path(path))
 
     def _from_url(self, url: str) -> InputImage:
         self.sources.check_url(url)
@@ -129,12 +161,12 @@ class InputParser:
 
     def _from_data_uri(self, uri: str) -> InputImage:
         self.sources.check_data_uri(uri)
-        return self._encoded_image(partial(_open_data_uri, uri), keep=True)
+        return self._encoded_image(partial(open_data_uri, uri), keep=True)
 
     def _from_stream(self, stream: Any) -> InputImage:
         if inspect.iscoroutinefunction(stream.read):
             raise ImageError(f"{type(stream).__name__} reads asynchronously; await its read() and pass the bytes")
-        return self._encoded_image(partial(_open_stream, stream), keep=True)
+        return self._encoded_image(partial(_open_stream, stream, self.sources.max_bytes), keep=True)
 
     def _encoded_image(self, source: Callable[[], BinaryIO], **about: Any) -> EncodedImage:
         return EncodedImage(source, rendering=self.rendering, max_pixels=self.sources.max_pixels, **about)
@@ -178,7 +210,8 @@ def one_or_many_texts(texts: Any) -> tuple[Sequence[Any], bool]:
 def one_or_many_images(images: Any) -> tuple[Sequence[Any], bool]:
     """The images as a sequence, and whether there was just one. Raises `InputError`."""
     single = isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview)) or _is_pil(images)
-    if single or callable(getattr(images, "read", None)) or (isinstance(images, np.ndarray) and _one_array(images)):
+    single = single or is_image_object(images)
+    if single or is_stream(images) or (isinstance(images, np.ndarray) and _one_array(images)):
         return [images], True
     if isinstance(images, Mapping):
         raise InputError("encode_image takes images; content blocks and items go to encode([...])")
@@ -291,36 +324,11 @@ def _check_array(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     raise ImageError(f"an array image must be uint8 (H, W, 3), not {array.dtype} {array.shape}; {hint}")
 
 
-def _path_of_file_url(url: str) -> str:
-    from urllib.request import url2pathname  # slow to import, and seldom needed
-
-    parts = urlsplit(url)
-    if parts.netloc not in ("", "localhost"):
-        raise ImageError(f"{show_url(url)}: a file:// URL with another host cannot be read")
-    return url2pathname(parts.path)
-
-
 def _open_url(url: str, sources: SourcePolicy) -> BinaryIO:
     from .images.fetch import fetch  # an HTTP client, which most inputs do not need
 
     return io.BytesIO(fetch(url, policy=sources))
 
 
-def _open_stream(stream: Any) -> BinaryIO:
-    return io.BytesIO(read_stream(stream))
-
-
-def _open_data_uri(uri: str) -> BinaryIO:
-    """The bytes that a data URI carries. Raises `ImageError`, which never shows them."""
-    # Lenient: line breaks, the URL-safe alphabet, percent-encoding and missing padding all occur.
-    header, comma, payload = uri.partition(",")
-    if not comma:
-        raise ImageError("a data URI without a comma; it should read data:image/png;base64,…")
-    if not header.lower().endswith(";base64"):
-        return io.BytesIO(unquote_to_bytes(payload))
-    compact = "".join(payload.split()).replace("-", "+").replace("_", "/").replace("%2B", "+").replace("%2F", "/")
-    compact = compact.replace("%3D", "=").rstrip("=")
-    try:
-        return io.BytesIO(base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True))
-    except (binascii.Error, ValueError) as error:
-        raise ImageError("a data URI or image block whose base64 is broken") from error
+def _open_stream(stream: Any, limit: int) -> BinaryIO:
+    return io.BytesIO(read_stream(stream, limit))

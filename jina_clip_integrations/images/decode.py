@@ -8,10 +8,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from ..concurrency.locks import ForkSafeLock
 from ..errors import ImageError
+from .objects import lock_of
 from .rendering import Note, Rendering, flatten, ignore_loss, shown_frame
 from .tiff import refuse_raw
 
@@ -34,10 +35,6 @@ _TRANSPOSES = {
     8: "ROTATE_90",
 }
 _FILTERS_LOCK = ForkSafeLock()  # Python's warning filters are global
-
-# A caller's file object or lazily loaded image is not thread-safe, and may stand several times in one call. A lock for
-# each would have to live as long as the object; a few, chosen by identity, seldom make two objects wait for each other.
-_OBJECT_LOCKS = tuple(ForkSafeLock() for _ in range(16))
 
 
 _FORMATS_LOCK = ForkSafeLock()  # Pillow's registry of formats is global too
@@ -94,7 +91,7 @@ def as_rgb(
     """
     import PIL.Image
 
-    with _lock_of(image) if borrowed else nullcontext():
+    with lock_of(image) if borrowed else nullcontext():
         image.load()
     if not borrowed:  # of an image object the caller has chosen the frame
         image = shown_frame(image, rendering, note)
@@ -143,10 +140,6 @@ def silence_pillow() -> Iterator[None]:
         yield
 
 
-def _lock_of(thing: object) -> ForkSafeLock:
-    return _OBJECT_LOCKS[(id(thing) >> 5) % len(_OBJECT_LOCKS)]  # the lowest bits are those of the alignment
-
-
 def failure_reason(error: Exception) -> str:
     """What went wrong with an image, in words that reveal nothing of its content."""
     if isinstance(error, FileNotFoundError):
@@ -164,18 +157,3 @@ def failure_reason(error: Exception) -> str:
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0][:120]
-
-
-def read_stream(stream: Any) -> bytes:
-    """All bytes of a binary file object, from its start where it can seek; its position is left as it was."""
-    with _lock_of(stream):
-        seekable = bool(getattr(stream, "seekable", lambda: False)())
-        position = stream.tell() if seekable else None
-        if seekable:
-            stream.seek(0)
-        data = stream.read()
-        if position is not None:
-            stream.seek(position)
-    if not isinstance(data, (bytes, bytearray, memoryview)):
-        raise ImageError("a file object opened in text mode; open it with mode 'rb'")
-    return bytes(data)

@@ -62,7 +62,7 @@ class SourcePolicy:
         JinaClipEncoder(sources=SourcePolicy.agent(roots="uploads"))
 
     Paths, URLs and data URIs are what an outsider can write into a string; bytes and open objects come from code and
-    are only held to `max_pixels`.
+    are only held to `max_pixels`, and what has yet to be read of them to `max_bytes`.
     """
 
     paths: bool = True
