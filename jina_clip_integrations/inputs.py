@@ -109,7 +109,7 @@ class InputParser:
     def _from_string(self, given: str) -> InputImage:
         bare = given.strip()  # what was read from a file or copied may end in a line break
         if bare[:5].lower() == "data:":
-            return self._from_data_uri(bare)
+            return self._from_data_uri(given.lstrip())  # whose length is checked as it was given
         scheme = _SCHEME.match(bare)
         if scheme is None:
             return self._from_path(given)
