@@ -12,8 +12,8 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 LONGEST_CONNECT_S = 15.0
 """Upper bound of the time to connect: `timeout` allows for a cold start, which a connection does not need."""
+
+_ENCODINGS = {"Accept-Encoding": "gzip, deflate"}
 
 KEPT_ALIVE = 32
 """Idle connections that are kept for the next requests."""
@@ -247,14 +249,16 @@ class _Exchange:
             return _fail_closed("http_client")
         try:
             request = self._request(client, self._prepare(), self._note_socket)
-            # Whatever a supplied client is set to: a redirect could take the key to another host.
-            response = client.send(request, stream=True, follow_redirects=False)
-            self.status = response.status_code
-            try:
-                for block in response.iter_bytes():
-                    self._take(block)
-            finally:
-                response.close()
+            with _reading_until(self.deadline):
+                # Whatever a supplied client is set to: a redirect could take the key to another host.
+                response = client.send(request, stream=True, follow_redirects=False)
+                self.status = response.status_code
+                try:
+                    self._check_encoding(response)
+                    for block in response.iter_bytes():
+                        self._take(block)
+                finally:
+                    response.close()
             return self._finish(response)
         except (self.httpx.HTTPError, self.httpx.InvalidURL, OSError, ApiError) as error:
             return self._failure(error)
@@ -275,6 +279,7 @@ class _Exchange:
         response = await client.send(request, stream=True, follow_redirects=False)
         self.status = response.status_code
         try:
+            self._check_encoding(response)
             async for block in response.aiter_bytes():
                 self._take(block)
         finally:
@@ -289,9 +294,17 @@ class _Exchange:
         headers, body = prepared
         extensions = {"trace": trace, "timeout": self.timeouts}
         request: httpx.Request = client.build_request(
-            "POST", self.transport.url, headers=headers, content=body, extensions=extensions
+            "POST", self.transport.url, headers={**_ENCODINGS, **headers}, content=body, extensions=extensions
         )
         return request
+
+    def _check_encoding(self, response: httpx.Response) -> None:
+        """Refuse what was not asked for: unpacked twice over, kilobytes fill the memory before they are counted."""
+        encoding = response.headers.get("content-encoding", "").strip().lower()
+        if encoding not in ("", "identity", "gzip", "deflate"):
+            raise InvalidResponseError(
+                f"{self.transport.host}: the answer is compressed in a way that was not asked for"
+            )
 
     def _take(self, block: bytes) -> None:
         self.blocks.append(block)
@@ -323,8 +336,10 @@ class _Exchange:
 
     def _note_socket(self, event: str, info: Any) -> None:
         self._note(event, info)
-        if self.transport.client is None and event.endswith((".connect_tcp.complete", ".start_tls.complete")):
-            self.transport.watch(info["return_value"].get_extra_info("socket"))
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            _bound_reads(info["return_value"])
+            if self.transport.client is None:
+                self.transport.watch(info["return_value"].get_extra_info("socket"))
 
     async def _anote(self, event: str, info: Any) -> None:
         self._note(event, info)
@@ -357,6 +372,40 @@ class _Exchange:
         """Whether a connection that had been kept was closed by the other side before it saw this request."""
         broken = isinstance(error, (self.httpx.RemoteProtocolError, self.httpx.ReadError, self.httpx.WriteError))
         return broken and self.was_sent and not self.fresh and not self.responded
+
+
+_current = threading.local()
+
+
+@contextmanager
+def _reading_until(deadline: float | None) -> Iterator[None]:
+    """Let no read in this thread go on beyond `deadline`."""
+    _current.deadline = deadline
+    try:
+        yield
+    finally:
+        _current.deadline = None
+
+
+def _bound_reads(stream: Any) -> None:
+    """Have a connection look at the time before every read, for whichever exchange it serves.
+
+    The headers of a response are one phase to httpx, whose timeout holds for each of its reads: a server that sends a
+    byte now and then would never be too late.
+    """
+    read = stream.read
+
+    def read_in_time(max_bytes: int, timeout: float | None = None) -> bytes:
+        deadline = getattr(_current, "deadline", None)
+        if deadline is not None:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("deadline")
+            timeout = left if timeout is None else min(timeout, left)
+        received: bytes = read(max_bytes, timeout)
+        return received
+
+    stream.read = read_in_time
 
 
 def _from(error: ApiError, cause: Exception) -> ApiError:

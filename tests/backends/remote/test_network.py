@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
 import ssl
+import threading
+import tracemalloc
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import httpx
 import numpy as np
+import orjson
 import pytest
 import trustme
 
@@ -85,6 +90,77 @@ def test_a_proxy_that_makes_no_tunnel(face: str, proxy: FaultyServer) -> None:
     assert type(error) is errors.ApiConnectionError
     assert "proxy" in str(error)
     assert proxy.received == []
+
+
+# Answers that take too long, or too much room
+
+
+@pytest.mark.parametrize("part", ["nothing", "status", "headers", "one header", "body", "chunks"])
+@pytest.mark.parametrize("kept", [False, True], ids=["fresh", "kept"])
+def test_answers_that_never_end(face: str, part: str, kept: bool) -> None:
+    first, again = {
+        "nothing": (b"", b""),
+        "status": (b"HTTP/1.1 2", b"0"),
+        "headers": (b"HTTP/1.1 200 OK\r\n", b"x: y\r\n"),
+        "one header": (b"HTTP/1.1 200 OK\r\nx: ", b"y"),
+        "body": (b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n", b" "),
+        "chunks": (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    }[part]
+    whole = orjson.dumps({"data": [{"index": 0, "embedding": [1.0] * 1024}], "usage": {"total_tokens": 1}})
+    done = threading.Event()
+
+    def serve(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection, suppress(OSError):
+            if kept:
+                receive(connection)
+                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(whole) + whole)
+            receive(connection)
+            connection.sendall(first)
+            while not done.wait(0.02):
+                connection.sendall(again)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, args=(listening,))
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        once = {"timeout": 0.4, "max_retries": 0, "embedding_type": "float", "batch_size": 1, "max_concurrency": 1}
+        backend = ApiBackend("jina-clip-v2", base_url=url, **once)
+        try:
+            results, error = stream(face, backend, texts(*"ab"[: 1 + kept]))
+        finally:
+            done.set()
+            thread.join()
+            backend.close()
+    assert len(results) == kept
+    assert type(error) is errors.ApiTimeoutError
+
+
+def receive(connection: socket.socket) -> None:
+    """Read one request to the end."""
+    received = b""
+    while b"\r\n\r\n" not in received or not received.endswith(b"}"):
+        received += connection.recv(65536)
+
+
+@pytest.mark.parametrize("encoding", ["gzip, gzip", "gzip,gzip,gzip", "br", "zstd", "gzip;q=1"])
+def test_answers_that_unpack_to_more_than_there_is_room_for(
+    face: str, encoding: str, server: FaultyServer, make: Any
+) -> None:
+    bomb = gzip.compress(gzip.compress(bytes(50_000_000)))
+    server.faults.append(Refuse(200, bomb, {"Content-Encoding": encoding}))
+    tracemalloc.start()
+    try:
+        _, error = stream(face, make(max_retries=0), texts("a"))
+        assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
+    finally:
+        tracemalloc.stop()
+    assert type(error) is errors.InvalidResponseError
+
+
+def test_only_what_can_be_unpacked_safely_is_asked_for(face: str, server: FaultyServer, make: Any) -> None:
+    embed(face, make(), texts("a"))
+    assert server.received[0]["accept-encoding"] == "gzip, deflate"
 
 
 # Certificates
