@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import InputError
-from ...retrieval.metrics import mean_over_groups, ranks, recall_by_group, truncate
+from ...evaluation.directions import forward
+from ...evaluation.metrics import require_metrics
+from ...evaluation.statistics import language_weights
+from ...evaluation.storage import StorageType
+from ...evaluation.task import gallery_task
 from ...types import Vectors
+from ...vectors import truncate_and_normalize
 from ..batches import encode_all
-from ..evaluate import gallery_task
 from ..messages import OK
 from ..options import DEMO_MODEL, add_output_options, open_encoder, open_output, positive_int, vector_width
 from ..output import Output
@@ -98,6 +102,8 @@ def run(args: argparse.Namespace) -> int:
     out = open_output(args)
     # A path that cannot be written is refused before the gallery is embedded.
     sheet_file = None if args.no_sheet else sheet_path(args.output)
+    if args.dimensions:
+        require_metrics()
     images = gallery()
     questions = make_questions(args, images)
     # At full width, even with --dimensions: the two widths are compared below from the same vectors.
@@ -167,14 +173,20 @@ def _make_hit(question: Question, image: GalleryImage, score: float) -> GalleryH
 
 def measure_quality(encoder: JinaClipEncoder, images: Vectors, sizes: Sequence[int], out: Output) -> dict[int, float]:
     """Recall@5 in percent of the gallery's names against its images, mean over languages, at every width."""
-    task = gallery_task(",".join(QUALITY_LANGUAGES))
-    texts = encode_all(encoder, [{"text": text} for text in task.texts], out, "embedding names")
-    right = [[answer] for answer in task.answers]
+    task = gallery_task(QUALITY_LANGUAGES)
+    texts = encode_all(encoder, task.queries, out, "embedding names")
+    direction = forward(task)
+    weights = language_weights(direction.languages)
     found = {}
     for size in sizes:
-        rows = ranks(truncate(texts, size), truncate(images, size), right)
-        found[size] = mean_over_groups(recall_by_group(rows, task.languages))["R@5"]
+        values = direction.measure(truncate(texts, size), truncate(images, size), StorageType("float32"))
+        found[size] = 100 * float(np.average(values["R@5"], weights=weights))
     return found
+
+
+def truncate(vectors: Vectors, dimensions: int) -> Vectors:
+    """Unit vectors of only the first `dimensions` values: `(n, dimensions)`."""
+    return truncate_and_normalize(vectors, dimensions=dimensions, normalized=True)
 
 
 def print_results(out: Output, results: Sequence[Result], facts: Facts) -> None:
@@ -221,7 +233,7 @@ def as_json(results: Sequence[Result], facts: Facts, sheet: Path | None) -> dict
         "dimensions": facts.dimensions,
         "bytes_per_vector": 4 * facts.dimensions,
         "seconds_to_embed": round(facts.embedding_s, 3),
-        "recall_at_5": {str(size): value for size, value in facts.quality.items()},
+        "recall_at_5": {str(size): round(value, 2) for size, value in facts.quality.items()},
         "sheet": str(sheet) if sheet else None,
         "queries": [{**result.question.as_json(), "results": _hits_as_json(result)} for result in results],
     }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from jina_clip_integrations.cli.captions import Caption, read_captions, unique_images
+
 from jina_clip_integrations.errors import InputError
 
 CSV = 'image,text,language\na.png,one,en\nb.png,"two, too",de\nhttps://example.org/c.png,three,\n'
