@@ -5,8 +5,8 @@ vectors may become.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,15 @@ from .output import Output
 
 if TYPE_CHECKING:
     from ..encoder import JinaClipEncoder
+
+INDIFFERENT = frozenset(
+    (
+        *("command", "run", "at", "types", "keep", "output", "plot", "against", "json", "quiet", "cache", "batch_size"),
+        *("pairs", "queries", "qrels", "split", "languages"),
+        *("mteb", "suite", "results", "beside", "no_query_instruction"),
+    )
+)
+"""Options that leave the figures of a setting as they are, or are part of the task."""
 
 SIGNIFICANT = 0.05
 """A difference with a smaller p-value is called one."""
@@ -180,25 +189,31 @@ def evaluate_model(
 ) -> tuple[Evaluation, list[Measured], dict[str, Values], dict[str, Any]]:
     """Embed the task and measure every setting; figures of an interrupted run are taken over."""
     partial = PartialRun(task, run_options(args))
-    with ExitStack() as stack:
-        cache = args.cache or partial.vectors
-        encoder = stack.enter_context(open_encoder(args, cache=cache))
+    with _telling_how_to_go_on(), open_encoder(args, cache=args.cache or partial.vectors) as encoder:
         sizes = evaluation_sizes(encoder.spec, vector_width(encoder), args.at)
         evaluation = embed_task(encoder, task, out, args)
         model = {"name": args.model, **_fingerprint(encoder)}
-    settings = [Setting(size, storage) for size in sizes for storage in storage_types(args.types)]
-    measured = measure_settings(evaluation, settings, partial, out)
+        settings = [Setting(size, storage) for size in sizes for storage in storage_types(args.types)]
+        measured = measure_settings(evaluation, settings, partial, out)
     values = evaluation.values(find_reference(measured).setting)
     report = make_report(evaluation, measured, model, enough=args.keep)
     partial.discard()
     return evaluation, measured, values, report
 
 
+@contextlib.contextmanager
+def _telling_how_to_go_on() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "interrupted: finished vectors and settings are kept; the same command again goes on from there"
+        ) from None
+
+
 def run_options(args: argparse.Namespace) -> dict[str, Any]:
     """What decides the figures of a setting, besides the data."""
-    names = ("model", "backend", "dimensions", "device", "dtype", "base_url", "endpoint_name", "query_task",
-             "oversampling", "no_speed")  # fmt: skip
-    return {name: getattr(args, name) for name in names}
+    return {name: value for name, value in vars(args).items() if name not in INDIFFERENT}
 
 
 def embed_task(encoder: JinaClipEncoder, task: RetrievalTask, out: Output, args: argparse.Namespace) -> Evaluation:

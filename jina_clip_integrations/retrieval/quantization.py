@@ -5,8 +5,8 @@
     asked = ranges.quantize_queries(queries)        # (n, d) int8; the inner product with `codes` ranks
     bits = pack_bits(vectors)                       # (n, ceil(d / 8)) uint8; a thirty-second of float32
 
-The codes are those of `sentence_transformers.quantization`, except that a value outside of the ranges becomes the
-nearest code, where theirs wraps around. The bits are in the order of Jina's API, of NumPy and of FAISS.
+The codes are those of `sentence_transformers.util.quantization`, without its packages; a value outside of the ranges
+becomes the nearest code. The bits are in the order of Jina's API, of NumPy and of FAISS.
 """
 
 from __future__ import annotations
@@ -64,15 +64,15 @@ class Int8Ranges:
     def quantize(self, vectors: ArrayLike) -> NDArray[np.int8]:
         """Codes `(n, d)` of vectors `(n, d)`. Raises `InputError` for another width."""
         rows = self._check(vectors)
-        codes = (rows - self.low) / self.steps + np.float32(LOWEST_CODE)
-        # Cut towards zero, as sentence-transformers does, so that codes of both can lie in one store.
-        kept: NDArray[np.int8] = np.clip(codes, LOWEST_CODE, HIGHEST_CODE).astype(np.int8)
+        # Rounded down, as sentence-transformers does, so that codes of both can lie in one store.
+        codes = np.clip(np.floor((rows - self.low) / self.steps), 0, CODES) + np.float32(LOWEST_CODE)
+        kept: NDArray[np.int8] = codes.astype(np.int8)
         return kept
 
     def dequantize(self, codes: ArrayLike) -> Vectors:
         """Vectors `(n, d)` float32 back from codes: each the middle of the values that have its code."""
         rows = np.asarray(codes, np.float32)
-        middle: Vectors = (rows + np.sign(rows) / 2 - np.float32(LOWEST_CODE)) * self.steps + self.low
+        middle: Vectors = (rows - np.float32(LOWEST_CODE) + np.float32(0.5)) * self.steps + self.low
         return middle
 
     def scale_queries(self, queries: ArrayLike) -> Vectors:

@@ -21,7 +21,8 @@ from jina_clip_integrations.errors import BackendError
 from jina_clip_integrations.evaluation.benchmarks.model import JinaClipMteb
 from jina_clip_integrations.evaluation.benchmarks.run import DataSetError, quiet_libraries, run_task
 from jina_clip_integrations.evaluation.benchmarks.suites import keep_languages, suite_tasks
-from jina_clip_integrations.retrieval.metrics import ranks
+from jina_clip_integrations.evaluation.metrics import Values, measure
+from jina_clip_integrations.evaluation.search import search_rows
 from tests.fakes import BlockingBackend
 
 
@@ -51,11 +52,18 @@ def test_figures_of_mteb_are_ours(
             result = mteb.ResultCache(tmp_path).load_task_result(task.metadata.name, model.mteb_model_meta)
             assert result is not None
             [scores] = result.scores["test"]
-            check_scores(scores, ranks(queries, candidates, [[n] for n in range(len(queries))]))
+            relevance = [{number: 1} for number in range(len(queries))]
+            found = search_rows(queries, candidates, len(candidates), relevance)
+            places = 1 + np.argmax(found.positions == np.arange(len(queries))[:, None], axis=1)
+            check_scores(scores, places, measure(found, relevance))
 
 
-def check_scores(scores: dict[str, float], found: NDArray[np.int64]) -> None:
-    """With one right answer, all that mteb reports follows from its rank. Most of it is kept with five digits."""
+def check_scores(scores: dict[str, float], found: NDArray[np.int64], values: Values) -> None:
+    """With one right answer, all that mteb reports follows from its place. Most of it is kept with five digits."""
+    ours = {"R@1": "hit_rate_at_1", "R@5": "hit_rate_at_5", "R@10": "hit_rate_at_10", "coverage@10": "recall_at_10",
+            "nDCG@10": "ndcg_at_10", "MRR@10": "mrr_at_10"}  # fmt: skip
+    for measure_name, theirs in ours.items():
+        assert scores[theirs] == pytest.approx(values[measure_name].mean(), abs=5.001e-6), theirs
     expected = {"mrr_at_10": np.mean(np.where(found <= 10, 1 / found, 0))}
     for k in (1, 5, 10):
         expected[f"hit_rate_at_{k}"] = expected[f"recall_at_{k}"] = np.mean(found <= k)
