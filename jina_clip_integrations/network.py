@@ -1,4 +1,4 @@
-"""What the environment says of proxies and certificates: read here, for every request to a service or an image host.
+"""What every request owes, to a service or an image host: the environment's proxies and certificates, and its deadline.
 
 httpx reads both as well, but gives up with an error of its own for what it cannot use, even where it is not needed, and
 knows no networks in `NO_PROXY`. So its clients are told what to do, and not to look themselves (`trust_env=False`).
@@ -11,6 +11,10 @@ import ipaddress
 import os
 import re
 import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
@@ -215,6 +219,43 @@ def certificate_failure(error: BaseException | None) -> str | None:
             return reason if error.verify_code in _NOT_ABOUT_AUTHORITIES else f"{reason}; {CERTIFICATE_REMEDY}"
         error = error.__cause__ or error.__context__
     return None
+
+
+# Time
+
+_current = threading.local()
+
+
+@contextmanager
+def reading_until(deadline: float | None) -> Iterator[None]:
+    """Let no read in this thread go on beyond `deadline` (of `time.monotonic`), from what `bound_reads` saw."""
+    before = getattr(_current, "deadline", None)
+    _current.deadline = deadline
+    try:
+        yield
+    finally:
+        _current.deadline = before
+
+
+def bound_reads(stream: Any) -> None:
+    """Have an httpcore connection look at the time before every read, for whichever request it serves.
+
+    The headers of a response are one phase to httpx, whose timeout holds for each of its reads: a server that sends a
+    byte now and then would never be too late.
+    """
+    read = stream.read
+
+    def read_in_time(max_bytes: int, timeout: float | None = None) -> bytes:
+        deadline = getattr(_current, "deadline", None)
+        if deadline is not None:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("deadline")
+            timeout = left if timeout is None else min(timeout, left)
+        received: bytes = read(max_bytes, timeout)
+        return received
+
+    stream.read = read_in_time
 
 
 def _text(error: BaseException) -> str:

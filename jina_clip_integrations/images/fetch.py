@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import random
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
@@ -107,18 +106,12 @@ class _Download:
         self.deadline = time.monotonic() + policy.timeout
         self._clients: dict[str | None, httpx.Client] = {}
         self._resources = ExitStack()
-        self._connections: list[socket.socket] = []
-        self._lock = threading.Lock()
-        # A host that sends a byte of its headers now and then satisfies every timeout of a client.
-        self._alarm = threading.Timer(policy.timeout, self._hang_up)
-        self._alarm.daemon = True
 
     def __enter__(self) -> _Download:
-        self._alarm.start()
+        self._resources.enter_context(network.reading_until(self.deadline))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._alarm.cancel()
         self._resources.close()
 
     @property
@@ -150,7 +143,7 @@ class _Download:
         for at, address in enumerate(addresses, start=1):
             seconds = self.seconds_left
             timeout = httpx.Timeout(seconds, connect=seconds / (len(addresses) - at + 1))
-            request.extensions.update(timeout=timeout.as_dict(), trace=self._note_connection)
+            request.extensions.update(timeout=timeout.as_dict(), trace=_note_connection)
             if address is not None:
                 _pin(request, address)
             try:
@@ -187,25 +180,7 @@ class _Download:
             raise self.policy.not_public(url)
         return [None] if proxied else list(found[:_MAX_ADDRESSES])
 
-    # The end of the time
-
-    def _note_connection(self, event: str, info: Any) -> None:
-        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
-            connection = info["return_value"].get_extra_info("socket")
-            if isinstance(connection, socket.socket):
-                with self._lock:
-                    self._connections.append(connection)
-                if time.monotonic() >= self.deadline:
-                    self._hang_up()
-
-    def _hang_up(self) -> None:
-        """Wake whoever waits for the server. Closing a socket would not."""
-        with self._lock:
-            connections = list(self._connections)
-        for connection in connections:
-            with suppress(OSError):  # closed already
-                # The bare socket's method: that of an SSL socket takes away the state which the reader is using.
-                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+    # Failing
 
     @contextmanager
     def naming_failures(self, url: str) -> Iterator[None]:
@@ -251,9 +226,13 @@ class _Download:
                 if len(body) > self.policy.max_bytes:
                     raise ImageError(_too_large(url, self.policy))
             self._check_time()
-        self._check_time()  # a connection that was hung up on looks like one that ended
         _check_kind(response, bytes(body[:64]), url)
         return bytes(body)
+
+
+def _note_connection(event: str, info: Any) -> None:
+    if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+        network.bound_reads(info["return_value"])
 
 
 def _look_up(host: str, port: int) -> list[str]:

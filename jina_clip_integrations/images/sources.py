@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import stat
@@ -99,16 +100,22 @@ class SourcePolicy:
     are not pickled."""
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.schemes) - {"http", "https"})
-        if unknown:
-            raise ConfigurationError(f"schemes can be 'http' and 'https', not {', '.join(map(repr, unknown))}")
+        if not set(self.schemes) <= {"http", "https"}:  # the letters of a bare string are not, either
+            raise ConfigurationError(f"schemes is a tuple that may hold 'http' and 'https', not {self.schemes!r}")
         for name in ("max_bytes", "max_pixels", "timeout"):
-            if not getattr(self, name) > 0:
-                raise ConfigurationError(f"{name} of a SourcePolicy must be positive, not {getattr(self, name)!r}")
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+                raise ConfigurationError(f"{name} of a SourcePolicy must be a positive number, not {value!r}")
+        for name in ("paths", "hard_links", "data_uris", "public_only", "direct_only"):
+            # A string such as "false" would count as true, and open what was meant to be shut.
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigurationError(f"{name} of a SourcePolicy must be True or False")
         require_integer("max_redirects", self.max_redirects, minimum=0)
         require_integer("max_retries", self.max_retries, minimum=0)
         if self.user_agent is not None:
             check_header("User-Agent", self.user_agent)
+        if self.roots is not None:  # as they are now: a folder that is changed to later does not move them
+            object.__setattr__(self, "roots", _resolve(self.roots))
         if self.headers is not None:
             object.__setattr__(self, "headers", HostHeaders(self.headers))
 
@@ -128,10 +135,10 @@ class SourcePolicy:
 
         Without `roots` no file at all. `changes` are fields of this class.
         """
-        folders = (roots,) if isinstance(roots, (str, os.PathLike)) else tuple(roots)
+        folders = _resolve(roots)
         strict = cls(
             paths=bool(folders),
-            roots=tuple(Path(folder).expanduser().resolve() for folder in folders),
+            roots=folders,
             hard_links=False,
             schemes=("https",),
             public_only=True,
@@ -230,6 +237,11 @@ class SourcePolicy:
             return
         hint = "" if self.direct_only else "; sources=SourcePolicy.trusted() allows it"
         raise ImageError(f"{show_path(path)}: the source policy allows no network shares{hint}")
+
+
+def _resolve(roots: Any) -> tuple[Path, ...]:
+    folders = (roots,) if isinstance(roots, (str, os.PathLike)) else tuple(roots)
+    return tuple(Path(folder).expanduser().resolve() for folder in folders)
 
 
 def _with_changes(policy: SourcePolicy, changes: dict[str, Any]) -> SourcePolicy:

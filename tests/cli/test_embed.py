@@ -225,3 +225,18 @@ def test_without_a_key_the_service_is_not_asked(run: Any) -> None:
     ran = run("embed", "word")
     assert ran.code == 2
     assert "JINA_API_KEY" in ran.err
+
+
+class TestPrivateAddresses:
+    URL = "http://127.0.0.1:9/a.png"
+
+    @pytest.mark.parametrize("how", [["embed", "--images", URL], ["embed", "--images", URL, "--skip-errors"]])
+    def test_are_refused_with_the_option_that_allows_them(self, run: Any, how: list[str], colours: Any) -> None:
+        ran = run(*how, *colours.options)
+        assert "public addresses only; --allow-private-addresses allows others" in ran.err
+
+    def test_are_asked_where_they_are_allowed(self, run: Any, colours: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("jina_clip_integrations.images.fetch.sleep", lambda seconds: None)
+        ran = run("embed", "--images", self.URL, "--allow-private-addresses", *colours.options)
+        assert ran.code == 2
+        assert "cannot be fetched" in ran.err

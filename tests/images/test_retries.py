@@ -302,7 +302,7 @@ class TestHeaders:
         shown = [repr(policy), str(policy), repr(policy.headers), pickle.dumps(policy).decode("latin-1")]
         shown += [
             "".join(traceback.format_exception(caught.value)),
-            repr(JinaClipEncoder("demo", backend="local", sources=policy)),
+            repr(JinaClipEncoder(backend=BlockingBackend(), sources=policy)),
         ]
         assert not any(SECRET in text for text in shown)
 

@@ -108,7 +108,23 @@ class TestPolicyItself:
                 make(max_byte=3)
 
     @pytest.mark.parametrize(
-        "changes", [{"schemes": ("ftp",)}, {"schemes": "https"}, {"max_bytes": 0}, {"max_pixels": -1}, {"timeout": 0}]
+        "changes",
+        [
+            {"schemes": ("ftp",)},
+            {"schemes": "https"},
+            {"max_bytes": 0},
+            {"max_bytes": True},
+            {"max_pixels": -1},
+            {"timeout": 0},
+            {"timeout": "30"},
+            {"timeout": float("nan")},
+            {"timeout": float("inf")},
+            {"max_retries": -1},
+            {"max_redirects": 1.5},
+            {"public_only": "false"},
+            {"direct_only": 0},
+            {"paths": None},
+        ],
     )
     def test_values_that_cannot_work(self, changes: dict[str, Any]) -> None:
         with pytest.raises(ConfigurationError):
@@ -127,6 +143,25 @@ class TestPolicyItself:
         policy = SourcePolicy.agent("uploads")
         monkeypatch.chdir(os.sep)
         assert policy.roots == (tmp_path.resolve() / "uploads",)
+
+    def test_one_folder_is_enough_for_roots(self, tmp_path: Path) -> None:
+        for roots in (tmp_path, str(tmp_path), [tmp_path], (str(tmp_path),)):
+            assert SourcePolicy(roots=roots).roots == (tmp_path.resolve(),)
+            assert SourcePolicy.trusted(roots=roots).roots == (tmp_path.resolve(),)
+
+    def test_what_each_policy_means(self) -> None:
+        default, trusted, agent = SourcePolicy(), SourcePolicy.trusted(), SourcePolicy.agent()
+        assert (default.paths, default.roots, default.schemes) == (True, None, ("https", "http"))
+        assert [policy.public_only for policy in (default, trusted, agent)] == [True, False, True]
+        assert [policy.direct_only for policy in (default, trusted, agent)] == [False, False, True]
+        assert (agent.paths, agent.schemes, agent.hard_links) == (False, ("https",), False)
+
+    def test_which_urls_a_service_may_fetch(self) -> None:
+        url = "https://example.org/a.png"
+        for policy, left in ((SourcePolicy(), url), (SourcePolicy.trusted(), url), (SourcePolicy.agent(), None)):
+            assert InputParser(sources=policy).image(url).url == left
+        with pytest.raises(ImageError, match="public addresses only"):
+            InputParser().image("http://10.0.0.1/a.png")
 
     @pytest.mark.parametrize(
         ("url", "shown"),

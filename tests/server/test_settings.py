@@ -39,6 +39,12 @@ def test_private_addresses_are_allowed_on_request_only() -> None:
     assert ServerSettings().source_policy.public_only
     assert ServerSettings().source_policy.schemes == ("https",)
     assert not ServerSettings(allow_private_addresses=True).source_policy.public_only
+    assert ServerSettings().source_policy.direct_only
+
+
+def test_an_image_is_fetched_once_and_the_client_may_ask_again() -> None:
+    assert ServerSettings().source_policy.max_retries == 0
+    assert ServerSettings(sources=SourcePolicy.agent(max_retries=4)).source_policy.max_retries == 4
 
 
 def test_keys_do_not_show() -> None:

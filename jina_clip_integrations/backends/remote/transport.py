@@ -12,8 +12,8 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -249,7 +249,7 @@ class _Exchange:
             return _fail_closed("http_client")
         try:
             request = self._request(client, self._prepare(), self._note_socket)
-            with _reading_until(self.deadline):
+            with network.reading_until(self.deadline):
                 # Whatever a supplied client is set to: a redirect could take the key to another host.
                 response = client.send(request, stream=True, follow_redirects=False)
                 self.status = response.status_code
@@ -337,7 +337,7 @@ class _Exchange:
     def _note_socket(self, event: str, info: Any) -> None:
         self._note(event, info)
         if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
-            _bound_reads(info["return_value"])
+            network.bound_reads(info["return_value"])
             if self.transport.client is None:
                 self.transport.watch(info["return_value"].get_extra_info("socket"))
 
@@ -372,40 +372,6 @@ class _Exchange:
         """Whether a connection that had been kept was closed by the other side before it saw this request."""
         broken = isinstance(error, (self.httpx.RemoteProtocolError, self.httpx.ReadError, self.httpx.WriteError))
         return broken and self.was_sent and not self.fresh and not self.responded
-
-
-_current = threading.local()
-
-
-@contextmanager
-def _reading_until(deadline: float | None) -> Iterator[None]:
-    """Let no read in this thread go on beyond `deadline`."""
-    _current.deadline = deadline
-    try:
-        yield
-    finally:
-        _current.deadline = None
-
-
-def _bound_reads(stream: Any) -> None:
-    """Have a connection look at the time before every read, for whichever exchange it serves.
-
-    The headers of a response are one phase to httpx, whose timeout holds for each of its reads: a server that sends a
-    byte now and then would never be too late.
-    """
-    read = stream.read
-
-    def read_in_time(max_bytes: int, timeout: float | None = None) -> bytes:
-        deadline = getattr(_current, "deadline", None)
-        if deadline is not None:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError("deadline")
-            timeout = left if timeout is None else min(timeout, left)
-        received: bytes = read(max_bytes, timeout)
-        return received
-
-    stream.read = read_in_time
 
 
 def _from(error: ApiError, cause: Exception) -> ApiError:
