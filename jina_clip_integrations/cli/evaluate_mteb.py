@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..cache import MemoryCache
+from ..cache import MemoryCache, open_cache
+from ..encoder import JinaClipEncoder
 from ..errors import InputError
 from ..evaluation.benchmarks.suites import SUITES, keep_languages, named_tasks, require_mteb, suite_tasks
 from ..settings import DEFAULT_MODEL
@@ -17,6 +18,8 @@ from .output import Output
 
 if TYPE_CHECKING:
     from mteb.abstasks.abstask import AbsTask
+
+    from ..evaluation.benchmarks.model import JinaClipMteb
 
 RESULTS = "mteb-results"
 """Default folder of the results."""
@@ -82,32 +85,55 @@ def choose_tasks(args: argparse.Namespace) -> list[AbsTask]:
 def run_tasks(args: argparse.Namespace, tasks: Sequence[AbsTask], out: Output) -> dict[str, str]:
     """Evaluate the tasks; the result is why some could not be. What is done is kept, whatever happens."""
     from ..evaluation.benchmarks.model import JinaClipMteb
-    from ..evaluation.benchmarks.run import DataSetError, quiet_libraries, run_task
+    from ..evaluation.benchmarks.run import quiet_libraries
 
-    notes = {SUITES[name].lacks for name in args.suite or () if SUITES[name].lacks}
-    for lacks in sorted(notes):
+    for lacks in sorted({SUITES[name].lacks for name in args.suite or () if SUITES[name].lacks}):
         out.note(f"mteb has {lacks}")
     if args.model is None:
         args.model = (
             DEMO_MODEL if all(task.metadata.name.startswith("DemoGallery") for task in tasks) else DEFAULT_MODEL
         )
-    failed: dict[str, str] = {}
-    # Several languages of a task share their images: without a cache each would be computed once per language.
-    with quiet_libraries(), open_encoder(args, cache=args.cache or MemoryCache()) as encoder:
+    # Several languages of a task share their images, and several widths everything: without a cache each image would
+    # be computed once for every one of them.
+    cache = open_cache(args.cache) or MemoryCache()
+    with quiet_libraries(), open_encoder(args, cache=cache) as encoder:
         query_task = None if args.no_query_instruction else "auto"
-        model = JinaClipMteb(encoder, query_task=query_task, progress=out.progress)
-        for number, task in enumerate(tasks, 1):
-            out.note(f"{task.metadata.name} ({number} of {len(tasks)})")
-            try:
-                run_task(model, task, Path(args.results))
-            except DataSetError as error:
-                out.warn(str(error))
-                failed[task.metadata.name] = str(error)
-            except KeyboardInterrupt:
-                raise KeyboardInterrupt(
-                    f"interrupted: finished tasks and languages are in {args.results}; the same command again goes on "
-                    "from there"
-                ) from None
+        models = [
+            JinaClipMteb(of_width, query_task=query_task, progress=out.progress)
+            for of_width in encoders_of_widths(encoder, args.at)
+        ]
+        return run_each(models, tasks, Path(args.results), out)
+
+
+def encoders_of_widths(encoder: JinaClipEncoder, widths: Sequence[int] | None) -> list[JinaClipEncoder]:
+    """The encoder itself, or one for each of these widths, the widest first, with the same backend and cache."""
+    if not widths:
+        return [encoder]
+    for width in widths:
+        encoder.spec.check_dimensions(width)
+    return [
+        JinaClipEncoder(backend=encoder.backend, dimensions=width, cache=encoder.cache)
+        for width in sorted(set(widths), reverse=True)
+    ]
+
+
+def run_each(models: Sequence[JinaClipMteb], tasks: Sequence[AbsTask], results: Path, out: Output) -> dict[str, str]:
+    """Every task with every model; a task whose data cannot be had is left out and named in the result."""
+    from ..evaluation.benchmarks.run import DataSetError, run_task
+
+    failed: dict[str, str] = {}
+    for number, task in enumerate(tasks, 1):
+        out.note(f"{task.metadata.name} ({number} of {len(tasks)})")
+        try:
+            for model in models:
+                run_task(model, task, results)
+        except DataSetError as error:
+            out.warn(str(error))
+            failed[task.metadata.name] = str(error)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"interrupted: finished tasks and languages are in {results}; the same command again goes on from there"
+            ) from None
     return failed
 
 

@@ -66,6 +66,16 @@ def test_images_of_several_languages_are_computed_once(
     assert colours.embedded == len(few) + len(names)
 
 
+def test_several_widths_are_computed_once(run: Any, colours: Any, results: list[object]) -> None:
+    ran = run("evaluate", "--mteb", TEXT, *results, *colours.options, "--at", 8, 16, "--json")
+    assert ran.code == 0, ran.err
+    assert set(ran.json["tasks"][TEXT_NAME]) == {"custom/colours", "custom/colours embed_dim_8"}
+    both = colours.embedded
+    colours.calls.clear()
+    run("evaluate", "--mteb", TEXT, "--results", Path(str(results[1])) / "one", *colours.options)
+    assert colours.embedded == both
+
+
 def test_people_read_a_table(run: Any, colours: Any, results: list[object]) -> None:
     ran = run("evaluate", "--mteb", T2I, TEXT, *results, *colours.options)
     lines = [line.split() for line in ran.out.splitlines()]
@@ -152,6 +162,7 @@ def test_a_suite_says_what_mteb_lacks(run: Any, colours: Any, results: list[obje
         (["--mteb", "--beside", "."], "no results of mteb here"),
         (["--mteb"], "name tasks after --mteb"),
         (["--mteb", T2I, "--languages", "de"], "none of the tasks is in de"),
+        (["--mteb", T2I, "--at", "4"], "colours gives 8 to 16"),
     ],
     ids=word_ids,
 )
