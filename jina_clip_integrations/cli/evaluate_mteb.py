@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..evaluation.benchmarks.suites import SUITES, keep_languages, named_tasks, require_mteb, suite_tasks
 from ..settings import DEFAULT_MODEL
 from .messages import FAILED, OK
-from .options import DEMO_MODEL, open_encoder, open_output
+from .options import DEMO_MODEL, open_encoder, open_output, rendering_options
 from .output import Output
 
 if TYPE_CHECKING:
@@ -100,21 +100,19 @@ def run_tasks(args: argparse.Namespace, tasks: Sequence[AbsTask], out: Output) -
         query_task = None if args.no_query_instruction else "auto"
         models = [
             JinaClipMteb(of_width, query_task=query_task, progress=out.progress)
-            for of_width in encoders_of_widths(encoder, args.at)
+            for of_width in encoders_of_widths(encoder, args)
         ]
         return run_each(models, tasks, Path(args.results), out)
 
 
-def encoders_of_widths(encoder: JinaClipEncoder, widths: Sequence[int] | None) -> list[JinaClipEncoder]:
-    """The encoder itself, or one for each of these widths, the widest first, with the same backend and cache."""
-    if not widths:
+def encoders_of_widths(encoder: JinaClipEncoder, args: argparse.Namespace) -> list[JinaClipEncoder]:
+    """The encoder itself, or one for each width of `--at`, the widest first, with the same backend and cache."""
+    if not args.at:
         return [encoder]
-    for width in widths:
+    for width in args.at:
         encoder.spec.check_dimensions(width)
-    return [
-        JinaClipEncoder(backend=encoder.backend, dimensions=width, cache=encoder.cache)
-        for width in sorted(set(widths), reverse=True)
-    ]
+    shared = {"backend": encoder.backend, "cache": encoder.cache, **rendering_options(args)}
+    return [JinaClipEncoder(dimensions=width, **shared) for width in sorted(set(args.at), reverse=True)]
 
 
 def run_each(models: Sequence[JinaClipMteb], tasks: Sequence[AbsTask], results: Path, out: Output) -> dict[str, str]:

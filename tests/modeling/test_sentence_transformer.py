@@ -28,6 +28,8 @@ from jina_clip_integrations.errors import ConfigurationError, ImageError
 from jina_clip_integrations.modeling.sentence_transformer import load_sentence_transformer
 from tests.modeling.conftest import Golden
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*as in the published preprocessing:UserWarning")  # of the encoder
+
 AGREEMENT = 1e-6
 """Largest difference of values of unit vectors: both run the same float32 model, in batches of other sizes."""
 

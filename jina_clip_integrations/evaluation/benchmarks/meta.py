@@ -12,6 +12,7 @@ from mteb.types import Licenses
 from ...catalog import ModelSpec, find_model
 from ...demo.checkpoint import demo_model_path
 from ...encoder import JinaClipEncoder
+from ...images.rendering import PUBLISHED
 from ...retrieval.fingerprint import checkpoint_digest
 from ...settings import LocalSettings
 
@@ -160,6 +161,6 @@ def changes(encoder: JinaClipEncoder, query_task: str | None) -> dict[str, Any]:
                 changed[option] = getattr(settings, option)
     if encoder.query_task is not None and query_task is None:
         changed["query_task"] = "none"
-    if not encoder.exif_orientation:
-        changed["exif_orientation"] = False
+    if encoder.rendering != PUBLISHED:
+        changed["rendering"] = encoder.rendering.key.replace("#", "").replace(" ", "-")  # part of a folder's name
     return changed
