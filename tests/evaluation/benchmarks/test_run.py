@@ -9,7 +9,7 @@ import mteb
 import numpy as np
 import pytest
 from mteb.cache.result_cache import LoadExperimentEnum
-from mteb.mocks.mock_tasks import MockMultilingualRetrievalTask, MockRetrievalTask
+from mteb.mocks.mock_tasks import MockAggregatedTask, MockMultilingualRetrievalTask, MockRetrievalTask
 from mteb.results import TaskResult
 from numpy.typing import NDArray
 
@@ -142,6 +142,22 @@ def test_an_interrupted_run_goes_on_where_it_stopped(error: BaseException, tmp_p
     task.load_data = lambda **_: pytest.fail("loaded")
     run_task(model, task, tmp_path)
     assert backend.batches == []
+
+
+def test_tasks_made_of_tasks_run_and_say_which_part_has_no_data(tmp_path: Path) -> None:
+    model = JinaClipMteb(JinaClipEncoder(backend=BlockingBackend()))
+    run_task(model, MockAggregatedTask(), tmp_path)
+    parts = {path.stem for path in tmp_path.rglob("Mock*.json")}
+    assert MockAggregatedTask().metadata.name in parts
+    assert len(parts) > 1
+    task = MockAggregatedTask()
+
+    def unreachable(**_: object) -> None:
+        raise ConnectionError("gone")
+
+    task.metadata.tasks[-1].load_data = unreachable
+    with pytest.raises(DataSetError, match=task.metadata.tasks[-1].metadata.name):
+        run_task(model, task, tmp_path / "afresh")
 
 
 def test_data_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:
