@@ -20,6 +20,7 @@ _MODULES = {
     "cache": ("DiskCache", "MemoryCache"),
     "catalog": ("ModelSpec",),
     "encoder": ("JinaClipEncoder",),
+    "encoder.classification": ("ZeroShotClassifier",),
     "errors": (
         "ApiConnectionError",
         "ApiError",
@@ -39,6 +40,7 @@ _MODULES = {
         "ServerError",
     ),
     "images.sources": ("SourcePolicy",),
+    "retrieval.classification": ("Classification",),
     "retrieval.fingerprint": ("VectorFingerprint",),
     "settings": ("RetryPolicy",),
     "tokens": ("TokenEstimate", "estimate_tokens"),
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from .cache import MemoryCache as MemoryCache
     from .catalog import ModelSpec as ModelSpec
     from .encoder import JinaClipEncoder as JinaClipEncoder
+    from .encoder.classification import ZeroShotClassifier as ZeroShotClassifier
     from .errors import ApiConnectionError as ApiConnectionError
     from .errors import ApiError as ApiError
     from .errors import ApiTimeoutError as ApiTimeoutError
@@ -79,6 +82,7 @@ if TYPE_CHECKING:
     from .errors import RateLimitError as RateLimitError
     from .errors import ServerError as ServerError
     from .images.sources import SourcePolicy as SourcePolicy
+    from .retrieval.classification import Classification as Classification
     from .retrieval.fingerprint import VectorFingerprint as VectorFingerprint
     from .settings import RetryPolicy as RetryPolicy
     from .tokens import TokenEstimate as TokenEstimate

@@ -309,3 +309,43 @@ def test_tokens_are_counted_as_the_golden_files_have_them(golden: Golden, golden
         limit = facts["default_max_length"]
         assert [min(count, limit) for count in counts] == [len(row) for row in ids]
         assert max(counts) > limit
+
+
+# Classification: as transformers' CLIP computes it, softmax(logits_per_image)
+
+
+def model_probabilities(folder: Path, images: list[Path], prompts: list[str]) -> np.ndarray:
+    """The model's own forward pass over images and prompts together."""
+    import torch
+
+    from jina_clip_integrations.modeling import JinaClipModel, JinaClipProcessor
+
+    model = JinaClipModel.from_pretrained(folder, dtype="float32").eval()
+    processor = JinaClipProcessor.from_pretrained(folder)
+    opened = [PIL.Image.open(path).convert("RGB") for path in images]
+    with torch.inference_mode():
+        given = processor(text=prompts, images=opened, return_tensors="pt")
+        shares = model(**given).logits_per_image.softmax(dim=1)
+    return np.asarray(shares.numpy())
+
+
+@every_way
+@both_faces
+def test_probabilities_are_those_of_the_models_forward_pass(
+    golden: Golden, golden_folder: Path, encoder, face, way: str
+) -> None:
+    labels = ["lighthouse", "bicycle", "a bowl of rice", "Hund", "海"]
+    expected = model_probabilities(golden_folder, golden.images, [f"a photo of a {label}." for label in labels])
+    told = None if way == "local" else golden.backend.logit_scale  # a server does not tell it
+    result = face(encoder(way)).classify(golden.images, labels, logit_scale=told)
+    # A logit is the scale, up to 19 here, times a cosine that is exact to 3e-7.
+    limit = 1e-6 if way == "local" else 1e-5
+    np.testing.assert_allclose(result.probabilities, expected, atol=limit, rtol=0)
+    assert result.predicted == [labels[row.argmax()] for row in expected]
+    assert expected.std(axis=1).min() > 1e-3  # not all alike
+
+
+def test_the_logit_scale_is_that_of_the_golden_logits(golden: Golden, golden_folder: Path) -> None:
+    arrays = load_file(golden_folder / "golden.safetensors")
+    cosines = arrays["text.none.normalized"] @ arrays["images.normalized"].T
+    np.testing.assert_allclose(golden.backend.logit_scale * cosines, arrays["logits_per_text"], atol=2e-5, rtol=0)

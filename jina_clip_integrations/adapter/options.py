@@ -200,6 +200,14 @@ class EncoderOptions(BackendOptions):
         current = self._lazy.current
         return await asyncio.to_thread(self._encoder) if current is None else current
 
+    @property
+    def encoder(self) -> JinaClipEncoder:
+        """The encoder in use, for what the framework has no word for, such as `classify`.
+
+        Ask again after an option was assigned: there may be a new one then.
+        """
+        return self._encoder()
+
     def _task_of_queries(self, encoder: JinaClipEncoder) -> str | None:
         return encoder.query_task if self.query_task == "auto" else self.query_task
 

@@ -130,7 +130,8 @@ class EmbeddingBackend(Protocol):
 
     Optional attributes that the encoder looks for: `spec` (a `ModelSpec`), `batch_size`, `cache_identity` (a string of
     everything that changes a vector: revision, precision, `max_length`; without it vectors of this backend are cached
-    under its class and model name), `aembed`, `stream`, `astream`, `close`, `aclose`. The server also uses `load()`,
+    under its class and model name), `logit_scale` (what cosines are multiplied by before a softmax: `exp` of the
+    checkpoint's parameter), `aembed`, `stream`, `astream`, `close`, `aclose`. The server also uses `load()`,
     `count_tokens(texts, task=...)` (before truncation, special tokens and instruction included) and `max_length`.
     """
 

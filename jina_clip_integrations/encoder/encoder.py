@@ -20,10 +20,13 @@ from ..errors import BackendError, JinaClipError
 from ..images.rendering import Color, Rendering
 from ..images.sources import SourcePolicy
 from ..inputs import InputParser, Parsed, many_items, one_or_many_images, one_or_many_texts, parse, parse_texts
+from ..retrieval.classification import Classification
+from ..retrieval.prompts import Labels, Template, make_prompts
 from ..settings import DEFAULT_MODEL, LIVE_OPTIONS, SECRET_OPTIONS, require_choice
-from ..types import ImageInput, Item, OnError, Vectors
+from ..types import ImageInput, Item, Modality, OnError, Vectors
 from .backend import BackendLoader
 from .chunks import ON_ERROR, achunk, check_iteration, count_items
+from .classification import MODALITIES, LabelMemo, ZeroShotClassifier, parse_inputs
 from .items import Setup
 from .job import Job
 from .losses import LossWarnings
@@ -109,6 +112,7 @@ class JinaClipEncoder:
         """Usage of calls that is not in `_usage` yet."""
         self._usage_lock = ForkSafeLock()
         self._last_errors = LastErrors()
+        self._labels = LabelMemo()
         self._closed = False
 
     # What it is
@@ -262,6 +266,85 @@ class JinaClipEncoder:
         check_iteration(on_error, chunk_size)
         chunks = achunk(items if isinstance(items, AsyncIterable) else many_items(items), chunk_size)
         return self._aiterate(chunks, on_error, count_items(items))
+
+    # Classifying
+
+    def classify(
+        self,
+        inputs: ImageInput | Item | Iterable[ImageInput | Item],
+        labels: Labels,
+        *,
+        templates: Template | Sequence[Template] | None = None,
+        modality: Modality = "image",
+        logit_scale: float | None = None,
+        on_error: OnError = "raise",
+    ) -> Classification:
+        """Zero-shot classification: the probability of every label for every input, `(n, k)`.
+
+            result = encoder.classify(["rex.jpg", "tom.jpg"], ["cat", "dog"])
+            result.predicted           # ["dog", "cat"]
+            result.top(2)[0]           # [Prediction(label="dog", probability=…, score=…), …]
+
+        Args:
+            inputs: One image or several, in every form that `encode_image` takes, and items of `encode`:
+                `{"text": str}` is a text among images.
+            labels: Two or more, in any language; or a mapping from each to one or several prompts of its own.
+            templates: One or several texts with `{}` or `{label}` in the label's place; a label stands for the mean of
+                all. None = "a photo of a {}." for images, "{}" for texts, and a mapping's prompts as they are.
+            modality: `text` says that inputs which are no items are texts. A text is never opened.
+            logit_scale: What cosines are multiplied by before the softmax. None = the checkpoint's own, which only the
+                backend `local` knows: the exponential of its parameter `logit_scale`.
+            on_error: As for `encode_text`; a row that was left out is NaN and has no prediction.
+
+        Raises:
+            ConfigurationError: labels or templates that cannot work; an unknown logit scale.
+            InputError, ImageError, BackendError: as in `encode`. `classifier(...).classify_vectors(error.partial)`
+                gives the result of what was finished.
+
+        The vectors of the last few sets of labels are remembered.
+        """
+        classifier = self.classifier(labels, templates=templates, modality=modality, logit_scale=logit_scale)
+        return classifier.classify(inputs, on_error=on_error)
+
+    async def aclassify(
+        self,
+        inputs: ImageInput | Item | Iterable[ImageInput | Item],
+        labels: Labels,
+        *,
+        templates: Template | Sequence[Template] | None = None,
+        modality: Modality = "image",
+        logit_scale: float | None = None,
+        on_error: OnError = "raise",
+    ) -> Classification:
+        """`classify` without blocking the event loop."""
+        classifier = self.classifier(labels, templates=templates, modality=modality, logit_scale=logit_scale)
+        return await classifier.aclassify(inputs, on_error=on_error)
+
+    def classifier(
+        self,
+        labels: Labels,
+        *,
+        templates: Template | Sequence[Template] | None = None,
+        modality: Modality = "image",
+        logit_scale: float | None = None,
+    ) -> ZeroShotClassifier:
+        """An object that classifies many inputs by the same labels, which it embeds once. Arguments as in `classify`.
+
+        It uses this encoder, which has to stay open.
+        """
+        require_choice("modality", modality, MODALITIES)
+        prompts = make_prompts(labels, templates, modality)
+        return ZeroShotClassifier(self, prompts, self._labels, modality=modality, logit_scale=logit_scale)
+
+    def _encode_inputs(self, values: Sequence[Any], single: bool, modality: Modality, on_error: OnError) -> Vectors:
+        """Embed images or texts, as `modality` says, and items among them: `(n, d)`, or `(d,)` for a single one."""
+        return self._run(self._job(parse_inputs(values, modality, self._parser), on_error, single=single))
+
+    async def _aencode_inputs(
+        self, values: Sequence[Any], single: bool, modality: Modality, on_error: OnError
+    ) -> Vectors:
+        await self._aready()
+        return await self._arun(self._job(parse_inputs(values, modality, self._parser), on_error, single=single))
 
     # Jobs
 

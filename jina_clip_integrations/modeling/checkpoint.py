@@ -7,6 +7,7 @@ rounding, block by block, so that loading needs little more memory than the fini
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -201,6 +202,17 @@ class Checkpoint:
 def _list_names(names: list[str]) -> str:
     more = f" and {len(names) - LISTED_NAMES} more" if len(names) > LISTED_NAMES else ""
     return f"{len(names)} ({', '.join(names[:LISTED_NAMES])}{more})"
+
+
+def read_logit_scale(source: str | os.PathLike[str]) -> float:
+    """What a checkpoint multiplies cosines by: the exponential of its `logit_scale`. No other weight is read.
+
+    Raises `CheckpointError` for a checkpoint without that tensor.
+    """
+    with Checkpoint(find_weights(source)) as checkpoint:
+        if "logit_scale" not in checkpoint:
+            raise CheckpointError(f"{source} holds no logit_scale", tensors=("logit_scale",))
+        return math.exp(checkpoint.tensor("logit_scale").double().item())
 
 
 Adapters = Mapping[str, tuple[Tensor, Tensor]]

@@ -350,3 +350,17 @@ async def test_close_frees_and_the_next_call_works_again(
     await call(embeddings, "close")
     assert await call(embeddings, adapter.query, "a") == before
     assert embeddings.usage.items == 2
+
+
+# What the frameworks have no word for
+
+
+def test_the_encoder_is_at_hand(adapter: Adapter) -> None:
+    backend = BlockingBackend(logit_scale=20.0)
+    embeddings = adapter(backend=backend, dimensions=4)
+    assert embeddings.encoder is embeddings.encoder
+    result = embeddings.encoder.classify({"text": "a dog"}, ["dog", "cat"])
+    assert result.predicted[0] in ("dog", "cat")
+    assert embeddings.usage.items == 3
+    embeddings.dimensions = 8
+    assert embeddings.encoder.dimensions == 8

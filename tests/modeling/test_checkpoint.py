@@ -17,6 +17,7 @@ from torch import Tensor
 
 from jina_clip_integrations.errors import CheckpointError, ConfigurationError
 from jina_clip_integrations.modeling import JinaClipConfig, JinaClipModel, expected_tensors, save_published
+from jina_clip_integrations.modeling.checkpoint import read_logit_scale
 from jina_clip_integrations.modeling.layout import layout
 
 Change = Callable[[dict[str, Tensor]], None]
@@ -296,3 +297,16 @@ def test_save_published_with_adapters(golden: Any, model: Any, tmp_path: Path) -
     merged = model.text_model.word_embeddings.weight + scale * a @ b
     assert (again.text_model.word_embeddings.weight - merged).abs().max() < 1e-5
     assert torch.equal(again.text_model.blocks[1].mlp.up.weight, model.text_model.blocks[1].mlp.up.weight)
+
+
+def test_the_logit_scale_is_read_alone(golden: Any, folder: Path) -> None:
+    expected = load(golden.folder).logit_scale.exp().item()
+    rewrite(folder, lambda tensors: [tensors.pop(name) for name in list(tensors) if name != "logit_scale"] and None)
+    assert read_logit_scale(folder) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_checkpoint_without_a_logit_scale(folder: Path) -> None:
+    rewrite(folder, lambda tensors: tensors.pop("logit_scale") and None)
+    with pytest.raises(CheckpointError, match="holds no logit_scale") as caught:
+        read_logit_scale(folder)
+    assert caught.value.tensors == ("logit_scale",)

@@ -103,6 +103,13 @@ class LocalBackend:
         return choose_devices(self.settings.device, self.settings.dtype)
 
     @cached_property
+    def logit_scale(self) -> float:
+        """What the checkpoint multiplies cosines by before a softmax; no other weight is read for it."""
+        from ...modeling.checkpoint import read_logit_scale
+
+        return read_logit_scale(self.folder)
+
+    @cached_property
     def cache_identity(self) -> str:
         """All that changes a vector: the checkpoint's digest, precision, text length and how images are decoded."""
         dtypes = "+".join(sorted({choice.dtype for choice in self.choices}))
