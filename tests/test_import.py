@@ -47,6 +47,7 @@ PUBLIC = {
     "BudgetExceededError",
     "CallRecord",
     "CheckpointError",
+    "Classification",
     "ConfigurationError",
     "Dialect",
     "DiskCache",
@@ -70,6 +71,7 @@ PUBLIC = {
     "TokenEstimate",
     "Usage",
     "VectorFingerprint",
+    "ZeroShotClassifier",
     "__version__",
     "estimate_tokens",
 }
