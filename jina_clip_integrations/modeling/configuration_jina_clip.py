@@ -7,6 +7,7 @@ Everything that changes the arithmetic and is not implemented is refused.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, ClassVar
@@ -14,10 +15,26 @@ from typing import Any, ClassVar
 from transformers import PretrainedConfig
 
 from ..errors import ConfigurationError
-from .text_settings import COUNTS, TEXT_MODELS, TextSettings, require_count, require_number
+from .settings_files import check_files, name_faults
+from .text_settings import (
+    COUNTS,
+    MAX_COUNT,
+    MAX_LAYERS,
+    TEXT_MODELS,
+    TextSettings,
+    is_number,
+    require_count,
+    require_number,
+)
 
 _SETTING_NAMES = frozenset(f.name for f in fields(TextSettings))
 _BY_NAME = ("layer_norm_eps", *(name for name in COUNTS if name != "lora_rank"))
+
+FOREIGN_SETTINGS = ("quantization_config", "compression_config")
+"""Settings that make the framework load the weights in a way of its own."""
+
+IGNORED_SETTINGS = ("attn_implementation", "_attn_implementation", "experts_implementation", "kernel_config")
+"""Settings that are the caller's to make: the framework takes some values for a repository whose code it is to run."""
 
 
 class JinaClipTextConfig(PretrainedConfig):  # type: ignore[misc]  # transformers is untyped here
@@ -200,7 +217,9 @@ class JinaClipVisionConfig(PretrainedConfig):  # type: ignore[misc]  # transform
     def check(self) -> None:
         """Raise `ConfigurationError` unless this vision tower is the one implemented."""
         for name in ("embed_dim", "width", "image_size", "patch_size", "layers", "head_width", "pt_hw_seq_len"):
-            require_count(f"vision_config.{name}", getattr(self, name))
+            require_count(
+                f"vision_config.{name}", getattr(self, name), most=MAX_LAYERS if name == "layers" else MAX_COUNT
+            )
         require_number("vision_config.mlp_ratio", self.mlp_ratio)
         for name in ("qkv_bias", "rope_embeddings", "naive_swiglu", "subln"):
             _require(f"vision_config.{name}", getattr(self, name), True)
@@ -253,6 +272,13 @@ class JinaClipConfig(PretrainedConfig):  # type: ignore[misc]  # transformers is
         super().__init__(**kwargs)
 
     @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Any:
+        """As in the base class. A file that says what cannot be is a `CheckpointError` and a `ConfigurationError`."""
+        check_files(pretrained_model_name_or_path)
+        with name_faults(pretrained_model_name_or_path, "config.json"):
+            return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+
+    @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """As in the base class, refusing a model that is not implemented."""
         if "model_type" not in config_dict:  # the framework hands on an empty configuration where there is no file
@@ -260,7 +286,11 @@ class JinaClipConfig(PretrainedConfig):  # type: ignore[misc]  # transformers is
         if config_dict["model_type"] != cls.model_type:
             found = config_dict["model_type"]
             raise ConfigurationError(f"this is a {found!r} model; Jina CLIP has model_type {cls.model_type!r}")
-        result = super().from_dict(config_dict, **kwargs)
+        for name in FOREIGN_SETTINGS:
+            if config_dict.get(name) is not None:
+                raise ConfigurationError(f"{name}: not implemented for Jina CLIP")
+        kept = {key: value for key, value in config_dict.items() if key not in IGNORED_SETTINGS}
+        result = super().from_dict(kept, **kwargs)
         (result[0] if isinstance(result, tuple) else result).check()  # a tuple with `return_unused_kwargs`
         return result
 
@@ -272,6 +302,9 @@ class JinaClipConfig(PretrainedConfig):  # type: ignore[misc]  # transformers is
     def check(self) -> None:
         """Raise `ConfigurationError` unless this model is implemented."""
         _require("add_projections", self.add_projections, False)
+        for name in ("logit_scale_init_value", "initializer_factor"):
+            if not is_number(getattr(self, name)):
+                raise ConfigurationError(f"{name}: a number expected, not {getattr(self, name)!r:.100}")
         self.text_config.check()
         self.vision_config.check()
         _require("text_config.embed_dim", self.text_config.embed_dim, self.vision_config.embed_dim)

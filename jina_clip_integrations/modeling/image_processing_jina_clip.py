@@ -14,8 +14,12 @@ from transformers.image_processing_utils import BaseImageProcessor
 from ..errors import ConfigurationError, ImageError
 from ..images.geometry import IMAGE_MEAN, IMAGE_STD, check_resize, resize_and_crop
 from .image_steps import SETTINGS, ImageSteps, split_keywords
+from .text_settings import is_number, require_count
 
 CHANNELS = (1, 3, 4)
+
+MAX_SIZE = 8192
+"""Largest side of the model's square, in pixels; v2 has 512."""
 
 
 class ImageSettings(TypedDict, total=False):
@@ -55,8 +59,8 @@ class JinaCLIPImageProcessor(BaseImageProcessor):  # type: ignore[misc]  # trans
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ConfigurationError(f"size: a positive integer expected, not {size!r}")
+        require_count("size", size, most=MAX_SIZE)
+        check_colors(mean, std, fill_color)
         check_resize(resize_mode, interpolation)
         self.size = size
         self.mean = list(mean)
@@ -135,6 +139,17 @@ class JinaCLIPImageProcessor(BaseImageProcessor):  # type: ignore[misc]  # trans
 
 
 JinaClipImageProcessor = JinaCLIPImageProcessor
+
+
+def check_colors(mean: Any, std: Any, fill_color: Any) -> None:
+    """Raise `ConfigurationError` unless these are three numbers each, positive for `std`, and one or three levels."""
+    for name, values in (("mean", mean), ("std", std)):
+        listed = list(values) if isinstance(values, list | tuple) else []
+        if len(listed) != 3 or not all(is_number(value) and (name == "mean" or value > 0) for value in listed):
+            raise ConfigurationError(f"{name}: three numbers expected, not {values!r:.100}")
+    levels = [fill_color] * 3 if isinstance(fill_color, int) else fill_color
+    if not isinstance(levels, list | tuple) or len(levels) != 3 or not all(level in range(256) for level in levels):
+        raise ConfigurationError(f"fill_color: one level or three from 0 to 255 expected, not {fill_color!r:.100}")
 
 
 def _as_list(images: Any) -> list[Any]:

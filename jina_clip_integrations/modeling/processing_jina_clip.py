@@ -14,6 +14,7 @@ from ..settings import reject_unknown
 from .configuration_jina_clip import JinaClipConfig
 from .image_processing_jina_clip import JinaCLIPImageProcessor
 from .image_steps import KEYWORDS as IMAGE_KEYWORDS
+from .settings_files import name_faults
 
 MAX_LENGTH = 8192
 """Longest text in tokens. The published `encode_text` stops at 512 unless told otherwise; the models go up to here."""
@@ -73,9 +74,11 @@ class JinaCLIPProcessor(ProcessorMixin):  # type: ignore[misc]  # transformers i
         source = pretrained_model_name_or_path
         options = {name: value for name, value in kwargs.items() if name not in IGNORED_OPTIONS}
         text_config = JinaClipConfig.from_pretrained(source, **options).text_config
+        with name_faults(source, "preprocessor_config.json"):
+            image_processor = JinaCLIPImageProcessor.from_pretrained(source, **options)
         return cls(
-            JinaCLIPImageProcessor.from_pretrained(source, **options),
-            AutoTokenizer.from_pretrained(source, trust_remote_code=False, fix_mistral_regex=False, **options),
+            image_processor,
+            _read_tokenizer(source, options),
             text_config.settings.task_instructions,
             text_config.default_instruction_task,
         )
@@ -134,6 +137,15 @@ class JinaCLIPProcessor(ProcessorMixin):  # type: ignore[misc]  # transformers i
 
 
 JinaClipProcessor = JinaCLIPProcessor
+
+
+def _read_tokenizer(source: str | os.PathLike[str], options: dict[str, Any]) -> Any:
+    with name_faults(source, "the tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, fix_mistral_regex=False, **options)
+        # A configuration may name any class that the framework has, some without the fast tokenizer behind them.
+        if getattr(tokenizer, "backend_tokenizer", None) is None:
+            raise ConfigurationError(f"{type(tokenizer).__name__} has no fast tokenizer")
+        return tokenizer
 
 
 def split_keywords(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -56,9 +56,20 @@ class TextSettings:
 
     def __post_init__(self) -> None:
         for name in COUNTS:
-            require_count(f"text_config.hf_model_config_kwargs.{name}", getattr(self, name))
+            most = MAX_LAYERS if name == "num_hidden_layers" else MAX_COUNT
+            require_count(f"text_config.hf_model_config_kwargs.{name}", getattr(self, name), most=most)
+        if type(self.pad_token_id) is not int or not 0 <= self.pad_token_id < self.vocab_size:
+            raise ConfigurationError(
+                f"text_config.hf_model_config_kwargs.pad_token_id: a token below {self.vocab_size} expected, "
+                f"not {self.pad_token_id!r:.100}"
+            )
         for name in ("layer_norm_eps", "rotary_emb_base", "lora_alpha"):
             require_number(f"text_config.hf_model_config_kwargs.{name}", getattr(self, name))
+        require_strings("text_config.hf_model_config_kwargs.lora_adaptations", self.lora_adaptations or ())
+        instructions: Any = self.task_instructions or {}
+        if not isinstance(instructions, Mapping):
+            raise ConfigurationError("text_config.hf_model_config_kwargs.task_instructions: a mapping expected")
+        require_strings("text_config.hf_model_config_kwargs.task_instructions", list(instructions.values()))
         object.__setattr__(self, "lora_adaptations", tuple(self.lora_adaptations or ()))
         object.__setattr__(self, "task_instructions", dict(self.task_instructions or {}))
 
@@ -111,13 +122,41 @@ TEXT_MODELS: Mapping[str, Mapping[str, Any]] = {
 """The text models that the published configurations refer to."""
 
 
-def require_count(name: str, value: object) -> None:
-    """Raise `ConfigurationError`, naming the setting, unless `value` is a positive integer."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigurationError(f"{name}: a positive integer expected, not {value!r}")
+MAX_COUNT = 10**8
+"""Largest size that any tower can have, so that no list of its tensors grows without bound."""
+
+MAX_NUMBER = 1e15
+"""Bound of all other numbers: a factor or an epsilon beyond it makes no vector."""
+
+MAX_LAYERS = 1000
+"""The same for layers; v2 has 24."""
+
+
+def require_count(name: str, value: object, *, most: int = MAX_COUNT) -> None:
+    """Raise `ConfigurationError`, naming the setting, unless `value` is a positive integer up to `most`."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise ConfigurationError(f"{name}: a positive integer expected, at most {most}, not {value!r:.100}")
 
 
 def require_number(name: str, value: object) -> None:
-    """Raise `ConfigurationError`, naming the setting, unless `value` is a positive number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise ConfigurationError(f"{name}: a positive number expected, not {value!r}")
+    """Raise `ConfigurationError`, naming the setting, unless `value` is a positive, finite number."""
+    if not is_number(value) or not value > 0:  # type: ignore[operator]
+        raise ConfigurationError(f"{name}: a positive number expected, not {value!r:.100}")
+
+
+def is_number(value: object) -> bool:
+    """Whether `value` is a finite number of a size that settings have."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MAX_NUMBER
+
+
+def require_strings(name: str, values: Any) -> None:
+    """Raise `ConfigurationError`, naming the setting, unless `values` is a sequence of strings."""
+    if not isinstance(values, list | tuple) or not all(
+        isinstance(value, str) and _is_unicode(value) for value in values
+    ):
+        raise ConfigurationError(f"{name}: strings expected, not {values!a:.100}")
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether there is no lone surrogate, which JSON can spell and no tokenizer takes."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)

@@ -26,6 +26,12 @@ NEEDED_FILES = (
 )
 """All that is ever read of a checkpoint. No Python file and no pickle is downloaded."""
 
+MAX_CONFIG_BYTES = 4 * 2**20
+"""Largest `config.json` that is read; a published one has 2 kB."""
+
+MAX_COUNT = 10**8
+"""Largest number that a width or a side may be."""
+
 
 HUB = "https://huggingface.co"
 
@@ -100,29 +106,45 @@ def read_spec(folder: Path, *, name: str | None = None) -> ModelSpec:
             f"{folder} is not a Jina CLIP checkpoint: its config.json has model_type={config.get('model_type')!r}, "
             "expected 'jina_clip'"
         )
+    try:
+        return _make_spec(config, name or folder.name)
+    # Whatever a value's type makes of these conversions, the file is at fault.
+    except (TypeError, ValueError, OverflowError) as error:
+        raise CheckpointError(f"{folder / 'config.json'} is not a Jina CLIP configuration: {error}") from error
+
+
+def _make_spec(config: Mapping[str, Any], name: str) -> ModelSpec:
     text, vision = (_mapping(config.get(key)) for key in ("text_config", "vision_config"))
     tasks = _mapping(_mapping(text.get("hf_model_config_kwargs")).get("task_instructions"))
-    width = vision.get("embed_dim", vision.get("width", 768))
-    licence = str(config["license"]) if config.get("license") else "unknown"
     return ModelSpec(
-        name=name or folder.name,
-        embed_dim=int(width),
-        matryoshka_dimensions=tuple(config.get("matryoshka_dimensions") or ()),
-        image_size=int(vision.get("image_size", 224)),
+        name=name,
+        embed_dim=_count(vision, "embed_dim", _count(vision, "width", 768)),
+        matryoshka_dimensions=tuple(map(int, config.get("matryoshka_dimensions") or ())),
+        image_size=_count(vision, "image_size", 224),
         tasks={str(task): str(instruction) for task, instruction in tasks.items()},
-        licence=licence,
+        licence=str(config["license"]) if config.get("license") else "unknown",
     )
+
+
+def _count(settings: Mapping[str, Any], key: str, default: int) -> int:
+    """A positive integer among the settings. Raises `ValueError` for anything else."""
+    value = settings.get(key, default)
+    if type(value) is not int or not 1 <= value <= MAX_COUNT:
+        raise ValueError(f"vision_config.{key}: a positive integer expected, not {value!r:.100}")
+    return value
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:
     try:
+        if path.exists() and not (path.is_file() and path.stat().st_size <= MAX_CONFIG_BYTES):
+            raise ValueError(f"no file of at most {MAX_CONFIG_BYTES} bytes")
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(
             f"{path.parent} is not a checkpoint folder: it has no {path.name}; "
             "expected config.json, preprocessor_config.json, tokenizer.json and model.safetensors"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} does not hold a JSON object")

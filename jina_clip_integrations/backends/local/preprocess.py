@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ImageError, InputError, JinaClipError
+from ...errors import CheckpointError, ImageError, InputError, JinaClipError
 from ...inputs import check_unicode
 from ...modeling import JinaClipProcessor
 from ...types import Vectors
@@ -18,6 +18,9 @@ from ..base import ImageSource
 REDUCING_GAP = 2
 """How many times the model's size a side of a JPEG keeps at least in fast decoding, so that the filter that follows
 decides what is seen; the default of the parameter of that name of Pillow's `Image.thumbnail`."""
+
+ERROR_CHARACTERS = 300
+"""Most characters of the framework's message that an error repeats."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,11 @@ class Preprocessor:
     """Tokenizer and image geometry of one checkpoint. Thread-safe: nothing changes after loading."""
 
     def __init__(self, folder: Path, *, max_length: int, fast_decode: bool = False) -> None:
-        self._processor = JinaClipProcessor.from_pretrained(folder)
+        try:
+            self._processor = JinaClipProcessor.from_pretrained(folder)
+        except OSError as error:  # the framework's word for a file that is not there, or that is no JSON
+            reason = " ".join(str(error).split())[:ERROR_CHARACTERS]
+            raise CheckpointError(f"the tokenizer or preprocessor of {folder} cannot be read: {reason}") from error
         self._tokenizer = self._processor.tokenizer.backend_tokenizer
         self._tokenizer.enable_truncation(max_length)
         self._tokenizer.no_padding()
