@@ -42,6 +42,21 @@ def finite_rows(vectors: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(vectors).all(axis=1))
 
 
+def usable_rows(vectors: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which rows of `(n, d)` are finite and have a direction, so that they can be normalised and compared: `(n,)`.
+
+    Packed bits, uint8, always can.
+    """
+    if vectors.dtype == np.uint8:
+        return np.ones(len(vectors), np.bool_)
+    # One pass over the rows settles the usual case: NaN and infinity show in the sum of squares.
+    squares = np.einsum("nd,nd->n", vectors, vectors)
+    usable = np.asarray((squares > NORM_FLOOR) & (squares < np.inf))
+    for row in np.flatnonzero(~usable):  # squares of float32 overflow and vanish earlier than the values do
+        usable[row] = np.linalg.norm(vectors[row].astype(np.float64)) > NORM_FLOOR and np.isfinite(vectors[row]).all()
+    return usable
+
+
 def to_list(vector: Vectors) -> list[float]:
     """A vector `(d,)` as Python floats, which unlike NumPy's are JSON."""
     values: list[float] = vector.tolist()

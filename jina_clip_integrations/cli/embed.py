@@ -108,16 +108,27 @@ def embed_to_file(job: Job, args: argparse.Namespace, out: Output) -> None:
         width = vector_width(encoder)
         about = {"model": encoder.model, "dimensions": width, "normalized": True}
         part = WorkingFile(output, dimensions=width, job=job_digest(job, encoder.model, encoder.rendering.colors))
-        # Resumed rows are trusted because the digest of the job covers the model and every input.
-        if part.rows:
-            out.note(f"going on after {plural(part.rows, 'row')} of an earlier run")
-        with report_kept_rows(part, job, out):
-            embed_rows(job, encoder, part.append, out, start=part.rows)
-    write(output, job.sources, part.vectors(), about)
-    part.discard()
+        with contextlib.closing(part):
+            resume(part, job, out)
+            with report_kept_rows(part, job, out):
+                embed_rows(job, encoder, part.append, out, start=part.rows)
+                write(output, job.sources, part.vectors(), about)
+            part.discard()
     out.line(f"{plural(len(job.sources), 'vector')} of {about['dimensions']} dimensions in {output}")
     failed = {job.sources[row].input: reason for row, reason in job.failed.items()}
     out.result({**about, "output": str(output), "count": len(job.sources), "failed": failed})
+
+
+def resume(part: WorkingFile, job: Job, out: Output) -> None:
+    """Take over the rows of an earlier run, except those that it left out and this one would not."""
+    # Trusted, because the digest of the job covers the model and every input.
+    missing = part.missing_rows()
+    if missing and not job.skip_errors:
+        part.forget_from(missing[0])
+    elif missing:
+        job.failed.update(dict.fromkeys(missing, "left out by the earlier run"))
+    if part.rows:
+        out.note(f"going on after {plural(part.rows, 'row')} of an earlier run")
 
 
 def embed_to_stdout(job: Job, args: argparse.Namespace, out: Output) -> None:
@@ -179,7 +190,7 @@ def report_kept_rows(part: WorkingFile, job: Job, out: Output) -> Iterator[None]
     """Say what an interruption or an error leaves in the working file; without a row it is deleted."""
     try:
         yield
-    except (JinaClipError, KeyboardInterrupt) as error:
+    except (JinaClipError, KeyboardInterrupt, OSError) as error:
         if not part.rows:
             part.discard()
             raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from ..errors import BackendError, JinaClipError
 
 DEBUG_VARIABLE = "JINA_CLIP_DEBUG"
@@ -16,12 +18,15 @@ BROKEN_PIPE = 141
 
 EXIT_CODES = {
     OK: "done",
-    FAILED: "the work failed (service, network, device)",
+    FAILED: "the work failed (service, network, device, disk)",
     BAD_INPUT: "bad input, setting or option, a missing extra or key",
     INCOMPLETE: "done, but some inputs were left out (with --strict)",
     INTERRUPTED: "interrupted, what was finished is kept",
 }
 """What the exit codes mean. 130 and 141 (a closed pipe) are the shell's convention: 128 plus the signal's number."""
+
+FAILURES_OF_THE_DISK = (errno.ENOSPC, errno.EFBIG, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC))
+"""Errors of the system for which no option is to blame: a full disk, a quota, a broken device."""
 
 
 ALLOW_PRIVATE = "--allow-private-addresses"
@@ -36,7 +41,7 @@ def exit_code(error: BaseException) -> int:
     """The exit code for an error that ended the command."""
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
-    if isinstance(error, BackendError):
+    if isinstance(error, BackendError) or (isinstance(error, OSError) and error.errno in FAILURES_OF_THE_DISK):
         return FAILED
     if isinstance(error, (JinaClipError, ImportError, OSError)):  # a file that is not there is bad input, too
         return BAD_INPUT

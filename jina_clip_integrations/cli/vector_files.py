@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
-from ..errors import InputError, require_extra
+from ..concurrency.locks import lock_file
+from ..errors import BackendError, InputError, require_extra
 from ..types import Modality, Vectors
 
 ROWS_PER_BATCH = 1024
@@ -33,36 +37,58 @@ Writer = Callable[[Path, Sequence[Source], Vectors, dict[str, Any]], None]
 class WorkingFile:
     """Rows finished so far, beside the output: a line that says what they are, then float32 after float32.
 
-    A later run with the same inputs and the same model goes on where this one stopped; anything else starts anew.
+    A later run with the same inputs and the same model goes on where this one stopped; anything else starts anew. One
+    process at a time has it; for another one it raises `BackendError`.
     """
 
     def __init__(self, output: Path, *, dimensions: int, job: str) -> None:
         self.path = output.with_name(f"{output.name}.part")
         self.dimensions = dimensions
         self._head = json.dumps({"job": job, "dimensions": dimensions}).encode() + b"\n"
+        self._locked = lock_file(self.path)
+        if self._locked is None:
+            raise BackendError(f"another program is writing {output}; wait for it, or choose another --output")
         self.rows = self._count_rows()
 
     def _count_rows(self) -> int:
         """Whole rows that an earlier run of the same job left; the incomplete last row of a killed run is cut off."""
-        row_bytes = 4 * self.dimensions
-        try:
-            with self.path.open("rb") as file:
-                same = file.readline() == self._head
-        except FileNotFoundError:
-            same = False
+        with self.path.open("rb") as file:
+            same = file.readline() == self._head
         # Rows of another job are of no use to this one, and the file stands in its way.
         if not same:
-            self.path.write_bytes(self._head)
+            with _naming(self.path):
+                self.path.write_bytes(self._head)
             return 0
         # A kill in the middle of a write leaves part of a row.
-        rows = (self.path.stat().st_size - len(self._head)) // row_bytes
-        os.truncate(self.path, len(self._head) + rows * row_bytes)
+        rows = (self.path.stat().st_size - len(self._head)) // self._row_bytes
+        self._cut(rows)
         return rows
 
+    @property
+    def _row_bytes(self) -> int:
+        return 4 * self.dimensions
+
+    def _cut(self, rows: int) -> None:
+        os.truncate(self.path, len(self._head) + rows * self._row_bytes)
+
+    def missing_rows(self) -> list[int]:
+        """Rows that an earlier run left out."""
+        return [int(row) for row in np.flatnonzero(np.isnan(self.vectors()).any(axis=1))]
+
+    def forget_from(self, row: int) -> None:
+        """Drop this row and those after it, to be computed again."""
+        self._cut(row)
+        self.rows = row
+
     def append(self, rows: Vectors) -> None:
-        """Add rows to the file. They survive an interruption of this process."""
-        with self.path.open("ab") as file:
-            file.write(np.ascontiguousarray(rows, np.float32).tobytes())
+        """Add rows to the file, all or none. They survive an interruption of this process."""
+        try:
+            with _naming(self.path), self.path.open("ab") as file:
+                file.write(np.ascontiguousarray(rows, np.float32).tobytes())
+        except OSError:  # a full disk takes the first of them
+            with contextlib.suppress(OSError):
+                self._cut(self.rows)
+            raise
         self.rows += len(rows)
 
     def vectors(self) -> Vectors:
@@ -76,6 +102,13 @@ class WorkingFile:
     def discard(self) -> None:
         """Delete the file. Idempotent."""
         self.path.unlink(missing_ok=True)
+        self.close()
+
+    def close(self) -> None:
+        """Let another process have the file. Idempotent."""
+        if self._locked is not None:
+            self._locked.close()
+        self._locked = None
 
 
 def find_writer(output: Path) -> Writer:
@@ -92,11 +125,49 @@ def find_writer(output: Path) -> Writer:
     return writers[extension]
 
 
+@contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """A file to write instead of `path`, which takes its place when the block ends well and is deleted otherwise.
+
+    So `path` holds what it held before or all of the new, wherever the program is killed and however full the disk is.
+    """
+    target = path.resolve()  # a link stays a link
+    fresh = target.with_name(f"{target.name}.tmp")
+    try:
+        with _naming(path):
+            yield fresh
+            with fresh.open("rb") as written:
+                os.fsync(written.fileno())  # or a power failure could leave the new name with nothing behind it
+            if target.exists():
+                shutil.copymode(target, fresh)
+            fresh.replace(target)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let an error of the disk, which may come without a name, say which file it is about."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        raise
+
+
 def write_npy(path: Path, sources: Sequence[Source], vectors: Vectors, about: dict[str, Any]) -> None:
     """`(n, d)` float32 as .npy, and beside it `<name>.json` with what each row is; NaN rows were left out."""
-    np.save(path, vectors)
     sidecar = {**about, "rows": [asdict(source) for source in sources]}
-    sidecar_path(path).write_text(json.dumps(sidecar, ensure_ascii=False, indent=1), encoding="utf-8")
+    # Both are complete before one of them takes its place.
+    with replace_file(path) as fresh, replace_file(sidecar_path(path)) as fresh_sidecar:
+        with fresh.open("wb") as file:
+            # Not `np.save`, whose error for a full disk does not say that it is full.
+            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(vectors))
+            for _, rows in _split_batches(sources, vectors):
+                file.write(rows.tobytes())
+        fresh_sidecar.write_text(json.dumps(sidecar, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def sidecar_path(path: Path) -> Path:
@@ -107,7 +178,7 @@ def sidecar_path(path: Path) -> Path:
 def write_jsonl(path: Path, sources: Sequence[Source], vectors: Vectors, about: dict[str, Any]) -> None:
     """One object per line: kind, input, embedding (null where it was left out)."""
     del about
-    with path.open("w", encoding="utf-8") as file:
+    with replace_file(path) as fresh, fresh.open("w", encoding="utf-8") as file:
         dump_lines(file, sources, vectors)
 
 
@@ -134,7 +205,7 @@ def write_parquet(path: Path, sources: Sequence[Source], vectors: Vectors, about
     embedding = pa.list_(pa.float32(), width)
     schema = pa.schema([("kind", pa.string()), ("input", pa.string()), ("embedding", embedding)])
     schema = schema.with_metadata({key: json.dumps(value) for key, value in about.items()})
-    with parquet.ParquetWriter(path, schema) as writer:
+    with replace_file(path) as fresh, parquet.ParquetWriter(fresh, schema) as writer:
         for some, rows in _split_batches(sources, vectors):
             embeddings = [None if np.isnan(row).any() else row for row in rows]
             columns = [[source.kind for source in some], [source.input for source in some], embeddings]

@@ -8,8 +8,10 @@ searched with another model's vectors.
 from __future__ import annotations
 
 import os
+import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -93,9 +95,22 @@ class FolderStore:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         # An embedded store is locked until it is closed.
         self._client.close()
-        if error is not None and type(error).__module__.startswith("qdrant_client"):
-            reason = " ".join(str(error).split())[:ERROR_CHARACTERS]
-            raise BackendError(f"the vector store {self.location} failed: {reason}") from error
+        if error is not None and _is_failure_of_store(error):
+            raise self._failure(error) from error
+
+    @contextmanager
+    def _naming_failures(self) -> Iterator[None]:
+        """Raise what the store raises as `BackendError`, so that a caller can say what was stored before."""
+        try:
+            yield
+        except Exception as error:
+            if not _is_failure_of_store(error):
+                raise
+            raise self._failure(error) from error
+
+    def _failure(self, error: BaseException) -> BackendError:
+        reason = " ".join(str(error).split())[:ERROR_CHARACTERS]
+        return BackendError(f"the vector store {self.location} failed: {reason}")
 
     def model(self) -> CollectionModel | None:
         """The model whose vectors are in here; None while the store is empty."""
@@ -152,18 +167,21 @@ class FolderStore:
             for entry, vector in zip(entries, vectors, strict=True)
         ]
         # `wait=True` throughout: an interruption after this line must find the points stored.
-        self._client.upsert(self.collection, points=points, wait=True)
+        with self._naming_failures():
+            self._client.upsert(self.collection, points=points, wait=True)
 
     def touch(self, file: StoredFile, now: Stamp) -> None:
         """Note a new modification time; the content, and so the vectors, stayed the same."""
         payload = {"size": now.size, "mtime_ns": now.mtime_ns, "sha256": now.sha256}
-        self._client.set_payload(self.collection, payload=payload, points=file.points, wait=True)
+        with self._naming_failures():
+            self._client.set_payload(self.collection, payload=payload, points=file.points, wait=True)
 
     def remove(self, points: Iterable[str]) -> None:
         """Delete these points."""
         selected = list(points)
         if selected:
-            self._client.delete(self.collection, points_selector=selected, wait=True)
+            with self._naming_failures():
+                self._client.delete(self.collection, points_selector=selected, wait=True)
 
     def search(self, vector: Vectors, modality: Modality, *, top: int) -> list[Hit]:
         """The nearest images, or passages, to a vector `(d,)`, best first."""
@@ -212,12 +230,32 @@ def connect(location: str, *, server: bool) -> QdrantClient:
     path = Path(location).expanduser()
     if path.is_file():
         raise InputError(f"--store {location} is a file; a folder or the URL of a Qdrant server is needed")
+    _drop_torn_start(path)
     try:
         return QdrantClient(path=str(path))
-    except RuntimeError as error:  # the client has no class of its own for a locked folder
-        if "already accessed" not in str(error):
-            raise
-        raise BackendError(f"the store {location} is in use by another program; wait for it or close it") from error
+    except OSError:
+        raise
+    except Exception as error:  # of JSON, SQLite, pickle and pydantic, as many as there are ways to damage a file
+        # The client has no class of its own for a locked folder; SQLite says it where the client has not come so far.
+        if "already accessed" in str(error) or "locked" in str(error):
+            raise BackendError(f"the store {location} is in use by another program; wait for it or close it") from error
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:ERROR_CHARACTERS]
+        raise BackendError(f"the store {location} cannot be opened ({reason}); delete it and index again") from error
+
+
+def _drop_torn_start(folder: Path) -> None:
+    """Delete the list of collections of a store whose maker was killed before it had written any."""
+    # It is the one file that the client does not replace as a whole. Once there is a collection, it does.
+    listed = folder / "meta.json"
+    if listed.is_file() and not listed.stat().st_size and not any((folder / "collection").glob("*")):
+        listed.unlink()
+
+
+def _is_failure_of_store(error: BaseException) -> bool:
+    """Whether the client raised this, or the SQLite behind an embedded store: a full disk, a file that may not be
+    written.
+    """
+    return isinstance(error, sqlite3.Error) or type(error).__module__.startswith("qdrant_client")
 
 
 def _match(field_name: str, value: str) -> Any:

@@ -1,11 +1,17 @@
-"""A lock that may be pickled, copied and forked: the copy is a free lock of its own."""
+"""Locks that processes do not trip over: one that may be pickled, copied and forked, and one that is a file."""
 
 from __future__ import annotations
 
 import os
 import threading
 import weakref
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
+
+try:
+    import fcntl
+except ImportError:  # Windows, where an open file cannot be deleted or replaced
+    fcntl = None  # type: ignore[assignment]
 
 _LOCKS: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()
 
@@ -30,6 +36,26 @@ class ForkSafeLock:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ForkSafeLock:
         return ForkSafeLock()
+
+
+def lock_file(path: Path) -> IO[bytes] | None:
+    """The file, made if it is missing, locked until it is closed or the process ends; None if another one has it.
+
+    Without effect on Windows. Raises `OSError` where the file cannot be made.
+    """
+    while True:
+        file = path.open("ab")
+        if fcntl is None:
+            return file
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        # Whoever had it may have deleted it since it was opened here; then the lock is one on no file.
+        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
+        file.close()
 
 
 def _free_all() -> None:

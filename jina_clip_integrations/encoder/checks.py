@@ -31,6 +31,13 @@ def check_vectors(vectors: Any, count: int, setup: Setup) -> NDArray[Any]:
     return rows
 
 
+def explain_unusable(row: NDArray[Any]) -> str:
+    """What is wrong with a backend's row that `usable_rows` has left out."""
+    if np.isfinite(row).all():
+        return "the backend gave a vector of zeros, which has no direction,"
+    return "the backend gave NaN or infinity"
+
+
 def pick(items: Sequence[UniqueItem], positions: Sequence[int]) -> list[UniqueItem]:
     """The items of a result. Raises `BackendError` for one that is named twice or is done already."""
     # A row under the wrong item is the one mistake that nobody would notice later.

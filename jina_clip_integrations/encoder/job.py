@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..backends.base import Batch, BatchResult
 from ..cache import EmbeddingCache, text_keys, vector_key
@@ -16,8 +17,8 @@ from ..errors import ApiError, BackendError, ImageError, InputError
 from ..images.encoded import InputImage, PixelBudget
 from ..inputs import Parsed
 from ..types import Modality
-from ..vectors import finite_rows
-from .checks import as_entry, check_vectors, pick, position_of
+from ..vectors import usable_rows
+from .checks import as_entry, check_vectors, explain_unusable, pick, position_of
 from .items import ImageDigest, Setup, UniqueItem, read_digest
 from .results import Results
 from .steps import Embed, WaitAll, Workers, completed_future
@@ -255,30 +256,39 @@ class Job:
         if width is None or not hits:
             return
         vectors = np.concatenate([entry for _, entry in hits]).reshape(len(hits), width)
-        finite = finite_rows(vectors)
-        good = [item for (item, _), fine in zip(hits, finite, strict=True) if fine]
+        usable = self._usable_rows(vectors)
+        good = [item for (item, _), fine in zip(hits, usable, strict=True) if fine]
         self.results.count_hits(len(good) + sum(len(item.repeats) for item in good if item.repeats))
-        self.results.deliver(good, vectors if len(good) == len(hits) else vectors[finite])
+        self.results.deliver(good, vectors if len(good) == len(hits) else vectors[usable])
 
     def _accept(self, items: Sequence[UniqueItem], result: BatchResult) -> None:
         positions = range(len(result.vectors)) if result.positions is None else result.positions
         embedded = pick(items, positions)
         vectors = check_vectors(result.vectors, len(embedded), self.setup)
         self.results.count_spent(result.usage)
-        finite = finite_rows(vectors)
-        good = [item for item, fine in zip(embedded, finite, strict=True) if fine]
-        good_vectors = vectors if len(good) == len(embedded) else vectors[finite]
+        usable = self._usable_rows(vectors)
+        good = [item for item, fine in zip(embedded, usable, strict=True) if fine]
+        good_vectors = vectors if len(good) == len(embedded) else vectors[usable]
         # Good rows go to the cache and to their places before a bad one may end the call: they are paid for. To the
         # cache first, at the full width that they still have.
         if self.setup.cache is not None:
             entries = {item.key: row for item, row in zip(good, good_vectors, strict=True) if item.key is not None}
             self.setup.cache.set_many(entries)
         self.results.deliver(good, good_vectors)
-        for item in (item for item, fine in zip(embedded, finite, strict=True) if not fine):
+        for position in np.flatnonzero(~usable):
+            item = embedded[position]
             where = item.row + self.results.offset
-            self.results.fail(item, BackendError(f"the backend gave NaN or infinity for input {where}"))
+            self.results.fail(item, BackendError(f"{explain_unusable(vectors[position])} for input {where}"))
         for position, error in result.errors.items():
             self.results.fail(pick(items, [position])[0], error)
+
+    def _usable_rows(self, vectors: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which rows can be given out, at full width and at the width that was asked for."""
+        usable = usable_rows(vectors)
+        wanted = self.setup.dimensions
+        if wanted is not None and wanted < vectors.shape[1] and vectors.dtype != np.uint8:
+            usable &= usable_rows(vectors[:, :wanted])
+        return usable
 
 
 def _is_before(error: InputError, other: InputError) -> bool:
