@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,46 +17,96 @@ from jina_clip_integrations.cli.vector_files import (
     sidecar_path,
     write_npy,
 )
-from jina_clip_integrations.errors import InputError
+from jina_clip_integrations.errors import BackendError, InputError
 
 ROWS = np.arange(12, dtype=np.float32).reshape(4, 3)
 
 
+@contextmanager
+def open_part(folder: Path, *, dimensions: int = 3, job: str = "a") -> Iterator[WorkingFile]:
+    """The working file of one run."""
+    with closing(WorkingFile(folder / "x.npy", dimensions=dimensions, job=job)) as part:
+        yield part
+
+
 def test_rows_come_back_as_they_were_kept(tmp_path: Path) -> None:
-    part = WorkingFile(tmp_path / "x.npy", dimensions=3, job="a")
-    part.append(ROWS[:1])
-    part.append(ROWS[1:])
-    np.testing.assert_array_equal(part.vectors(), ROWS)
-    again = WorkingFile(tmp_path / "x.npy", dimensions=3, job="a")
-    assert again.rows == 4
-    np.testing.assert_array_equal(again.vectors(), ROWS)
+    with open_part(tmp_path) as part:
+        part.append(ROWS[:1])
+        part.append(ROWS[1:])
+        np.testing.assert_array_equal(part.vectors(), ROWS)
+    with open_part(tmp_path) as again:
+        assert again.rows == 4
+        np.testing.assert_array_equal(again.vectors(), ROWS)
 
 
 def test_an_empty_one_has_no_rows(tmp_path: Path) -> None:
-    assert WorkingFile(tmp_path / "x.npy", dimensions=3, job="a").vectors().shape == (0, 3)
+    with open_part(tmp_path) as part:
+        assert part.vectors().shape == (0, 3)
+        assert part.missing_rows() == []
 
 
 def test_a_torn_row_is_cut_off(tmp_path: Path) -> None:
-    part = WorkingFile(tmp_path / "x.npy", dimensions=3, job="a")
-    part.append(ROWS[:2])
+    with open_part(tmp_path) as part:
+        part.append(ROWS[:2])
     with part.path.open("ab") as file:
         file.write(b"12345")
-    again = WorkingFile(tmp_path / "x.npy", dimensions=3, job="a")
-    again.append(ROWS[2:])
-    np.testing.assert_array_equal(again.vectors(), ROWS)
+    with open_part(tmp_path) as again:
+        again.append(ROWS[2:])
+        np.testing.assert_array_equal(again.vectors(), ROWS)
 
 
 @pytest.mark.parametrize(("dimensions", "job"), [(3, "b"), (4, "a")])
 def test_another_job_starts_anew(tmp_path: Path, dimensions: int, job: str) -> None:
-    WorkingFile(tmp_path / "x.npy", dimensions=3, job="a").append(ROWS)
-    assert WorkingFile(tmp_path / "x.npy", dimensions=dimensions, job=job).rows == 0
+    with open_part(tmp_path) as part:
+        part.append(ROWS)
+    with open_part(tmp_path, dimensions=dimensions, job=job) as other:
+        assert other.rows == 0
 
 
 def test_it_can_be_discarded_twice(tmp_path: Path) -> None:
-    part = WorkingFile(tmp_path / "x.npy", dimensions=3, job="a")
-    part.discard()
-    part.discard()
-    assert not part.path.exists()
+    with open_part(tmp_path) as part:
+        part.discard()
+        part.discard()
+        assert not part.path.exists()
+
+
+def test_one_writer_at_a_time(tmp_path: Path) -> None:
+    with open_part(tmp_path) as part:
+        part.append(ROWS)
+        with pytest.raises(BackendError, match=r"another program is writing .*x\.npy"), open_part(tmp_path):
+            pass
+    with open_part(tmp_path) as again:
+        assert again.rows == 4
+
+
+def test_rows_that_were_left_out_can_be_computed_again(tmp_path: Path) -> None:
+    with open_part(tmp_path) as part:
+        part.append(np.concatenate([ROWS[:1], np.full((1, 3), np.nan, np.float32), ROWS[2:]]))
+        assert part.missing_rows() == [1]
+        part.forget_from(1)
+        part.append(ROWS[1:])
+        np.testing.assert_array_equal(part.vectors(), ROWS)
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.jsonl", "x.parquet"])
+def test_an_output_is_replaced_whole_or_not_at_all(tmp_path: Path, name: str) -> None:
+    write, sources = find_writer(tmp_path / name), [Source("text", str(n)) for n in range(4)]
+    write(tmp_path / name, sources, ROWS, {})
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises(UnicodeEncodeError):
+        write(tmp_path / name, [*sources[:3], Source("text", "\ud800")], -ROWS, {})
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_a_link_to_an_output_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "x.npy").write_bytes(b"")
+    (tmp_path / "real" / "x.npy").chmod(0o640)
+    (tmp_path / "x.npy").symlink_to(tmp_path / "real" / "x.npy")
+    write_npy(tmp_path / "x.npy", [Source("text", "a")] * 4, ROWS, {})
+    assert (tmp_path / "x.npy").is_symlink()
+    np.testing.assert_array_equal(np.load(tmp_path / "real" / "x.npy"), ROWS)
+    assert (tmp_path / "real" / "x.npy").stat().st_mode & 0o777 == 0o640
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x", "x.npz"])
