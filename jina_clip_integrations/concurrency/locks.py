@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import weakref
 from pathlib import Path
 from typing import IO, Any
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows, where an open file cannot be deleted or replaced
-    fcntl = None  # type: ignore[assignment]
 
 _LOCKS: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()
 
@@ -41,21 +40,26 @@ class ForkSafeLock:
 def lock_file(path: Path) -> IO[bytes] | None:
     """The file, made if it is missing, locked until it is closed or the process ends; None if another one has it.
 
-    Without effect on Windows. Raises `OSError` where the file cannot be made.
+    Not locked on Windows, where an open file could not be deleted. Raises `OSError` where the file cannot be made.
     """
     while True:
         file = path.open("ab")
-        if fcntl is None:
-            return file
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _take(file):
             file.close()
             return None
         # Whoever had it may have deleted it since it was opened here; then the lock is one on no file.
         if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
             return file
         file.close()
+
+
+def _take(file: IO[bytes]) -> bool:
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def _free_all() -> None:

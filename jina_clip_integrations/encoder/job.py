@@ -275,7 +275,7 @@ class Job:
             entries = {item.key: row for item, row in zip(good, good_vectors, strict=True) if item.key is not None}
             self.setup.cache.set_many(entries)
         self.results.deliver(good, good_vectors)
-        for position in np.flatnonzero(~usable):
+        for position in np.flatnonzero(~usable).tolist():
             item = embedded[position]
             where = item.row + self.results.offset
             self.results.fail(item, BackendError(f"{explain_unusable(vectors[position])} for input {where}"))

@@ -143,7 +143,7 @@ def command(*arguments: object) -> tuple[int, str]:
     with start(run_command, *map(str, arguments)) as victim:
         result = victim.finish()[-1]
         assert result[0] != "failed", result[1]
-        return result  # type: ignore[no-any-return]
+        return result
 
 
 def duration_of(*arguments: object) -> float:
