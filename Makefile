@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-full test-long coverage lint types contract notebooks proof bench clean
+.PHONY: help demo test test-full test-long coverage lint types contract notebooks proof bench build audit clean
 
 help:
 	@echo "make demo       set up, then search an image gallery by text in many languages, offline"
@@ -16,6 +16,8 @@ help:
 	@echo "make notebooks  execute every notebook and check that it runs"
 	@echo "make proof      measure the models against the golden vectors, tensor lists and recall figures"
 	@echo "make bench      measure this machine: texts, images, profile, kernels, ONNX, pipeline, overhead, memory, remote (an hour)"
+	@echo "make build      wheel, source archive and a CycloneDX list of what they depend on in dist/, the same bytes every time"
+	@echo "make audit      ask for known vulnerabilities of what is installed; says so where they cannot be asked"
 	@echo "make clean      remove .venv and caches"
 
 demo:
@@ -61,6 +63,12 @@ BENCHMARKS := local_text local_image breakdown kernel_choice onnx_v1 pipeline ov
 bench:
 	$(PYTHON) tools/bootstrap.py bench
 	@for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py $(BENCH_OPTIONS) || exit 1; done
+
+build: .setup-test
+	$(BIN)/python tools/build.py
+
+audit: .setup-test
+	$(BIN)/python tools/audit.py $(AUDIT_OPTIONS)
 
 clean:
 	rm -rf .venv .venv-lowest .coverage .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import threading
 import warnings
 import weakref
 import zlib
@@ -35,6 +36,8 @@ its table's layout: a file of another layout is left alone.
 """
 BUSY_TIMEOUT_S = 30.0
 """How long a process waits for another one that is writing."""
+FORK_WAIT_S = 1.0
+"""How long a fork waits for another thread that is writing; a write takes milliseconds, unless it waits itself."""
 _KEYS_PER_QUERY = 512  # SQLite before 3.32 takes 999 parameters at most
 _KINDS = (np.dtype("<f4"), np.dtype("u1"))  # by the number in the `kind` column
 
@@ -208,9 +211,12 @@ class DiskCache:
     def close(self) -> None:
         """Close the file; the next use opens it again."""
         with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = None
+            self._close()
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
 
     def _rows(self, query: str, values: Sequence[int]) -> list[tuple[str, int, bytes, int]]:
         try:
@@ -274,11 +280,32 @@ def _slices(keys: Iterable[str], size: int) -> Iterator[list[str]]:
 
 
 _DISK_CACHES: weakref.WeakSet[DiskCache] = weakref.WeakSet()
-_INHERITED: list[sqlite3.Connection] = []  # closing a parent's connection in a child would damage the parent's
+_INHERITED: list[sqlite3.Connection] = []
+_held = threading.local()  # several threads may fork at a time
+
+
+def _close_before_fork() -> None:
+    """Close every connection, and keep other threads from opening one until the fork is done.
+
+    SQLite keeps the locks of a process in its memory: a child that inherited a connection in the middle of a write
+    would find the file locked by itself, for ever.
+    """
+    # In one order everywhere, so that two threads that fork do not wait for each other.
+    _held.caches = []
+    for cache in sorted(_DISK_CACHES, key=id):
+        if cache._lock.acquire(FORK_WAIT_S):
+            _held.caches.append(cache)
+            cache._close()
+
+
+def _release_after_fork() -> None:
+    for cache in _held.caches:
+        cache._lock.release()
+    _held.caches = []
 
 
 def _leave_connections() -> None:
-    """A forked child opens connections of its own."""
+    """A connection that could not be closed before the fork is left alone: closing it would damage the parent's."""
     for cache in list(_DISK_CACHES):
         if cache._connection is not None:
             _INHERITED.append(cache._connection)
@@ -286,4 +313,6 @@ def _leave_connections() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_connections)
+    os.register_at_fork(
+        before=_close_before_fork, after_in_parent=_release_after_fork, after_in_child=_leave_connections
+    )

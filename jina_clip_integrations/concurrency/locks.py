@@ -28,6 +28,14 @@ class ForkSafeLock:
     def __exit__(self, *raised: object) -> None:
         self._lock.release()
 
+    def acquire(self, timeout_s: float) -> bool:
+        """Wait for the lock at most so long. Whether it was acquired."""
+        return self._lock.acquire(timeout=timeout_s)
+
+    def release(self) -> None:
+        """Release what `acquire` got."""
+        self._lock.release()
+
     # Objects that hold a lock are pickled and copied whole, and a lock protects one object of one process only.
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +120,32 @@ def test_failures_of_the_store_are_ours(tmp_path: Path) -> None:
 
     with pytest.raises(BackendError, match="failed: refused by the server"):
         fail()
+
+
+def make_store(folder: Path) -> None:
+    with FolderStore(str(folder)) as store:
+        store.prepare(MODEL)
+
+
+@pytest.mark.parametrize("damage", ["meta", "points", "pickles"])
+def test_a_damaged_store_is_one_line(tmp_path: Path, damage: str) -> None:
+    make_store(tmp_path / "s")
+    points = tmp_path / "s" / "collection" / "jina-clip" / "storage.sqlite"
+    if damage == "meta":
+        (tmp_path / "s" / "meta.json").write_text('{"collections": ', "utf-8")
+    elif damage == "points":
+        points.write_bytes(b"no database " * 1000)
+    else:
+        with sqlite3.connect(points) as database:
+            database.execute("INSERT INTO points VALUES ('a', x'00')")
+        database.close()
+    with pytest.raises(BackendError, match=r"cannot be opened .* delete it and index again"):
+        FolderStore(str(tmp_path / "s"))
+
+
+def test_a_store_whose_maker_was_killed_at_once(tmp_path: Path) -> None:
+    """The list of collections is the one file that the client does not write as a whole."""
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "meta.json").touch()
+    make_store(tmp_path / "s")
+    make_store(tmp_path / "s")
