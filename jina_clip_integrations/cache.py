@@ -16,6 +16,7 @@ import weakref
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -169,7 +170,7 @@ class DiskCache:
             connection.close()  # or Python 3.13 warns of an unclosed database
 
     def __len__(self) -> int:
-        with self._lock:
+        with self._lock, self._naming_failures():
             return int(self._connect().execute("SELECT count(*) FROM entries").fetchone()[0])
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -201,8 +202,8 @@ class DiskCache:
             self._warn("cannot be written", error)
 
     def clear(self) -> None:
-        """Forget every entry and give the disk space back."""
-        with self._lock:
+        """Forget every entry and give the disk space back. Raises `ConfigurationError` if the file cannot be used."""
+        with self._lock, self._naming_failures():
             connection = self._connect()
             with connection:
                 connection.execute("DELETE FROM entries")
@@ -231,6 +232,13 @@ class DiskCache:
             self.path.mkdir(parents=True, exist_ok=True)
             self._connection = _open_database(self.path / DISK_FILE)
         return self._connection
+
+    @contextmanager
+    def _naming_failures(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise ConfigurationError(f"the cache {str(self.path)!r} cannot be used ({error}); delete it") from error
 
     def _warn(self, what: str, error: Exception) -> None:
         if not self._warned:

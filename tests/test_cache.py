@@ -518,3 +518,11 @@ class TestOddCaches:
             np.testing.assert_allclose(rows, unit(np.stack([text_vector(url)] * 2)), atol=1e-6)
         assert [len(batch) for batch in encoder.backend.batches] == [1, 1]
         assert len(cache) == 0
+
+
+def test_a_damaged_file_is_named_where_there_is_no_going_on_without(tmp_path: Path) -> None:
+    (tmp_path / DISK_FILE).write_bytes(b"no database " * 1000)
+    cache = DiskCache(tmp_path)
+    for use in (cache.clear, cache.__len__):
+        with pytest.raises(ConfigurationError, match=r"cannot be used \(file is not a database\); delete it"):
+            use()

@@ -6,7 +6,7 @@ Where the vectors were computed does not matter: the API and this machine give t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,9 @@ CONFIGURATION_FILES = ("config.json", "preprocessor_config.json", "tokenizer.jso
 
 SAMPLES_PER_FILE, SAMPLE_BYTES = 65, 1 << 14
 """Evenly spaced blocks of a weight file, the first and the last one included; 1 MB of any file."""
+
+BLOCK_BYTES = 1 << 20
+"""Read at a time of a file that is hashed whole."""
 
 MAX_HEADER_BYTES = 100_000_000
 """The longest header that the safetensors format allows, in bytes; a damaged file could name any length."""
@@ -167,17 +170,28 @@ def checkpoint_digest(folder: Path) -> str:
     """
     content = hashlib.sha256()
     for name in CONFIGURATION_FILES:
-        path = folder / name
-        content.update(_digest_part(name, path.read_bytes() if path.is_file() else b""))
+        content.update(_digest_part(name, _blocks_of(folder / name)))
     # Sorted, since the order of a directory differs between file systems.
     for path in sorted(folder.glob("*.safetensors")):
-        content.update(_digest_part(path.name, _sample_weights(path)))
+        if path.is_file():  # a pipe would be waited for
+            content.update(_digest_part(path.name, [_sample_weights(path)]))
     return content.hexdigest()
 
 
-def _digest_part(name: str, data: bytes) -> bytes:
+def _digest_part(name: str, data: Iterable[bytes]) -> bytes:
     """Name and digest of one file. Both are hashed again, so that bytes cannot move from one file into the next."""
-    return f"{name}\0".encode() + hashlib.sha256(data).digest()
+    content = hashlib.sha256()
+    for block in data:
+        content.update(block)
+    return f"{name}\0".encode() + content.digest()
+
+
+def _blocks_of(path: Path) -> Iterator[bytes]:
+    """A file's content in blocks, since a stranger may have made it any size; nothing where there is no file."""
+    if path.is_file():
+        with path.open("rb") as file:
+            while block := file.read(BLOCK_BYTES):
+                yield block
 
 
 def _sample_weights(path: Path) -> bytes:
