@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 RESULTS = "mteb-results"
 """Default folder of the results."""
 
+OTHER_DATA = ("pairs", "queries", "qrels", "split", "output", "plot", "against")
+"""Options of `evaluate` that have no meaning here."""
+
 
 def add_mteb_options(parser: argparse.ArgumentParser) -> None:
     """Options of public benchmarks."""
@@ -63,6 +66,7 @@ def wants_mteb(args: argparse.Namespace) -> bool:
 def run_mteb(args: argparse.Namespace) -> int:
     """Run the tasks that are not done yet, then show all results."""
     require_mteb()
+    refuse_other_data(args)
     out = open_output(args)
     tasks = choose_tasks(args)
     # Before anything is computed, a mistyped folder is one clear line.
@@ -72,6 +76,16 @@ def run_mteb(args: argparse.Namespace) -> int:
     failed = run_tasks(args, tasks, out) if tasks else {}
     report(args, tasks, failed, out)
     return FAILED if failed else OK
+
+
+def refuse_other_data(args: argparse.Namespace) -> None:
+    """Raise `InputError` for options that would have no effect: they are about data of one's own, and their report."""
+    for name in OTHER_DATA:
+        if getattr(args, name, None):
+            word = "PAIRS" if name == "pairs" else f"--{name}"
+            raise InputError(
+                f"{word} is for data of your own, which --mteb and --suite do not use; leave one of them out"
+            )
 
 
 def choose_tasks(args: argparse.Namespace) -> list[AbsTask]:
@@ -97,7 +111,7 @@ def run_tasks(args: argparse.Namespace, tasks: Sequence[AbsTask], out: Output) -
     # be computed once for every one of them.
     cache = open_cache(args.cache) or MemoryCache()
     with quiet_libraries(), open_encoder(args, cache=cache) as encoder:
-        query_task = None if args.no_query_instruction else "auto"
+        query_task = None if args.no_query_instruction else args.query_task or "auto"
         models = [
             JinaClipMteb(of_width, query_task=query_task, progress=out.progress)
             for of_width in encoders_of_widths(encoder, args)

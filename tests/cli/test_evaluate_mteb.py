@@ -163,6 +163,8 @@ def test_a_suite_says_what_mteb_lacks(run: Any, colours: Any, results: list[obje
         (["--mteb"], "name tasks after --mteb"),
         (["--mteb", T2I, "--languages", "de"], "none of the tasks is in de"),
         (["--mteb", T2I, "--at", "4"], "colours gives 8 to 16"),
+        (["captions.csv", "--suite", "flickr30k"], "PAIRS is for data of your own"),
+        (["--mteb", T2I, "--plot", "plot.png"], "--plot is for data of your own"),
     ],
     ids=word_ids,
 )
