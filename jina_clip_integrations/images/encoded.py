@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from ..errors import ConfigurationError, ImageError
 from .decode import as_rgb, failure_reason, open_header, readable_formats, refuse_unusable, upright_size
 from .formats import HEAD_BYTES, describe_unreadable, media_type
+from .gif import frame_extents
 from .metadata import without_metadata
 from .rendering import PUBLISHED, Rendering
 from .tiff import raw_reason, read_numbers
@@ -262,7 +264,17 @@ class EncodedImage(InputImage):
             raise ImageError(f"{self.label}: {reason}") from error
         raise error
 
+    def _check_claim(self, stream: BinaryIO) -> None:
+        """Refuse a GIF whose first frame is too large: Pillow makes room for it before it tells the size."""
+        if stream.read(4) == b"GIF8":
+            stream.seek(0)
+            sizes = list(islice(frame_extents(stream.read()), 2))
+            if sizes:
+                self._check_size((max(width for width, _ in sizes), max(height for _, height in sizes)))
+        stream.seek(0)
+
     def _use(self, stream: BinaryIO, use: Callable[[PIL.Image.Image], T]) -> T:
+        self._check_claim(stream)
         try:
             image = open_header(stream)
         except ImageError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigurationError
 from ..settings import require_choice
+from .gif import frame_extents
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -126,15 +128,26 @@ def shown_frame(image: PIL.Image.Image, rendering: Rendering, note: Note) -> PIL
         return image
     if rendering.background is None:
         note(EMPTY_FRAME)
-    last = 0 if rendering.background is None else min(MAX_FRAMES, MAX_FRAME_PIXELS // (image.width * image.height))
-    for number in range(1, last + 1):
+    first = image.copy()
+    for number in range(1, _frames_to_try(image) if rendering.background is not None else 0):
         if not _go_to(image, number):
             break
         if not _is_empty(image):
             return image
-    image.seek(0)
-    image.load()
-    return image
+    return first
+
+
+def _frames_to_try(image: Any) -> int:
+    """Frames that may be looked at; none of a GIF from the first that would enlarge the image."""
+    frames: int = min(MAX_FRAMES, MAX_FRAME_PIXELS // (image.width * image.height))
+    if image.format != "GIF":
+        return frames
+    stream = image.fp or image._fp  # where Pillow keeps the file for the frames to come
+    position = stream.tell()
+    stream.seek(0)
+    extents = list(islice(frame_extents(stream.read()), 1, frames + 1))
+    stream.seek(position)
+    return sum(1 for _ in takewhile(lambda edge: edge[0] <= image.width and edge[1] <= image.height, extents))
 
 
 def _starts_empty(image: Any) -> bool:

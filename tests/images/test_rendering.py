@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -172,6 +173,24 @@ class TestFrames:
         first = given.index(b"\x21\xf9", given.index(b"\x2c"))
         for cut in range(first, first + 30):
             render(given[:cut], WHITE)
+
+    def test_a_later_frame_that_would_enlarge_the_image_is_not_looked_at(self) -> None:
+        given = bytearray(animation("GIF", empty=1, frames=3))
+        second = given.index(b"\x2c", given.index(b"\x21\xf9", given.index(b"\x2c")))
+        given[second + 5 : second + 9] = b"\xff\xff\xff\xff"
+        pixels, _ = render(bytes(given), WHITE)
+        assert pixels.shape == (16, 16, 3)
+        assert (pixels == 255).all()
+
+    def test_a_first_frame_that_is_too_large_is_refused_before_room_is_made(self) -> None:
+        given = bytearray(animation("GIF", empty=0, frames=1))
+        at = given.index(b"\x2c")
+        given[at + 5 : at + 9] = b"\xff\xff\xff\xff"
+        tracemalloc.start()
+        with pytest.raises(ImageError, match="max_pixels"):
+            render(bytes(given))
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+        tracemalloc.stop()
 
     def test_the_frame_of_a_callers_image_is_the_callers_choice(self) -> None:
         image = Image.open(io.BytesIO(animation("GIF", empty=1, frames=3)))
