@@ -220,6 +220,37 @@ def test_a_photo_is_turned_upright_once(golden: Golden, encoder, face, way: str)
     assert np.abs(turned - as_stored).max() > 100 * NEAR
 
 
+def _unclear_images() -> list[Any]:
+    """Different images that the published preprocessing makes equal."""
+    logos = []
+    for left in (0, 150):
+        logo = PIL.Image.new("RGBA", (300, 300), (0, 0, 0, 0))
+        logo.paste((0, 0, 0, 255), (left, 0, left + 150, 300))
+        logos.append(logo)
+    ramp = np.tile(np.linspace(20_000, 60_000, 90).astype(np.uint16), (70, 1))
+    return [_encode(image) for image in (*logos, PIL.Image.fromarray(ramp), PIL.Image.fromarray(ramp[:, ::-1].copy()))]
+
+
+def _encode(image: PIL.Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("resized", [True, False])
+@pytest.mark.parametrize("way", ["api", "invocations"])
+@both_faces
+def test_transparency_and_depth_are_rendered_alike(golden: Golden, encoder, face, way: str, resized: bool) -> None:
+    colors = {"background": "white", "high_bit_depth": "scale"}
+    here = face(encoder("local", **colors)).encode_image(_unclear_images())
+    there = encoder(way, backend_options={"resize_images": resized}, **colors)
+    near(face(there).encode_image(_unclear_images()), here)
+    published = face(encoder("local")).encode_image(_unclear_images())
+    for first, second in ((0, 1), (2, 3)):
+        assert published[first] @ published[second] > 1 - 1e-6
+        assert here[first] @ here[second] < 1 - 1e-5
+
+
 IMAGE_MODES = ("RGB", "L", "LA", "P", "RGBA", "CMYK", "1")
 IMAGE_SIZES = ((400, 300), (31, 200), (300, 20), (9, 7), (61, 61), (1000, 12))
 """Larger than a tile both ways, one way only, smaller than one, and so long that only its middle is resampled."""

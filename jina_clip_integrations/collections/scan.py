@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from ..errors import InputError
+from ..images.decode import load_formats
 from ..types import Modality
 
 TEXT_EXTENSIONS = frozenset({".txt", ".md", ".markdown"})
@@ -79,6 +80,7 @@ def list_image_extensions() -> frozenset[str]:
     """Extensions of the images that Pillow can read."""
     from PIL import Image
 
+    load_formats()
     # Asked of Pillow instead of listed here, so that formats of newer versions and of plugins count.
     known = Image.registered_extensions()
     return frozenset(e for e, name in known.items() if name in Image.OPEN and name not in UNUSABLE_FORMATS)

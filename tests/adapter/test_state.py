@@ -63,6 +63,13 @@ def test_a_used_object_equals_an_unused_one(adapter: Adapter, backend: Any, imag
     getattr(used, adapter.image)(images[0])
     assert used == adapter(**options)
     assert used != adapter(**{**options, "exif_orientation": True})
+    assert used != adapter(**{**options, "background": "white"})
+
+
+@pytest.mark.parametrize("wrong", [{"background": "whitish"}, {"high_bit_depth": "stretch"}])
+def test_a_rendering_that_is_none_is_refused_at_construction(adapter: Adapter, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        adapter(**wrong)
 
 
 @pytest.mark.framework("langchain/pickles-and-copies")

@@ -147,3 +147,16 @@ def test_another_checkpoint_is_refused_before_it_is_loaded(search: Any, tmp_path
     ran = search("red", "--model", tmp_path / "checkpoint")
     assert ran.code == 2
     assert "holds vectors of [colours, 16 dimensions, unit length], but these are of [checkpoint sha256:" in ran.err
+
+
+@pytest.mark.parametrize("said", [(), ("--background", "#ffffff", "--high-bit-depth", "scale")])
+def test_a_search_renders_its_image_as_the_store_was_made(
+    run: Any, colours: Any, folder: Path, tmp_path: Path, said: tuple[str, ...]
+) -> None:
+    store = ("--store", tmp_path / "store")
+    rendered = ("--background", "white", "--high-bit-depth", "scale")
+    assert run("index", folder, *store, *rendered, *colours.options).code == 0
+    assert run("search", "red", *store, *said, "--json").code == 0
+    other = run("search", "red", *store, "--background", "black")
+    assert other.code == 2
+    assert "images rendered with #ffffff scale" in other.err

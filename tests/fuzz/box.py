@@ -92,7 +92,7 @@ def _inside(log: str, target: str, start: str, end: str, *arguments: str) -> Non
     with open(log, "w", buffering=1) as lines:  # a line goes out at once, whatever the next input does
         for number in range(int(start), int(end)):
             if number == int(start) + 1:  # by then the target has imported what it needs
-                _limit_memory()
+                limit_memory()
             faulthandler.dump_traceback_later(SECONDS_PER_INPUT, exit=True)
             outcome = failure = ""
             try:
@@ -100,14 +100,21 @@ def _inside(log: str, target: str, start: str, end: str, *arguments: str) -> Non
             except Exception:
                 failure = traceback.format_exc()[-2000:]
             failures += bool(failure)
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            peak = _peak_bytes()
             lines.write(json.dumps([outcome, failure, peak]) + "\n")
             if failures >= MAX_FAILURES:
                 break
     faulthandler.cancel_dump_traceback_later()
 
 
-def _limit_memory() -> None:
+def _peak_bytes() -> int:
+    """Resident memory at its highest. Not `ru_maxrss`, which begins with that of the process that started this one."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+def limit_memory() -> None:
+    """Let this process take `MEMORY_BYTES` more than it has now."""
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY_BYTES,) * 2)
 

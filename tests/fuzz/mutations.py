@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-MAX_STEPS = 4
-"""Changes that one mutant has at most."""
+STEPS = (1, 1, 1, 2, 4)
+"""Changes that one mutant has, of which one is chosen."""
 
 MAX_GROWTH = 1 << 14
 """Bytes by which a mutant may be longer than its seed."""
@@ -70,12 +70,10 @@ def mutant(seeds: Sequence[Seed], number: int) -> bytes:
     rng = random.Random(number)  # not for secrets
     seed = seeds[number % len(seeds)]
     data = bytearray(seed.data)
-    # What knows the layout comes first, while the layout still fits.
-    if seed.layout.fields or seed.layout.blocks:
-        for _ in range(rng.randrange(3)):
-            data = _damage_structure(rng, data, seed, seeds)
-    for _ in range(rng.randrange(data == seed.data, MAX_STEPS)):
-        data = _damage_bytes(rng, data, rng.choice(seeds).data)
+    # Mostly one change, so that a parser gets beyond it. What knows the layout comes first, while it still fits.
+    structured = bool(seed.layout.fields or seed.layout.blocks)
+    for knows in sorted((structured and rng.random() < 0.6 for _ in range(rng.choice(STEPS))), reverse=True):
+        data = _damage_structure(rng, data, seed, seeds) if knows else _damage_bytes(rng, data, rng.choice(seeds).data)
     data = data[: len(seed.data) + MAX_GROWTH]
     return seed.repair(bytes(data)) if seed.repair is not None and rng.random() < 0.5 else bytes(data)
 

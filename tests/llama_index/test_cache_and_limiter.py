@@ -91,6 +91,8 @@ async def test_a_query_without_a_task_shares_the_entry_of_the_text(
         {"dimensions": 4},
         {"normalize": False},
         {"exif_orientation": False},
+        {"background": "white"},
+        {"high_bit_depth": "scale"},
         {"backend": BlockingBackend(cache_identity="other weights")},
     ],
     ids="-".join,
