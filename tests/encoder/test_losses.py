@@ -104,6 +104,7 @@ def test_a_wrong_value_is_refused_at_once(options: dict[str, Any]) -> None:
         encoder(**options)
 
 
+@pytest.mark.filterwarnings("error:.*published:UserWarning")
 def test_a_warning_that_is_an_error_loses_nothing() -> None:
     made = encoder()
     with pytest.raises(UserWarning, match="published") as caught:  # as in all tests here, warnings are errors
