@@ -124,7 +124,7 @@ def recall() -> None:
     from jina_clip_integrations.cli.main import main as jina_clip
 
     print("\n## Demo model: `jina-clip evaluate`\n", flush=True)
-    jina_clip(["evaluate"])
+    jina_clip(["evaluate", "--types", "float32", "--no-speed"])
     print(f"\n## Demo model: {EVALUATION.relative_to(ROOT)}, as last written by training/evaluate.py\n")
     print(EVALUATION.read_text(encoding="utf-8") if EVALUATION.is_file() else "not there yet")
 

@@ -27,6 +27,10 @@ from render import DEMO_DATA, HELD_OUT_STYLES, on_white, render
 
 from jina_clip_integrations import JinaClipEncoder
 from jina_clip_integrations.demo import gallery
+from jina_clip_integrations.evaluation.metrics import DEPTH
+from jina_clip_integrations.evaluation.metrics import measure as measure_queries
+from jina_clip_integrations.evaluation.search import search_rows
+from jina_clip_integrations.vectors import truncate_and_normalize
 
 RESULTS = Path(__file__).parent / "results"
 FULL = MATRYOSHKA_DIMENSIONS[-1]
@@ -42,23 +46,12 @@ TARGETS = {
 }
 
 
-def truncate(vectors: np.ndarray, dimensions: int) -> np.ndarray:
-    """Keep the first `dimensions` values and normalise the rows again."""
-    part = vectors[:, :dimensions].astype(np.float64)
-    return part / np.linalg.norm(part, axis=1, keepdims=True)
-
-
-def ranks(queries: np.ndarray, images: np.ndarray, targets: Sequence[int], dimensions: int = FULL) -> np.ndarray:
-    """Return the rank (from 1) of each query's image, ties counted against it."""
-    scores = truncate(queries, dimensions) @ truncate(images, dimensions).T
-    own = scores[np.arange(len(scores)), list(targets)]
-    result: np.ndarray = (scores >= own[:, None]).sum(axis=1)
-    return result
-
-
-def recall(found: np.ndarray) -> dict[str, float]:
-    """Return R@1 and R@5 in percent."""
-    return {f"R@{k}": round(100 * float((found <= k).mean()), 1) for k in (1, 5)}
+def recall(queries: np.ndarray, images: np.ndarray, targets: Sequence[int], dimensions: int = FULL) -> dict[str, float]:
+    """Return R@1 and R@5 in percent, as `jina-clip evaluate` measures them."""
+    asked, found = (truncate_and_normalize(rows, dimensions=dimensions, normalized=True) for rows in (queries, images))
+    relevance = [{target: 1} for target in targets]
+    values = measure_queries(search_rows(asked, found, DEPTH, relevance), relevance)
+    return {name: round(100 * float(values[name].mean()), 1) for name in ("R@1", "R@5")}
 
 
 def mean_recall(per_language: dict[str, dict[str, float]]) -> dict[str, float]:
@@ -104,19 +97,19 @@ def measure(model: str) -> dict[str, Any]:
         keywords = {}
         for lang in LANGUAGES:
             texts, rows = joined_keywords(lang)
-            keywords[lang] = recall(ranks(encoder.encode_text(texts), noto, rows))
-    languages = {lang: recall(ranks(vectors, noto, everyone)) for lang, vectors in names.items()}
+            keywords[lang] = recall(encoder.encode_text(texts), noto, rows)
+    languages = {lang: recall(vectors, noto, everyone) for lang, vectors in names.items()}
     mean = mean_recall(languages)
     worst = min(languages, key=lambda lang: languages[lang]["R@5"])
     dimensions = {
-        str(d): mean_recall({lang: recall(ranks(v, noto, everyone, d)) for lang, v in names.items()})
+        str(d): mean_recall({lang: recall(v, noto, everyone, d) for lang, v in names.items()})
         for d in MATRYOSHKA_DIMENSIONS
     }
     unseen = {
-        style: mean_recall({lang: recall(ranks(v, vectors, everyone)) for lang, v in names.items()})
+        style: mean_recall({lang: recall(v, vectors, everyone) for lang, v in names.items()})
         for style, vectors in styles.items()
     }
-    back = {lang: recall(ranks(noto, v, everyone)) for lang, v in names.items()}
+    back = {lang: recall(noto, v, everyone) for lang, v in names.items()}
     files = {str(p.relative_to(DEMO_DATA)): p.stat().st_size for p in sorted(DEMO_DATA.rglob("*")) if p.is_file()}
     return {
         "images": len(images),
@@ -130,9 +123,7 @@ def measure(model: str) -> dict[str, Any]:
         },
         "worst language": worst,
         "languages": languages,
-        "with the query instruction": mean_recall(
-            {lang: recall(ranks(v, noto, everyone)) for lang, v in asked.items()}
-        ),
+        "with the query instruction": mean_recall({lang: recall(v, noto, everyone) for lang, v in asked.items()}),
         "image to name": mean_recall(back),
         "dimensions": dimensions,
         "held-out styles": unseen,

@@ -70,7 +70,7 @@ def per_query(evaluation: Evaluation, setting: Setting, values: Mapping[str, Val
         direction.name: {
             "ids": list(direction.ids),
             "languages": direction.languages.tolist(),
-            "values": {name: np.round(column, 9).tolist() for name, column in values[direction.name].items()},
+            "values": {name: column.tolist() for name, column in values[direction.name].items()},
         }
         for direction in evaluation.directions
     }
@@ -91,7 +91,7 @@ def read_report(path: Path) -> dict[str, Any]:
 def write_report(path: Path, report: Mapping[str, Any]) -> None:
     """Write whole or not at all: an interrupted run leaves the old file."""
     part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    part.write_text(json.dumps(report, ensure_ascii=False) + "\n", "utf-8")
     os.replace(part, path)
 
 
