@@ -33,13 +33,14 @@ def share_kept(one: Measured, reference: Measured) -> float:
 
 
 def recommend(measured: Sequence[Measured], enough: float = ENOUGH) -> Recommendation:
-    """The setting with the fewest bytes that keeps `enough` of the quality; of equal ones the one that keeps more.
+    """The setting with the fewest bytes that keeps `enough` of the quality.
 
+    Of equally small ones the one that keeps more, and without rescoring if that gains less than 0.1% of the quality.
     What a store keeps on disk for rescoring counts as bytes too, since it has to be kept somewhere.
     """
     reference = find_reference(measured)
     good = [one for one in measured if share_kept(one, reference) >= enough]
-    best = min(good, key=lambda one: (_bytes(one), -one.quality, str(one.setting)))
+    best = min(good, key=lambda one: (_bytes(one), -round(share_kept(one, reference), 3), one.setting.storage.rescored))
     return Recommendation(best.setting, share_kept(best, reference), _bytes(best), _explain(best, reference, measured))
 
 

@@ -100,6 +100,13 @@ def test_nothing_smaller_may_be_good_enough() -> None:
     assert "nothing smaller" in found.reason
 
 
+def test_rescoring_that_gains_nothing_is_not_recommended() -> None:
+    int8, rescored = storage_types(["int8"])
+    for gain, best in ((0.0001, int8), (0.01, rescored)):
+        measured = [made_up(64, FLOAT32, 0.8), made_up(64, rescored, 0.795 + gain), made_up(64, int8, 0.795)]
+        assert recommend(measured).setting.storage == best
+
+
 def test_rows_that_a_store_keeps_on_disk_count_as_bytes() -> None:
     measured = [made_up(64, FLOAT32, 0.8), made_up(64, StorageType("binary", "float16 kept"), 0.8)]
     assert recommend(measured).bytes_per_vector == 8 + 128
