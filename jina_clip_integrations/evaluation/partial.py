@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -45,9 +46,11 @@ class PartialRun:
 
     def add(self, one: Measured) -> None:
         """Keep the figures of a setting."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self._settings.open("a", encoding="utf-8") as file:
-            file.write("\n" + json.dumps(measured_to_dict(one)))  # a new line first: the last one may be incomplete
+        # Where nothing can be written, the run goes on without: it only cannot be resumed.
+        with contextlib.suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with self._settings.open("a", encoding="utf-8") as file:
+                file.write("\n" + json.dumps(measured_to_dict(one)))  # a new line first: the last may be incomplete
 
     def discard(self) -> None:
         """Delete the folder. Idempotent."""
