@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +145,8 @@ def test_a_cache_on_a_full_disk(tmp_path: Path, small_disk: Path) -> None:
 def read_only(tmp_path: Path) -> Iterator[Path]:
     """A folder that may be read and not written."""
     for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(folder.stat().st_mode | 0o755)
+        with suppress(PermissionError):  # of others, who have seen to it themselves
+            folder.chmod(folder.stat().st_mode | 0o755)
     folder = tmp_path / "read-only"
     folder.mkdir()
     folder.chmod(0o555)

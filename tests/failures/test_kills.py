@@ -21,6 +21,9 @@ from tests.failures.victims import BACKEND, command, duration_of, kill_command, 
 KILLS = 10
 """Kills of each test, times `effort`."""
 
+KILLS_PER_FORMAT = 4
+"""The same of each format of `embed`."""
+
 KILLS_PER_ROUND = 4
 """Kills before what is there is brought to its end and compared, and everything starts anew."""
 
@@ -72,9 +75,9 @@ def kill_until(count: int, kill: Any) -> int:
     return starts
 
 
-def rounds(effort: int) -> Iterator[int]:
+def rounds(kills: int) -> Iterator[int]:
     """Kills of each round."""
-    left = KILLS * effort
+    left = kills
     while left > 0:
         yield min(KILLS_PER_ROUND, left)
         left -= KILLS_PER_ROUND
@@ -86,7 +89,7 @@ def test_index(tmp_path: Path, effort: int) -> None:
     fill(folder, rng)
     index = ("index", folder, *BACKEND, "--quiet", "--store")
     within_s = duration_of(*index, tmp_path / "timed")
-    for number, kills in enumerate(rounds(effort)):
+    for number, kills in enumerate(rounds(KILLS * effort)):
         # In turn a store that is made anew and one that is brought up to date.
         if number % 2 == 0:
             shutil.rmtree(store, ignore_errors=True)
@@ -96,6 +99,7 @@ def test_index(tmp_path: Path, effort: int) -> None:
         assert command(*index, store)[0] == 0
         assert command(*index, tmp_path / f"undisturbed{number}")[0] == 0
         assert stored(store) == stored(tmp_path / f"undisturbed{number}")
+        shutil.rmtree(tmp_path / f"undisturbed{number}")
 
 
 @pytest.mark.parametrize("extension", ["npy", "jsonl", "parquet"])
@@ -108,7 +112,7 @@ def test_embed(tmp_path: Path, extension: str, effort: int) -> None:
     embed = ("embed", "--texts", lines, "--images", folder, *BACKEND, "--quiet", "--output")
     within_s = duration_of(*embed, tmp_path / f"undisturbed.{extension}")
     expected = (tmp_path / f"undisturbed.{extension}").read_bytes()
-    for kills in rounds(effort):
+    for kills in rounds(KILLS_PER_FORMAT * effort):
         output.write_bytes(b"of an earlier job")
         for _ in range(kills):
             kill_until(1, lambda: kill_command(rng, within_s, *embed, output))
@@ -134,7 +138,7 @@ def keys_of(batch: int) -> list[str]:
 
 def row_of(key: str) -> Any:
     """A value that follows from its key, in every process."""
-    return np.random.default_rng(list(key.encode())).random(256, np.float32)
+    return np.random.default_rng(list(key.encode())).random(64, np.float32)
 
 
 OTHERS = range(10_000_000, 10_000_030)
