@@ -59,6 +59,13 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--host", default=DEFAULT_HOST, help=f"address to listen on (default: {DEFAULT_HOST})")
     group.add_argument("--port", type=_port, default=DEFAULT_PORT, help=f"0 picks a free one (default: {DEFAULT_PORT})")
     group.add_argument("--api-key-env", metavar="NAME", help="environment variable with the bearer key to ask for")
+    group.add_argument(
+        "--cors-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="let web pages of this origin ask, such as http://localhost:3000; repeatable (default: none)",
+    )
     group.add_argument("--tls-cert", metavar="FILE", help="certificate chain, for https")
     group.add_argument("--tls-key", metavar="FILE", help="private key of the certificate")
     group.add_argument("--strict", action="store_true", help="refuse what the published schema does not have")
@@ -120,6 +127,7 @@ def build_settings(args: argparse.Namespace) -> ServerSettings:
     return ServerSettings(
         api_keys=read_api_keys(args.api_key_env),
         model_names=tuple(args.served_model_name),
+        cors_origins=tuple(args.cors_origin),
         strict=args.strict,
         max_batch=args.max_batch,
         batch_wait_s=args.batch_wait_ms / 1000,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 LARGE_RESPONSE = 65_536
 """Values from which a response is serialised in a thread; for smaller ones the switch costs more than it saves."""
 
+PREFLIGHT_AGE_S = 600
+"""How long a browser may remember what pages of an origin may send, in seconds: Starlette's default."""
+
 
 def build_app(source: JinaClipEncoder | EmbeddingBackend, settings: ServerSettings) -> FastAPI:
     """The application that serves `source`; its `Service` is `app.state.service`."""
@@ -48,7 +52,21 @@ def build_app(source: JinaClipEncoder | EmbeddingBackend, settings: ServerSettin
     app.add_exception_handler(HTTPException, _handle_unknown_route)
     Routes(service).add_to(app)
     app.add_middleware(RequestMiddleware, metrics=service.metrics)
+    if settings.cors_origins:
+        _allow_origins(app, settings.cors_origins)
     return app
+
+
+def _allow_origins(app: FastAPI, origins: tuple[str, ...]) -> None:
+    """Let pages of these origins ask. The outermost layer: a browser shows a page no error without these headers."""
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=["GET", "HEAD", "POST"],
+        allow_headers=["Authorization", "Content-Type"],
+        expose_headers=["Retry-After", "X-Request-ID"],
+        max_age=PREFLIGHT_AGE_S,
+    )
 
 
 class Routes:
@@ -63,6 +81,7 @@ class Routes:
         app.post("/v1/embeddings", openapi_extra={"requestBody": body})(self.embeddings)
         app.post("/invocations")(self.invocations)
         app.get("/v1/models")(self.models)
+        app.get("/v1/models/{name:path}")(self.model)  # a path: the names that hubs give have slashes
         for path, handler in (
             ("/health", self.live),
             ("/live", self.live),
@@ -71,6 +90,7 @@ class Routes:
             ("/metrics", self.metrics),
         ):
             app.get(path)(handler)
+            app.head(path, include_in_schema=False)(handler)  # what load balancers and monitors ask by default
 
     async def embeddings(self, request: HttpRequest) -> Response:
         """Embed texts and images, as the Jina API does."""
@@ -130,10 +150,20 @@ class Routes:
     async def models(self, request: HttpRequest) -> Response:
         """List the one model that is served."""
         self.service.auth.check(request.headers.get("authorization"))
+        return JSONResponse({"object": "list", "data": [self._model_entry()]})
+
+    async def model(self, name: str, request: HttpRequest) -> Response:
+        """The model that is served, by any of its names; 404 for another."""
+        self.service.auth.check(request.headers.get("authorization"))
+        self.service.schema.check_model(name, status=404)
+        return JSONResponse({**self._model_entry(), "id": name})
+
+    def _model_entry(self) -> dict[str, Any]:
         spec, names = self.service.spec, self.service.names
-        entry = {
+        return {
             "id": next(name for name in names if name.startswith(SERVICE_PREFIX)) if spec.hub_id else names[0],
             "object": "model",
+            "created": self.service.created_s,
             "owned_by": "jina-ai" if spec.hub_id else "local",
             "names": list(names),
             "dimensions": spec.embed_dim,
@@ -142,7 +172,6 @@ class Routes:
             "tasks": list(spec.tasks),
             "input_modalities": ["text", "image"],
         }
-        return JSONResponse({"object": "list", "data": [entry]})
 
     async def live(self) -> Response:
         """Liveness: 503 only after a failed start, which a restart may cure."""

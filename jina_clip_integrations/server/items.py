@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -16,10 +17,21 @@ MAX_LISTED_ERRORS = 20
 
 STRICT_KEYS = frozenset({"text", "image"})
 
+_IMAGE_AS_STRING = re.compile(r"data:image/[\w.+-]+(?:;[\w=.+-]+)*;base64,", re.IGNORECASE)
+"""How a string begins that is certainly an image: several clients of embedding servers send images like this."""
+
+HEAD_CHARACTERS = 256
+"""As many first characters of a string as are looked at for that."""
+
+IDS_REFUSED = (
+    "token ids are not taken, only texts: with OpenAIEmbeddings of LangChain set check_embedding_ctx_length=False, "
+    "elsewhere pass the text instead of its tokens"
+)
+
 
 @dataclass(frozen=True)
 class Text:
-    """A text. A plain string is always one, whatever it looks like."""
+    """A text. `{"text": ...}` is always one, whatever it looks like, and a plain string unless it holds an image."""
 
     value: str
 
@@ -81,9 +93,18 @@ def _list_error(raw: Any, max_items: int) -> _ItemError | None:
         return _ItemError("Input should be a text, an object or a list of them", "list_type")
     if not raw:
         return _ItemError("List should have at least 1 item", "too_short")
+    if all(_is_token_ids(item) for item in raw):  # one error instead of one for every token
+        return _ItemError(IDS_REFUSED, "model_type")
     if len(raw) > max_items:
         return _ItemError(f"List should have at most {max_items} items, not {len(raw)}", "too_long")
     return None
+
+
+def _is_token_ids(item: Any) -> bool:
+    """Whether this is a token, or a list of nothing else, as clients with a tokenizer of their own send."""
+    if isinstance(item, list):
+        return bool(item) and all(isinstance(token, int) for token in item)
+    return isinstance(item, int)
 
 
 def _read_or_error(item: Any, *, strict: bool) -> Item | _ItemError:
@@ -95,9 +116,9 @@ def _read_or_error(item: Any, *, strict: bool) -> Item | _ItemError:
 
 def _read(item: Any, *, strict: bool) -> Item:
     if isinstance(item, str):
-        return Text(item)
+        return _read_string(item, strict=strict)
     if not isinstance(item, dict):
-        hint = " (token ids are not taken)" if isinstance(item, (int, list)) else ""
+        hint = f" ({IDS_REFUSED})" if _is_token_ids(item) else ""
         raise _ItemError(f'Input should be a text, {{"text": ...}} or {{"image": ...}}{hint}', "model_type")
     if strict and (extra := sorted(set(item) - STRICT_KEYS)):
         raise _ItemError(f"Extra inputs are not permitted ({len(extra)} unknown keys)", "extra_forbidden")
@@ -112,6 +133,17 @@ def _read(item: Any, *, strict: bool) -> Item:
             f"An item is a text or an image; this one has {what}", "missing" if not found else "value_error"
         )
     return found[0]
+
+
+def _read_string(value: str, *, strict: bool) -> Text | InlineImage:
+    """A plain string: a text, or an image in the one form that no text has, which embedding it as a text would hide."""
+    if _IMAGE_AS_STRING.match(value[:HEAD_CHARACTERS]) is None:
+        return Text(value)
+    if strict:
+        raise _ItemError(
+            'an image is written {"image": ...}; a text that begins like this, {"text": ...}', "model_type"
+        )
+    return InlineImage(value)
 
 
 def _text(item: Mapping[str, Any]) -> Text | None:

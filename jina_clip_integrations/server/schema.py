@@ -59,8 +59,8 @@ class Schema:
         if not isinstance(body, dict):
             raise invalid_field(message="Input should be a valid JSON object", type="model_attributes_type")
         given = body if self.strict else _resolve_aliases(body)
-        name = self._resolve_model(given.get("model"))
-        # Infinity's field, by which plain strings may be images; here they are always texts.
+        name = self.check_model(given.get("model"))
+        # Infinity's field, which makes any plain string an image, URLs too.
         if given.get("modality") not in (None, "text"):
             message = 'write images as {"image": ...} items instead'
             raise invalid_field(name, "modality", message=message, type="value_error")
@@ -77,12 +77,13 @@ class Schema:
         known = {key: value for key, value in fields.items() if value is not None and key in Request.__annotations__}
         return Request(**(known | {"model": name, "items": items, "task": self._applicable_task(known.get("task"))}))
 
-    def _resolve_model(self, name: Any) -> str:
+    def check_model(self, name: Any, *, status: int = 400) -> str:
+        """`name`, if the model answers to it. Raises `RequestError` with the names that there are."""
         if isinstance(name, str) and name in self.names:
             return name
         asked = f"Model '{printable_name(name)}'" if isinstance(name, str) and name else "Model"
         raise RequestError(
-            400, "INPUT_MODEL_NOT_FOUND", f"{asked} not found. Available models: {', '.join(self.names)}"
+            status, "INPUT_MODEL_NOT_FOUND", f"{asked} not found. Available models: {', '.join(self.names)}"
         )
 
     def _validate(self, given: Mapping[str, Any], name: str) -> dict[str, Any]:

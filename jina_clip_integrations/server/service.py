@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -58,6 +59,8 @@ class Service:
             self.spec, settings, count_tokens=self.embedder.count_tokens, max_length=self.embedder.max_length
         )
         self.state: State = "ready"  # an app used without a lifespan loads with the first request
+        self.created_s = int(time.time())
+        """When the model was put up for service, in seconds of the epoch; OpenAI's clients want one of every model."""
         self._loading: asyncio.Task[None] | None = None
         self._add_gauges()
 

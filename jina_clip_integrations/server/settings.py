@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,6 +27,8 @@ COUNTS = (
 )
 SECONDS = {"batch_wait_s": 0.0, "fetch_timeout_s": 0.1, "request_timeout_s": 0.1, "drain_timeout_s": 0.0}
 
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
@@ -35,6 +38,9 @@ class ServerSettings:
     """Bearer keys that are accepted; empty = no authentication. With several, a key can be rotated without a gap."""
     model_names: tuple[str, ...] = ()
     """Names for the model that requests may use besides its own."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose web pages may ask, such as `https://example.org` or `http://localhost:3000`; `*` = all. None is
+    the default: a browser then keeps other pages from reading responses."""
     strict: bool = False
     """Refuse fields, aliases and forms of items that the published schema does not have."""
 
@@ -89,8 +95,10 @@ class ServerSettings:
         # Which of the two should win would be a guess, and a wrong guess opens a private network.
         if self.sources is not None and self.allow_private_addresses:
             raise ConfigurationError("give either sources or allow_private_addresses; a SourcePolicy decides alone")
-        for name in ("api_keys", "model_names"):
+        for name in ("api_keys", "model_names", "cors_origins"):
             _check_names(name, getattr(self, name))
+        for origin in self.cors_origins:
+            _check_origin(origin)
 
     def changed(self, **changes: Any) -> ServerSettings:
         """A copy with other values. Raises `ConfigurationError` for an unknown name."""
@@ -118,3 +126,12 @@ class ServerSettings:
 def _check_names(name: str, values: object) -> None:
     if not isinstance(values, tuple) or not all(isinstance(value, str) and value.strip() for value in values):
         raise ConfigurationError(f"{name} must be a tuple of strings that are not blank")
+
+
+def _check_origin(origin: str) -> None:
+    # Browsers send exactly this, and compare letter by letter: anything else would silently match no page.
+    if origin != "*" and _ORIGIN.fullmatch(origin) is None:
+        raise ConfigurationError(
+            f"{origin!r} is no origin; write scheme, host and port alone, without a path or a slash at the end, as in "
+            "https://example.org or http://localhost:3000"
+        )

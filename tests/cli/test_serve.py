@@ -48,10 +48,12 @@ class TestOptions:
                 *["--max-batch", "7", "--batch-wait-ms", "2.5", "--max-running", "3", "--max-queue", "99"],
                 *["--max-items", "9", "--max-body-mib", "2", "--max-image-mib", "1", "--request-timeout", "11"],
                 *["--drain-timeout", "12", "--allow-private-addresses"],
+                *["--cors-origin", "https://a.example", "--cors-origin", "http://localhost:3000"],
             )
         )
         assert settings.api_keys == ("one", "two")
         assert settings.model_names == ("a", "b")
+        assert settings.cors_origins == ("https://a.example", "http://localhost:3000")
         assert (settings.strict, settings.allow_private_addresses) == (True, True)
         assert (settings.max_batch, settings.batch_wait_s, settings.max_running) == (7, 0.0025, 3)
         assert (settings.max_queue, settings.max_items) == (99, 9)

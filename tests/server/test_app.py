@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import functools
 import http.server
@@ -11,15 +12,18 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
+from urllib.parse import quote
 
 import numpy as np
 import PIL.Image
 import pytest
 import requests
 
+from jina_clip_integrations import JinaClipEncoder
 from jina_clip_integrations.catalog import JINA_CLIP_V1, JINA_CLIP_V2, ModelSpec
 from jina_clip_integrations.vectors import truncate_and_normalize
-from tests.server.bodies import OFFICIAL_GIF, ask, check_flat, check_nested, open_image, rows_of
+from tests.server.bodies import OFFICIAL_GIF, ask, b64, check_flat, check_nested, open_image, rows_of
 
 
 @pytest.fixture
@@ -169,6 +173,89 @@ class TestProbes:
         for name in listed["data"][0]["names"]:
             body = {"model": name, "input": "x"}
             assert requests.post(f"{serving.url}/v1/embeddings", json=body, timeout=10).status_code == 200
+
+    def test_probes_by_their_head_alone(self, serve, backend) -> None:
+        serving = serve(backend)
+        for path in ("/health", "/live", "/ready", "/ping", "/metrics"):
+            response = requests.head(f"{serving.url}{path}", timeout=10)
+            assert (response.status_code, response.content) == (200, b""), path
+        serving.service.state = "draining"
+        assert requests.head(f"{serving.url}/ready", timeout=10).status_code == 503
+
+    def test_one_model_by_each_of_its_names(self, serve, backend) -> None:
+        serving = serve(backend, model_names=("ours",))
+        [listed] = requests.get(f"{serving.url}/v1/models", timeout=10).json()["data"]
+        for name in listed["names"]:  # with slashes in some, written as they are and quoted
+            for written in (name, quote(name, safe="")):
+                response = requests.get(f"{serving.url}/v1/models/{written}", timeout=10)
+                assert response.json() == {**listed, "id": name}
+        assert isinstance(listed["created"], int)
+
+    async def test_another_model_is_not_found(self, client_of, backend) -> None:
+        async with client_of(backend, api_keys=("key",)) as client:
+            refused = await client.get("/v1/models/jina-clip-v2")
+            client.headers["Authorization"] = "Bearer key"
+            unknown = await client.get("/v1/models/gpt-4")
+        assert refused.status_code == 401
+        assert unknown.status_code == 404
+        check_nested(unknown.json(), "INPUT_MODEL_NOT_FOUND")
+        assert "jina-clip-v2" in unknown.json()["detail"]["message"]
+
+
+class TestOtherOrigins:
+    """Pages of other origins: what a browser asks first, and what it has to read in the response."""
+
+    ORIGIN = "http://localhost:3000"
+    PREFLIGHT = MappingProxyType(
+        {
+            "Origin": ORIGIN,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "authorization,content-type",
+        }
+    )
+
+    @pytest.mark.parametrize("allowed", [(ORIGIN,), ("https://example.org", ORIGIN), ("*",)])
+    async def test_a_page_may_ask(self, client_of, backend, allowed) -> None:
+        async with client_of(backend, cors_origins=allowed, api_keys=("key",)) as client:
+            preflight = await client.options("/v1/embeddings", headers=self.PREFLIGHT)
+            headers = {"Origin": self.ORIGIN, "Authorization": "Bearer key"}
+            response = await client.post("/v1/embeddings", json=ask("x"), headers=headers)
+            refused = await client.post("/v1/embeddings", json=ask("x"), headers={"Origin": self.ORIGIN})
+        assert preflight.status_code == 200  # no key: a browser sends none with this
+        assert "authorization" in preflight.headers["access-control-allow-headers"].lower()
+        assert (response.status_code, refused.status_code) == (200, 401)
+        for answer in (preflight, response, refused):  # errors too, or the page would not be told
+            assert answer.headers["access-control-allow-origin"] in (self.ORIGIN, "*")
+        assert "x-request-id" in response.headers["access-control-expose-headers"].lower()
+        assert "access-control-allow-credentials" not in response.headers
+
+    @pytest.mark.parametrize("allowed", [(), ("https://example.org",)])
+    async def test_another_page_may_not(self, client_of, backend, allowed) -> None:
+        async with client_of(backend, cors_origins=allowed) as client:
+            preflight = await client.options("/v1/embeddings", headers=self.PREFLIGHT)
+            response = await client.get("/v1/models", headers={"Origin": self.ORIGIN})
+        assert preflight.status_code in (400, 405)
+        assert "access-control-allow-origin" not in response.headers
+
+
+class TestOurOwnClient:
+    @pytest.mark.parametrize("face", ["sync", "async"])
+    @pytest.mark.parametrize("dialect", ["jina", "jina-onprem", "openai", "invocations"])
+    async def test_every_dialect_that_this_server_speaks(self, serve, backend, png, face, dialect) -> None:
+        """Where images are bare strings (openai) no image is taken for a text, and no text for an image."""
+        data = png()
+        uri = f"data:image/png;base64,{b64(data)}"
+        serving = serve(backend)
+        base = serving.url if dialect == "invocations" else f"{serving.url}/v1"
+        given = [{"image": data}, {"text": uri}, {"image": uri}, {"text": "a cat"}]
+        encoder = JinaClipEncoder("jina-clip-v2", base_url=base, dialect=dialect, resize_images=False)
+        async with encoder:
+            rows = await encoder.aencode(given) if face == "async" else await asyncio.to_thread(encoder.encode, given)
+        image = backend.image_row(open_image(data))
+        # Where strings are guessed at, the client puts a space before such a text, which the models' tokenizers drop.
+        text = backend.text_row(f" {uri}" if dialect == "openai" else uri)
+        expected = np.stack([image, text, image, backend.text_row("a cat")])
+        np.testing.assert_allclose(rows, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-6)
 
 
 class TestRoutes:

@@ -47,7 +47,7 @@ async def test_vectors_are_normalised_only_where_that_is_asked(client_of, backen
     assert bool(abs(np.linalg.norm(row) - 1) < 1e-5) is bool(normalized)
 
 
-@pytest.mark.parametrize("task", ["text-matching", "retrieval.passage", None, 5])
+@pytest.mark.parametrize("task", ["text-matching", "retrieval.passage", None, 5, ["retrieval.query"], {}])
 async def test_tasks_that_the_model_does_not_have_change_nothing(client_of, backend, task) -> None:
     body = {"data": [{"text": "x"}], "parameters": {"task": task, "dimensions": None}}
     async with client_of(backend) as client:

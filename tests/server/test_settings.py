@@ -17,9 +17,22 @@ from jina_clip_integrations.server import ServerSettings, create_app
         ({"request_timeout_s": float("nan")}, "request_timeout_s"),
         ({"api_keys": ("",)}, "api_keys"),
         ({"api_keys": "key"}, "api_keys"),
+        ({"cors_origins": ("example.org",)}, "'example.org' is no origin"),
+        ({"cors_origins": ("https://example.org/",)}, "without a path or a slash"),
+        ({"cors_origins": "*"}, "cors_origins"),
         ({"max_bach": 5}, "Did you mean 'max_batch'"),
     ],
-    ids=["zero", "items beyond the queue", "NaN", "blank key", "string of keys", "unknown name"],
+    ids=[
+        "zero",
+        "items beyond the queue",
+        "NaN",
+        "blank key",
+        "string of keys",
+        "no scheme",
+        "a slash",
+        "string of origins",
+        "unknown name",
+    ],
 )
 def test_settings_that_cannot_work(backend, changes, message) -> None:
     with pytest.raises(ConfigurationError, match=message):
