@@ -69,7 +69,7 @@ def read_csv(text: str, schema: Schema) -> Invocation:
 
 def _make_invocation(data: Any, parameters: dict[str, Any], schema: Schema, ids: list[str] | None = None) -> Invocation:
     fields = dict(parameters)
-    if str(fields.get("task")) not in schema.spec.tasks:  # as text, since it may be anything, even what cannot be hashed
+    if str(fields.get("task")) not in schema.spec.tasks:  # as text: it may be what cannot be hashed
         fields.pop("task", None)  # the published client sends tasks that these models do not have
     request = schema.read_named({"normalized": False, "truncate": True, "input": data, **fields}, at="data")
     given = ids or [""] * len(request.items)
