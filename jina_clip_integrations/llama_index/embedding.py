@@ -8,14 +8,15 @@ import pickle
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
-from llama_index.core.schema import BaseNode, MetadataMode
+from llama_index.core.schema import BaseNode
 
 from ..backends.registry import find_backend
 from ..concurrency.flow import Call, Flow, adrive, drive
 from ..encoder.progress import ProgressBar
 from ..errors import ConfigurationError
-from ..inputs import all_valid, one_text, parse_texts, text_list
+from ..inputs import all_valid, one_text, parse, parse_texts, text_list
 from .cache_keys import cache_keys
+from .documents import check_is_text, to_nodes, warn_of_image_nodes
 from .hooks import MAX_EMBED_BATCH_SIZE, EncoderHooks
 from .image_inputs import has_image, node_list
 from .instrumentation import EmbedBatch, Embedding, Role, image_span, instrument, relocate_errors
@@ -145,7 +146,9 @@ class JinaClipEmbedding(EncoderHooks):
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
         """Give every node its embedding: of its image where it carries one, captioned or not, else of its text.
 
-        Takes `show_progress`. The same nodes come back, in the same order.
+        Takes `show_progress`. The same nodes come back, in the same order; image documents, as readers give them, come
+        back as image nodes, which indexes and stores keep. Raises `InputError` for a file that a reader took for a
+        text, and `ImageError` for a bad image, both with the node's index.
         """
         return drive(self._ingest(nodes, kwargs))
 
@@ -154,12 +157,12 @@ class JinaClipEmbedding(EncoderHooks):
         return await adrive(self._ingest(nodes, kwargs))
 
     def _ingest(self, nodes: Sequence[BaseNode], options: Mapping[str, Any]) -> Flow[Sequence[BaseNode]]:
-        nodes = node_list(nodes)
+        nodes = to_nodes(node_list(nodes))
         for role, positions in _positions_by_role(nodes):
             chosen = [nodes[position] for position in positions]
-            embed = self._embed_images(chosen, options) if role == "image" else self._embed_texts(chosen, options)
+            embed = self._embed_images if role == "image" else self._embed_texts
             with relocate_errors(positions, [node.embedding for node in nodes]):
-                vectors = yield embed
+                vectors = yield embed(chosen, options)
             for node, vector in zip(chosen, vectors, strict=True):
                 node.embedding = vector
         return nodes
@@ -174,7 +177,7 @@ class JinaClipEmbedding(EncoderHooks):
         )
 
     def _embed_texts(self, nodes: Sequence[BaseNode], options: Mapping[str, Any]) -> Call:
-        texts = [node.get_content(metadata_mode=MetadataMode.EMBED) for node in nodes]
+        texts = all_valid(parse(nodes, check_is_text))
         return Call(
             lambda: self.get_text_embedding_batch(texts, **options),
             lambda: self.aget_text_embedding_batch(texts, **options),
@@ -282,7 +285,9 @@ def _positions_by_role(nodes: Sequence[BaseNode]) -> list[tuple[Role, list[int]]
 
 def _valid_texts(texts: Any, *, single: str) -> list[str]:
     """The texts as a list. Raises `InputError` now, since observers, limiter and cache come before the encoder."""
-    return all_valid(parse_texts(text_list(texts, single=single)))
+    valid = all_valid(parse_texts(text_list(texts, single=single)))
+    warn_of_image_nodes(valid)
+    return valid
 
 
 async def _gather_or_cancel(jobs: Sequence[Coroutine[Any, Any, None]]) -> None:

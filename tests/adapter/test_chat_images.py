@@ -33,7 +33,7 @@ def langchain_block(uri: Any, **options: Any) -> ChatImage:
 
 def llama_index_block(uri: Any, **options: Any) -> ChatImage:
     where = "image_url" if str(uri).startswith("http") else "image_path"
-    [block] = content_blocks([NodeWithScore(node=ImageNode(**{where: str(uri)}))], **options)
+    [block] = content_blocks([NodeWithScore(node=ImageNode(**{where: str(uri)}))], on_error="raise", **options)
     if block.url is not None:
         assert block.image is None
         return ChatImage(url=str(block.url))

@@ -49,7 +49,8 @@ async def test_nodes_are_embedded_by_what_they_carry(
 ) -> None:
     nodes = mixed(images)
     result = await call(embedding, "__call__", nodes)
-    assert [id(node) for node in result] == [id(node) for node in nodes]
+    assert [node.node_id for node in result] == [node.node_id for node in nodes]
+    assert all(after is before for after, before in zip(result[:4], nodes[:4], strict=True))
     texts = [node.get_content(MetadataMode.EMBED) for node in (nodes[0], nodes[2], nodes[5])]
     assert texts[0] == "page: 3\n\na red bicycle"
     expected = np.zeros((6, 8))
@@ -67,7 +68,7 @@ async def test_a_generator_of_nodes_is_embedded_whole(
 ) -> None:
     nodes = mixed(images)
     done = await call(embedding, "__call__", (node for node in nodes))
-    assert [id(node) for node in done] == [id(node) for node in nodes]
+    assert [node.node_id for node in done] == [node.node_id for node in nodes]
     assert all(node.embedding for node in done)
 
 
