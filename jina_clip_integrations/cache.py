@@ -11,12 +11,13 @@ import json
 import os
 import sqlite3
 import threading
+import time
 import warnings
 import weakref
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -157,6 +158,7 @@ class DiskCache:
         self._lock = ForkSafeLock()
         self._connection: sqlite3.Connection | None = None
         self._warned = False
+        self._uses = 0
         if self.path.exists() and not self.path.is_dir():
             raise ConfigurationError(f"cache {str(self.path)!r} is a file; a cache is a folder, so name another path")
         _DISK_CACHES.add(self)
@@ -227,7 +229,14 @@ class DiskCache:
             self._warn("cannot be read", error)
             return []
 
+    def _is_writing(self) -> bool:
+        connection = self._connection
+        with suppress(sqlite3.Error):  # closed meanwhile
+            return connection is not None and connection.in_transaction
+        return False
+
     def _connect(self) -> sqlite3.Connection:
+        self._uses += 1
         if self._connection is None:
             self.path.mkdir(parents=True, exist_ok=True)
             self._connection = _open_database(self.path / DISK_FILE)
@@ -301,9 +310,22 @@ def _close_before_fork() -> None:
     # In one order everywhere, so that two threads that fork do not wait for each other.
     _held.caches = []
     for cache in sorted(_DISK_CACHES, key=id):
-        if cache._lock.acquire(FORK_WAIT_S):
+        if _take(cache):
             _held.caches.append(cache)
             cache._close()
+
+
+def _take(cache: DiskCache) -> bool:
+    """Get the lock of a cache, waiting for as long as others use it; False if one holds it and does nothing."""
+    deadline_s = time.monotonic() + BUSY_TIMEOUT_S
+    while time.monotonic() < deadline_s:
+        uses = cache._uses
+        if cache._lock.acquire(FORK_WAIT_S):
+            return True
+        # A lock is not fair: a thread that writes all the time may have had it again and again.
+        if cache._uses == uses and not cache._is_writing():
+            return False
+    return False
 
 
 def _release_after_fork() -> None:

@@ -20,13 +20,22 @@ import pytest
 from jina_clip_integrations import ApiBackend, JinaClipEncoder, LocalBackend
 from jina_clip_integrations.cache import DiskCache
 from tests.failures.test_kills import keys_of, row_of
+from tests.failures.victims import start
 from tests.fakes import KINDS
 from tests.faulty_server import KEY, FaultyServer, Refuse
 
 ROOT = Path(__file__).parents[2]
 
-forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-quiet_forks = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+
+# Everything that forks does so in a process of its own: packages that other tests have loaded into this one start
+# threads and hold locks of theirs across a fork.
+
+
+def in_clean_process(work: Callable[..., None], *arguments: Any) -> None:
+    """Run a test's body there; its failure is this test's."""
+    with start(work, *arguments) as victim:
+        assert victim.finish(120) == []
 
 
 def in_child(work: Callable[[], Any]) -> Any:
@@ -45,12 +54,8 @@ def in_child(work: Callable[[], Any]) -> Any:
     return result
 
 
-@forks
-@quiet_forks
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_used_encoder_in_forked_children(kind: str, tmp_path: Path) -> None:
-    """With a cache on disk, children of children, and the parent going on in between."""
-    encoder = JinaClipEncoder(backend=KINDS[kind](cache_identity="x"), cache=tmp_path)
+def fork_encoder(kind: str, cache: Path) -> None:
+    encoder = JinaClipEncoder(backend=KINDS[kind](cache_identity="x"), cache=cache)
     texts = [f"text {n}" for n in range(20)]
     expected = encoder.encode_text(texts)
     for number in range(3):
@@ -62,18 +67,24 @@ def test_a_used_encoder_in_forked_children(kind: str, tmp_path: Path) -> None:
     encoder.close()
 
 
-@forks
-@quiet_forks
-def test_a_used_local_model_in_a_forked_child(golden_folder: Path) -> None:
-    with JinaClipEncoder(backend=LocalBackend(golden_folder, device="cpu", dtype="float32")) as encoder:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_used_encoder_in_forked_children(kind: str, tmp_path: Path) -> None:
+    """With a cache on disk, children of children, and the parent going on in between."""
+    in_clean_process(fork_encoder, kind, tmp_path)
+
+
+def fork_local_model(folder: Path) -> None:
+    with JinaClipEncoder(backend=LocalBackend(folder, device="cpu", dtype="float32")) as encoder:
         expected = encoder.encode_text(["a", "b"])
         np.testing.assert_allclose(in_child(lambda: encoder.encode_text(["a", "b"])), expected, atol=1e-5)
         np.testing.assert_array_equal(encoder.encode_text(["a", "b"]), expected)
 
 
-@forks
-@quiet_forks
-def test_a_used_client_in_a_forked_child() -> None:
+def test_a_used_local_model_in_a_forked_child(golden_folder: Path) -> None:
+    in_clean_process(fork_local_model, golden_folder)
+
+
+def fork_client() -> None:
     with FaultyServer() as server:
         backend = ApiBackend("jina-clip-v2", base_url=server.url, api_key=KEY)
         with JinaClipEncoder(backend=backend) as encoder:
@@ -82,10 +93,13 @@ def test_a_used_client_in_a_forked_child() -> None:
             np.testing.assert_array_equal(encoder.encode_text(["a", "b"]), expected)
 
 
-@forks
-@quiet_forks
-def test_a_fork_while_another_thread_writes_to_the_cache(tmp_path: Path) -> None:
-    cache = DiskCache(tmp_path)
+def test_a_used_client_in_a_forked_child() -> None:
+    in_clean_process(fork_client)
+
+
+def fork_beside_a_writer(folder: Path) -> None:
+    cache = DiskCache(folder)
+    row_of("before")  # imports numpy.random: a fork in the middle of an import hangs, whoever's it is
 
     def write(batch: int) -> None:
         cache.set_many({key: row_of(key) for key in keys_of(batch)})
@@ -93,13 +107,18 @@ def test_a_fork_while_another_thread_writes_to_the_cache(tmp_path: Path) -> None
     with ThreadPoolExecutor(1) as writer:
         writing = [writer.submit(write, batch) for batch in range(200)]
         for number in range(10):
-            cache_in_child = in_child(lambda number=number: (write(1000 + number), len(cache.get_many(keys_of(1000)))))
-            assert cache_in_child == (None, len(keys_of(0)))
+            found = in_child(lambda number=number: (write(1000 + number), len(cache.get_many(keys_of(1000)))))
+            assert found == (None, len(keys_of(0)))
         for future in writing:
             future.result()
     for batch in (*range(200), *range(1000, 1010)):
         assert len(cache.get_many(keys_of(batch))) == len(keys_of(0))
     cache.close()
+
+
+def test_a_fork_while_another_thread_writes_to_the_cache(tmp_path: Path) -> None:
+    """SQLite keeps the locks of a process in memory, which a child would inherit for ever."""
+    in_clean_process(fork_beside_a_writer, tmp_path)
 
 
 # The end of the interpreter
