@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
+
+collect_ignore = (
+    []
+    if sys.version_info >= (3, 11)
+    else ["evaluation/benchmarks", "cli/test_evaluate_mteb.py", "cli/test_evaluation_page.py"]
+)
+"""What is about mteb, which Python 3.10 cannot have."""
 
 GOLDEN = Path(__file__).parent / "golden"
 

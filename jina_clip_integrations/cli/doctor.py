@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import os
 import platform
+import sys
 from importlib import metadata
 from typing import Any
 
@@ -18,6 +19,9 @@ from .messages import OK
 from .options import DEMO_MODEL, add_output_options, open_output
 from .output import Output
 
+MTEB = ("mteb",) if sys.version_info >= (3, 11) else ()
+"""What older Pythons cannot have."""
+
 EXTRAS = {
     "local": ("torch", "transformers", "safetensors", "tokenizers", "huggingface-hub"),
     "langchain": ("langchain-core",),
@@ -27,7 +31,7 @@ EXTRAS = {
     "heif": ("pillow-heif",),
     "serve": ("fastapi", "uvicorn", "prometheus-client"),
     "aws": ("boto3",),
-    "evaluate": ("faiss-cpu", "ir-measures", "matplotlib", "mteb", "scipy", "sentence-transformers"),
+    "evaluate": ("faiss-cpu", "ir-measures", "matplotlib", *MTEB, "scipy", "sentence-transformers"),
 }
 """Extra to the distributions that it brings, as in pyproject.toml."""
 

@@ -179,6 +179,13 @@ def test_bad_requests_are_one_line(
     assert colours.embedded == 0
 
 
+def test_a_python_that_is_too_old_is_named(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suites, "OLDEST_PYTHON", (99, 1))
+    ran = run("evaluate", "--suite", "flickr30k")
+    assert ran.code == 2
+    assert "mteb needs Python 99.1 or newer, and this is 3." in ran.err
+
+
 def test_a_missing_extra_says_how_to_install_it(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *_: None)
     ran = run("evaluate", "--suite", "flickr30k")

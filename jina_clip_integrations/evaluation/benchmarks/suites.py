@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import platform
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -17,6 +19,9 @@ from ...errors import InputError, require_extra
 
 if TYPE_CHECKING:
     from mteb.abstasks.abstask import AbsTask
+
+OLDEST_PYTHON = (3, 11)
+"""What mteb asks for; this package is content with 3.10."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,5 +205,8 @@ def _unique(tasks: Iterable[AbsTask]) -> list[AbsTask]:
 
 
 def require_mteb() -> None:
-    """Raise `ImportError` with the line that installs mteb where it is missing."""
+    """Raise `ImportError` with the line that installs mteb where it is missing, or says that this Python is too old."""
+    if sys.version_info < OLDEST_PYTHON:
+        asked = ".".join(map(str, OLDEST_PYTHON))
+        raise ImportError(f"mteb needs Python {asked} or newer, and this is {platform.python_version()}")
     require_extra("mteb", extra="evaluate", purpose="jina-clip evaluate --mteb")
