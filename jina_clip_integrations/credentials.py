@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -73,28 +75,61 @@ def find_key(given: Any, *, environment: bool, environ: Mapping[str, str] | None
 
 
 def clean_key(given: Any, *, source: str) -> str | None:
-    """The bare key: no whitespace around it, no `Bearer ` in front. None for nothing, blanks or only asterisks.
+    """The bare key, without what copying puts around it. None for nothing, blanks or only asterisks.
 
-    Raises `ConfigurationError`, without the value, for what cannot be a key.
+    What is certain is repaired: whitespace and quotes around it, invisible characters, `Bearer `, `Authorization:` and
+    the assignment of one of `KEY_VARIABLES` in front. Raises `ConfigurationError`, without the value, for what cannot
+    be a key.
     """
     value = given.get_secret_value() if hasattr(given, "get_secret_value") else given
     if value is None:
         return None
     if not isinstance(value, str):
         raise ConfigurationError(f"{source} must be a string, a secret or a callable, not {type(value).__name__}")
-    key = value.strip()
-    # Copied from a header along with its scheme, which is put in front again when the key is sent.
-    if key[:6].lower() == "bearer" and (len(key) == 6 or key[6].isspace()):
-        key = key[6:].strip()
+    key = _bare(value)
     if not key.strip("*"):  # what a masked dump leaves in place of a secret
         return None
-    # The HTTP client would refuse such a header too, with a message that quotes it.
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise ConfigurationError(
-            f"{source} holds a character that no key has (a control character, a space or a letter outside ASCII); "
-            "copy it again"
-        )
+    flaw = next((what for pattern, what in _FLAWS if pattern.search(key)), None)
+    if flaw is not None:
+        raise ConfigurationError(f"{source} {flaw}; copy it again")
     return key
+
+
+def unquote(text: str) -> str:
+    """The text without invisible characters, and without whitespace and one pair of quotes around it."""
+    # Zero-width and directional characters, which web pages and chats put between what is copied.
+    text = "".join(character for character in text if unicodedata.category(character) != "Cf").strip()
+    quoted = len(text) > 1 and _QUOTES.get(text[0]) == text[-1]
+    # Not a list of things that are quoted each.
+    return text[1:-1].strip() if quoted and not {text[0], text[-1]} & set(text[1:-1]) else text
+
+
+def _bare(text: str) -> str:
+    """The text without quotes, `Bearer ` and the like, in whatever order they stand around each other."""
+    while (shorter := _PREFIX.sub("", unquote(text), count=1)) != text:
+        text = shorter
+    return text
+
+
+_QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019", "\u201e": "\u201c", "\u00ab": "\u00bb"}
+"""Opening to closing quotes, a word processor's among them."""
+
+_PREFIX = re.compile(
+    rf"\A(?:authorization\s*:|bearer(?:\s+|$)|(?:export\s+)?(?:{'|'.join(KEY_VARIABLES)})\s*=)\s*", re.IGNORECASE
+)
+"""Copied from a header, whose scheme is put in front again when the key is sent, or from a file of settings."""
+
+# The HTTP client would refuse most of these too, with a message that quotes the header.
+_FLAWS = (
+    (re.compile(r"^\$\w+$|^\$\{\w+\}$|^%\w+%$|^<.*>$"), "holds a placeholder and no key"),
+    (re.compile(r"\*{3}|\.{3}|[\u2022\u2026]"), "holds a key of which a part is masked"),
+    (re.compile(r"^[\"'`]|[\"'`]$"), "has a quotation mark at one end only"),
+    (
+        re.compile(r"[^!-~]"),
+        "holds a character that no key has (a control character, a space or a letter outside ASCII)",
+    ),
+)
+"""What cannot be a key, and what is said of it, never more: the value may be a key all the same."""
 
 
 def is_sensitive(header: str) -> bool:

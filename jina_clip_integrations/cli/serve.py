@@ -11,7 +11,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from ..credentials import is_loopback
+from ..credentials import is_loopback, unquote
 from ..errors import ConfigurationError, require_extra
 from ..server.settings import MIB, ServerSettings
 from ..settings import DEFAULT_MODEL
@@ -147,7 +147,7 @@ def read_api_keys(variable: str | None) -> tuple[str, ...]:
     # Not an option with the key itself, which every user of the machine could read in the list of processes.
     if variable is None:
         return ()
-    keys = tuple(key.strip() for key in os.environ.get(variable, "").split(",") if key.strip())
+    keys = tuple(key.strip() for key in unquote(os.environ.get(variable, "")).split(",") if key.strip())
     if not keys:
         raise ConfigurationError(f"--api-key-env {variable}: this environment variable is empty or not set")
     return keys

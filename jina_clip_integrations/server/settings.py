@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..credentials import clean_key
 from ..errors import ConfigurationError
 from ..images.sources import AGENT_MAX_PIXELS, SourcePolicy
 from ..settings import option_names, reject_unknown, require_integer, require_number
@@ -99,6 +100,8 @@ class ServerSettings:
             _check_names(name, getattr(self, name))
         for origin in self.cors_origins:
             _check_origin(origin)
+        # Cleaned like a client's, or a key that was pasted with quotes would let nobody in.
+        object.__setattr__(self, "api_keys", tuple(map(_clean_server_key, self.api_keys)))
 
     def changed(self, **changes: Any) -> ServerSettings:
         """A copy with other values. Raises `ConfigurationError` for an unknown name."""
@@ -135,3 +138,10 @@ def _check_origin(origin: str) -> None:
             f"{origin!r} is no origin; write scheme, host and port alone, without a path or a slash at the end, as in "
             "https://example.org or http://localhost:3000"
         )
+
+
+def _clean_server_key(given: str) -> str:
+    key = clean_key(given, source="api_keys")
+    if key is None:
+        raise ConfigurationError("api_keys holds a masked or an empty key; copy it again")
+    return key

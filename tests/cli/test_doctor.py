@@ -57,6 +57,20 @@ def test_a_key_is_noticed_and_never_shown(
     assert "0123456789" not in ran.out + ran.err
 
 
+@pytest.mark.parametrize("around", ['"{}"', "Bearer {}", "\u200b'{}'\n"], ids=ascii)
+def test_a_key_with_quotes_is_as_good(run: Any, monkeypatch: pytest.MonkeyPatch, around: str) -> None:
+    monkeypatch.setenv("JINA_API_KEY", around.format(KEY))
+    assert "found in JINA_API_KEY" in run("doctor").out
+
+
+@pytest.mark.parametrize("around", ['"{}', "{}...", "{} {}"], ids=ascii)
+def test_a_key_that_is_none_is_said_and_not_shown(run: Any, monkeypatch: pytest.MonkeyPatch, around: str) -> None:
+    monkeypatch.setenv("JINA_API_KEY", around.format(KEY, KEY))
+    ran = run("doctor")
+    assert "JINA_API_KEY ho" in ran.out or "JINA_API_KEY has" in ran.out
+    assert KEY not in ran.out + ran.err
+
+
 @pytest.mark.parametrize("value", ["", "  ", "****"])
 def test_an_empty_key_is_none(run: Any, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("JINA_API_KEY", value)

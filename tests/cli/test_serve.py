@@ -67,6 +67,13 @@ class TestOptions:
         with pytest.raises(ConfigurationError, match=r"--api-key-env TEAM_KEY: .* empty or not set"):
             serve.read_api_keys("TEAM_KEY")
 
+    @pytest.mark.parametrize(
+        "value", ['"one,two"', "'one, two'\n", '"one","two"', "Bearer one, two", "\ufeffone,\u200btwo"]
+    )
+    def test_a_key_variable_with_quotes(self, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+        monkeypatch.setenv("TEAM_KEY", value)
+        assert serve.build_settings(parse("--api-key-env", "TEAM_KEY")).api_keys == ("one", "two")
+
     @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
     def test_addresses_that_only_this_machine_reaches(self, host: str) -> None:
         assert serve.is_loopback(host)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from jina_clip_integrations.server import ServerSettings
+from jina_clip_integrations.server.auth import BearerAuth
+from jina_clip_integrations.server.errors import RequestError
 from tests.server.bodies import ask, check_flat
 
 
@@ -43,3 +46,13 @@ async def test_with_a_good_key(client_of, backend, header) -> None:
 async def test_probes_need_none(client_of, backend, path) -> None:
     async with client_of(backend, api_keys=("key-one",)) as client:
         assert (await client.get(path)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "given", ['"key-one"', "Bearer key-one", "'key-one'\n", "\u200bkey-one", "\u201ckey-one\u201d"]
+)
+def test_a_key_pasted_with_what_stood_around_it_lets_in(given: str) -> None:
+    auth = BearerAuth(ServerSettings(api_keys=(given,)).api_keys)
+    auth.check("Bearer key-one")
+    with pytest.raises(RequestError):
+        auth.check(f"Bearer {given}")

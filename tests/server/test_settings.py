@@ -62,3 +62,10 @@ def test_an_image_is_fetched_once_and_the_client_may_ask_again() -> None:
 
 def test_keys_do_not_show() -> None:
     assert "key-one" not in repr(ServerSettings(api_keys=("key-one",)))
+
+
+@pytest.mark.parametrize("bad", ['"key-one', "key one", "clé", "key-one\x1b[0m", "key...", "***", '""', "$TEAM_KEY"])
+def test_a_key_that_no_client_could_send_is_refused_and_not_shown(bad: str) -> None:
+    with pytest.raises(ConfigurationError, match="api_keys") as caught:
+        ServerSettings(api_keys=("fine", bad))
+    assert bad not in str(caught.value)

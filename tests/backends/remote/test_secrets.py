@@ -6,14 +6,17 @@ import base64
 import logging
 import pickle
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
 
-from jina_clip_integrations import ApiBackend, errors
+from jina_clip_integrations import ApiBackend, JinaClipEncoder, errors
 from jina_clip_integrations.credentials import KEY_VARIABLES, Key, clean_key, find_key
+from jina_clip_integrations.langchain import JinaClipEmbeddings as LangChainEmbeddings
+from jina_clip_integrations.llama_index import JinaClipEmbedding as LlamaIndexEmbedding
 from tests.backends.remote.faces import FACES, embed, images, numbered, photo, stream, texts
 from tests.faulty_server import BODY_FAULTS, KEY, ROW_FAULTS, FaultyServer, Refuse
 
@@ -46,6 +49,71 @@ class Secret:
 def test_ways_to_give_a_key(given: Any, face: str, make: Any, server: FaultyServer) -> None:
     embed(face, make(api_key=given), texts("a"))
     assert server.received[0]["authorization"] == f"Bearer {KEY}"
+
+
+PASTED = [
+    f'"{KEY}"', f"'{KEY}'", f"`{KEY}`", f"\u201c{KEY}\u201d", f"\u2018{KEY}\u2019", f"\u00ab{KEY}\u00bb",
+    f' " {KEY}\n" ', f'"Bearer {KEY}"', f"Bearer '{KEY}'", f"'\"{KEY}\"'", f"Authorization: Bearer {KEY}",
+    f"authorization:{KEY}", f"JINA_API_KEY={KEY}", f'export JINA_API_KEY="{KEY}"\n', f"\ufeff{KEY}\u200b",
+    f"\u202a{KEY}\u202c", f"\u00a0{KEY}\u2028", f"{KEY[:9]}\u200b\u00ad{KEY[9:]}", f"\u2066Bearer\u2069 \u200e'{KEY}'",
+]  # fmt: skip
+"""What is in people's clipboards and `.env` files."""
+
+HOPELESS = [
+    f'"{KEY}', f"{KEY}'", f"\u201c{KEY}", f'"{KEY}","{KEY}"', f"{KEY} {KEY}", f"{KEY[:20]}\n{KEY[20:]}",
+    f"{KEY}\x1b[0m", KEY.replace("_", "\uff3f"), KEY[:-1] + "\u0430", KEY[:-1] + "\u2013", KEY[:9] + "\udcff",
+    f"{KEY[:9]}...", f"{KEY[:9]}\u2026", f"{KEY[:9]}***{KEY[-4:]}", "\u2022" * 20, "$JINA_API_KEY", "${JINA_API_KEY}",
+    "%JINA_API_KEY%", "<your key>", f"Basic {KEY}", f"Bearer {KEY}, {KEY}",
+]  # fmt: skip
+
+
+@pytest.mark.obligation("32")
+@pytest.mark.parametrize("given", PASTED, ids=ascii)
+@pytest.mark.parametrize("way", ["argument", "environment", "callable", "LangChain", "LlamaIndex", "encoder"])
+def test_what_copying_leaves_around_a_key_is_taken_off(
+    given: str, way: str, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_with_key(given, way, server.url, monkeypatch) as embed_text:
+        embed_text()
+    assert server.received[0]["authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.obligation("32")
+@pytest.mark.parametrize("given", HOPELESS, ids=ascii)
+@pytest.mark.parametrize("way", ["argument", "environment", "callable", "LangChain", "LlamaIndex", "encoder"])
+def test_what_cannot_be_a_key_is_refused_and_not_shown(
+    given: str, way: str, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        pytest.raises(errors.ConfigurationError, match=r"key|API_KEY") as caught,
+        open_with_key(given, way, server.url, monkeypatch) as embed_text,
+    ):
+        embed_text()
+    for text in everything_about(caught.value):
+        assert KEY[:9] not in text
+    assert server.received == []
+
+
+@contextmanager
+def open_with_key(given: str, way: str, url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], object]]:
+    """A call that embeds a text over the server at `url`, with a key that came in one way."""
+    options: dict[str, Any] = {"base_url": url, "api_key": given}
+    match way:
+        case "LangChain":
+            yield lambda: LangChainEmbeddings(**options).embed_query("a")
+        case "LlamaIndex":
+            yield lambda: LlamaIndexEmbedding(**options).get_text_embedding("a")
+        case "encoder":
+            with JinaClipEncoder(backend="api", **options) as encoder:
+                yield lambda: encoder.encode_text("a")
+        case _:
+            if way == "environment":
+                monkeypatch.setenv("JINA_API_KEY", given)
+                options["api_key"] = None
+            if way == "callable":
+                options["api_key"] = lambda: given
+            with ApiBackend("jina-clip-v2", **options) as backend:
+                yield lambda: backend.embed(texts("a"))
 
 
 @pytest.mark.obligation("32")
