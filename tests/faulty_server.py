@@ -77,10 +77,10 @@ class FaultyServer:
         self.item_cap: int | None = None
         self.max_concurrency: int | None = None
         self.requests_per_minute: int | None = None
-        self.balance = 10**12
-        self.tokens_factor = 1
+        self.balance: float = 10**12
+        self.tokens_factor: float = 1
         """How many tokens it counts for what is one by the usual estimate."""
-        self.tokens_counted = 0
+        self.tokens_counted: float = 0
         self.latency_s = 0.0
         self.tls: ssl.SSLContext | None = None
         self.headers: dict[str, str] = {}

@@ -9,6 +9,9 @@ from email.utils import parsedate_to_datetime
 
 from ..settings import RetryPolicy
 
+NEVER_S = 10 * 365 * 86400.0
+"""A wait from which on a server talks nonsense."""
+
 JITTER = 0.25
 """Waits are lengthened by up to this share, so that clients that failed together do not return together."""
 
@@ -56,13 +59,13 @@ def _seconds(text: str | None) -> float | None:
     except ValueError:
         return None
     # Python reads "nan" and "inf" as numbers; neither is a wait.
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+    return seconds if math.isfinite(seconds) and 0 <= seconds < NEVER_S else None
 
 
 def _unix(text: str) -> float | None:
     try:
         when = parsedate_to_datetime(text)
-    except (TypeError, ValueError, IndexError):
+        # HTTP dates are in GMT (RFC 9110, section 5.6.7), said or not.
+        return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()
+    except (TypeError, ValueError, IndexError, OverflowError):
         return None
-    # HTTP dates are in GMT (RFC 9110, section 5.6.7), said or not.
-    return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()

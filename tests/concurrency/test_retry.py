@@ -76,3 +76,18 @@ def test_the_server_is_obeyed_and_never_hurried(asked: float) -> None:
     for chance in (0.0, 0.999):
         assert asked <= retry_wait(POLICY, "requests", 4, asked, chance) <= asked + JITTER
     assert retry_wait(POLICY, "server", 1, 0.0, 0.0) == 0.5  # "at once" is no wish to be hammered
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "1e30", "1e308", "1e999", "9" * 5000, "-1", "nan", "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+        "Mon, 01 Jan 0001 00:00:00 +2359", "Mon, 01 Jan 9999 00:00:00 -2359", "Mon, 01 Jan 2026 00:00:00 +99999999999",
+        "Mon, 99 Jan 2026 99:99:99 GMT", "\x1b[2J", "\ud800",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["retry-after", "retry-after-ms"])
+def test_waits_that_no_server_means(name: str, value: str) -> None:
+    wait_s = read_retry_after({name: value}, 1e9)
+    assert wait_s is None or 0 <= wait_s < 1e12
+    assert read_retry_after({"retry-after": "Mon, 01 Jan 2026 00:00:00 GMT", "date": value}, 1e9) is not None

@@ -91,6 +91,7 @@ class ApiBackend(RemoteBackend):
             name=address.host,
             transport=transport,
             secrets=self._secrets,
+            address=public_url(address.url),
         )
 
     @property

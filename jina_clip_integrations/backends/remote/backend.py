@@ -52,6 +52,7 @@ class RemoteBackend:
         name: str,
         transport: Transport,
         secrets: Callable[[], tuple[str, ...]] = tuple,
+        address: str = "",
         hints: Mapping[ErrorKind, str] | None = None,
     ) -> None:
         self.model = model
@@ -63,6 +64,7 @@ class RemoteBackend:
         self._warned_of_model = False
         self._name = name
         self._secrets_of = secrets
+        self._public_address = address
         self._hints = hints or {}
         self._process = os.getpid()
         self._known_service = self._new_service()
@@ -91,6 +93,7 @@ class RemoteBackend:
             retry=settings.retry,
             max_response_bytes=settings.max_response_bytes,
             secrets=self._secrets_of,
+            address=self._public_address,
             on_request=settings.on_request,
             on_rows=self._learn_width if self.spec is None else None,  # the catalogue's models need no learning
             hints=self._hints,

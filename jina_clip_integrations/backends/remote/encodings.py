@@ -113,11 +113,14 @@ def _rows_from_base64(texts: Sequence[str]) -> NDArray[np.float32]:
 
 
 def _from_numbers(numbers: list[Any]) -> NDArray[Any]:
+    # By their types: numpy makes a 1.0 of a `true` among floats.
+    if not set(map(type, numbers)) <= {int, float}:
+        raise InvalidResponseError("an embedding is not a flat list of numbers")
     try:
         values = np.array(numbers)
-    except (ValueError, OverflowError) as error:
+    except OverflowError as error:
         raise InvalidResponseError("an embedding is not a flat list of numbers") from error
-    if values.ndim != 1 or values.dtype.kind not in "iuf":  # neither strings nor booleans nor nested lists
+    if values.dtype.kind not in "iuf":  # integers of any size are objects
         raise InvalidResponseError("an embedding is not a flat list of numbers")
     return values[None]
 

@@ -21,6 +21,7 @@ from ...errors import (
     RateLimitError,
     ServerError,
 )
+from .messages import clean_text, describe_address
 from .responses import NOT_JSON, Response
 
 ErrorKind: TypeAlias = Literal[
@@ -80,7 +81,8 @@ CODE_HINTS = {
     "INPUT_MODEL_NOT_FOUND": "check the model's name for this server",
     "INPUT_TOKEN_LIMIT_EXCEEDED": "shorten the text, or use a server that cuts it (the hosted API is asked to)",
 }
-STATUS_HINTS = {404: "check base_url and dialect", 405: "check base_url and dialect", 415: "check base_url and dialect"}
+ADDRESS_STATUSES = frozenset({*range(300, 309), 404, 405, 410, 415})
+"""What answers where no embeddings are: the address may be wrong."""
 
 RETRIED_STATUSES = frozenset({500, 502, 503, 504, *range(520, 530)})
 """Failures of the server, or of a gateway or CDN in front of it, that pass by themselves; 501 and 505 do not."""
@@ -89,6 +91,12 @@ STOPPING: frozenset[ErrorKind] = frozenset({"auth", "balance", "resource"})
 """Kinds that would meet every other request of the job too, so it stops at the first."""
 
 MESSAGE_LENGTH = 300
+MAX_READ = 1 << 16
+"""Characters of a message that are looked at; what is searched or redacted takes time."""
+MAX_SEARCHED = 1 << 12
+"""Characters that are searched for the numbers of a limit."""
+MAX_FIELDS = 1 << 12
+"""Fields of a list of errors that are read."""
 RUN = 12
 """From this many characters in a row on, a run that a message shares with what was sent is replaced."""
 GRAM = 8
@@ -100,7 +108,7 @@ _CAP = re.compile(
     r"(?!\s*(?:characters|tokens|bytes|dimensions|pixels|px|mb|kb))",
     re.IGNORECASE,
 )
-_QUOTA = re.compile(r"[\d,]+\s*/\s*([\d,]+)\s+(concurrent|requests|tokens)\b", re.IGNORECASE)
+_QUOTA = re.compile(r"(?<![\d,])[\d,]+\s*/\s*([\d,]+)\s+(concurrent|requests|tokens)\b", re.IGNORECASE)
 _ITEMS = ("input", "data", "inputs", "texts")
 
 
@@ -150,11 +158,13 @@ class ErrorResponse:
         # An uncoded refusal may be about anything, so an item is only suspected.
         return self.kind == "request" and self.status in (400, 413, 422) and self.code not in CODES
 
-    def error(self, service: str, retry_after_s: float | None = None, *, hint: str | None = None) -> ApiError:
-        """The exception for it. `service` is the host, `hint` what to do next, for the message."""
+    def error(
+        self, service: str, retry_after_s: float | None = None, *, hint: str | None = None, address: str = ""
+    ) -> ApiError:
+        """The exception for it. Its message names `service` (the host), `hint` (what to do) and the `address`."""
         said = f": {self.message}" if self.message else ""
         code = f" {self.code}" if self.code else ""
-        hint = hint or CODE_HINTS.get(self.code or "") or STATUS_HINTS.get(self.status) or HINTS.get(self.kind)
+        hint = hint or CODE_HINTS.get(self.code or "") or self.address_hint(address) or HINTS.get(self.kind)
         message = f"{service} answered {self.status}{code}{said}" + (f"; {hint}" if hint else "")
         details: dict[str, Any] = {
             "status_code": self.status,
@@ -166,6 +176,12 @@ class ErrorResponse:
         if cls is RateLimitError:
             return RateLimitError(message, retry_after_s=retry_after_s, **details)
         return cls(message, **details)
+
+    def address_hint(self, address: str) -> str | None:
+        """What to say of the address, where this may have come from another than a service for embeddings."""
+        if self.status not in ADDRESS_STATUSES and self.kind != "response":
+            return None
+        return describe_address(address) if address else "check base_url and dialect"
 
 
 @dataclass(frozen=True)
@@ -185,22 +201,29 @@ def read_error_response(
     """
     body = _read(response)
     named = [_item_index(path) for path in body.fields]
-    cap = _first_number(_CAP, body.message)  # before it is redacted and shortened
+    cap = _first_number(_CAP, body.message[:MAX_SEARCHED])  # before it is redacted and shortened
     kind = _kind(response.status, body)
     request_id = body.request_id or response.headers.get("x-request-id") or None
     hidden = tuple(secrets)
     return ErrorResponse(
         kind=kind,
         status=response.status,
-        code=body.code and redact(body.code, sent, hidden)[:80],
-        message=_short(redact(body.message, sent, hidden)),
-        request_id=request_id and redact(request_id, sent, hidden)[:80],
+        code=(body.code and _showable(body.code, sent, hidden, 80)) or None,
+        message=_showable(body.message, sent, hidden, MESSAGE_LENGTH),
+        request_id=(request_id and _showable(request_id, sent, hidden, 80)) or None,
         items=tuple(sorted({place for place in named if isinstance(place, int) and 0 <= place < items})),
         settings=tuple(part for path, place in zip(body.fields, named, strict=True) if place is None for part in path),
         # Splitting helps only if the request had more items than that.
         item_cap=cap if cap is not None and 1 <= cap < items else None,
-        quota=_quota(kind, body.message),
+        quota=_quota(kind, body.message[:MAX_SEARCHED]),
     )
+
+
+def _showable(text: str, sent: Sequence[str], secrets: Sequence[str], length: int) -> str:
+    """Text of a server for a message: nothing that was sent, no secret, one line, nothing that acts on a terminal."""
+    line = clean_text(redact(text, sent, secrets), 2 * MESSAGE_LENGTH)
+    # Again, for what only invisible characters had kept apart.
+    return clean_text(redact(line, sent, secrets), length)
 
 
 def redact(message: str, sent: Sequence[str], secrets: Iterable[str] = ()) -> str:
@@ -246,11 +269,6 @@ def _end_of_quote(message: str, at: int, sent: Sequence[str]) -> int:
     return end
 
 
-def _short(message: str) -> str:
-    message = " ".join(message.split())  # one line, for logs
-    return message if len(message) <= MESSAGE_LENGTH else message[: MESSAGE_LENGTH - 1] + "…"
-
-
 def _kind(status: int, body: _ErrorBody) -> ErrorKind:
     code = (body.code or "").upper()
     if code in CODES:
@@ -275,7 +293,7 @@ def _read(response: Response) -> _ErrorBody:
     if isinstance(document, dict):
         return _read_object(document)
     if isinstance(document, str) and document.strip():
-        return _ErrorBody(document)
+        return _ErrorBody(document[:MAX_READ])
     return _ErrorBody(_describe(response))
 
 
@@ -289,7 +307,7 @@ def _read_object(document: dict[str, Any]) -> _ErrorBody:
     texts = (inner.get("message"), detail, error, document.get("message"), document.get("Message"))
     summary = next((text for text in texts if isinstance(text, str) and text), "")
     return _ErrorBody(
-        message="; ".join(field_texts) or summary,  # with several bad fields the summary only counts them
+        message=("; ".join(field_texts) or summary)[:MAX_READ],  # with several bad fields the summary only counts them
         code=_as_code(inner.get("code"), inner.get("type"), document.get("code")),
         request_id=next(
             (i for i in (inner.get("request_id"), document.get("request_id")) if isinstance(i, str) and i), None
@@ -302,16 +320,18 @@ def _read_fields(errors: list[Any]) -> tuple[tuple[tuple[str, ...], ...], list[s
     """Paths and messages of a list of field errors. Their `input` repeats what the caller sent, so it is not read."""
     paths: list[tuple[str, ...]] = []
     texts: list[str] = []
-    for error in errors:
+    for error in errors[:MAX_FIELDS]:
         if not isinstance(error, dict):
             continue
         where = error.get("field") or error.get("loc") or ()
         parts = where.split(" -> ") if isinstance(where, str) else where if isinstance(where, list) else []
-        path = tuple(map(str, parts))
-        said = error.get("message") or error.get("msg") or error.get("type") or "invalid"
+        path = tuple(str(part) for part in parts if isinstance(part, (str, int)))
+        texts_of_it = (error.get("message"), error.get("msg"), error.get("type"))
+        # Words and numbers only: a deep nest of lists cannot even be printed.
+        said = next((str(text) for text in texts_of_it if isinstance(text, (str, int, float)) and text), "invalid")
         paths.append(path)
         name = _setting_name(path)
-        texts.append(f"{name}: {said}" if name else str(said))
+        texts.append(f"{name}: {said}" if name else said)
     return tuple(paths), texts
 
 
@@ -325,7 +345,7 @@ def _as_code(*candidates: Any) -> str | None:
 def _setting_name(path: tuple[str, ...]) -> str:
     """The field that a path ends in, without the body and the union's branch in front."""
     named = [part for part in path if part not in ("body", "__root__") and not part.isdecimal()]
-    return _short(named[-1])[:60] if named else ""
+    return clean_text(named[-1], 60) if named else ""
 
 
 def _item_index(path: tuple[str, ...]) -> int | Literal["items"] | None:
@@ -333,7 +353,7 @@ def _item_index(path: tuple[str, ...]) -> int | Literal["items"] | None:
     for at, part in enumerate(path):
         if part in _ITEMS:  # a union's branch may stand between: input -> list[...] -> 3 -> text
             number = next((later for later in path[at + 1 :] if later.isdecimal()), None)
-            return "items" if number is None else int(number)
+            return "items" if number is None else _number(number)
     return "items" if path in ((), ("body",)) else None
 
 
@@ -347,7 +367,7 @@ def _describe(response: Response) -> str:
     text = response.body[:4096].decode("utf-8", "replace")
     title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
     if title and title.group(1).strip():
-        return f"a web page titled {' '.join(title.group(1).split())[:100]!r}"
+        return f"a web page titled {clean_text(title.group(1), 100)!r}"
     if text.lstrip().startswith("<"):
         return "a web page"
     if text.lstrip()[:1] in ("{", "["):

@@ -28,10 +28,11 @@ from ...errors import (
     JinaClipError,
 )
 from ..base import BatchResult, Usage
-from .error_mapping import STOPPING, ErrorKind, ErrorResponse, read_error_response
+from .error_mapping import STOPPING, ErrorKind, ErrorResponse, read_error_response, redact
 from .limits import Reservation, Ticket
+from .messages import clean_text
 from .requests import RequestBatch
-from .responses import Response, read_rows, read_tokens
+from .responses import MOST_TOKENS_PER_ITEM, Response, read_rows, read_tokens
 from .service import CallRecord, Service
 from .transport import Reply, Send, TransportFailure
 
@@ -143,8 +144,8 @@ class _Request:
         if isinstance(reply, Response):
             self.service.limits.learn(self.clock.now(), reply.headers)  # refusals carry these headers too
             if 200 <= reply.status < 300:  # failed requests are not billed
-                counted = read_tokens(reply)
-                spent = counted or (self.tokens if reply.has_rows else 0)  # some servers count nothing
+                counted = read_tokens(reply, most=max(self.max_tokens, len(self.costs) * MOST_TOKENS_PER_ITEM))
+                spent = counted or (self.tokens if reply.has_rows else 0)  # some servers count nothing, or nonsense
         elif reply is not None and reply.sent:
             spent = self.max_tokens  # the response was lost, but it may have been computed and billed
         self.service.limits.settle(reservation, spent=spent)
@@ -227,7 +228,7 @@ class _Request:
         usage = Usage(total_tokens=self.spent_tokens, requests=self.spent_requests, items=len(self.batch.items))
         vectors = template.truncate_packed(rows.vectors) if template.dimensions else rows.vectors
         positions = tuple(item.position for item in self.batch.items)
-        request_id = response.headers.get("x-request-id")
+        request_id = clean_text(response.headers.get("x-request-id", ""), 80) or None
         return Outcome(BatchResult(vectors, positions, {}, usage, rows.model, request_id))
 
     def handle_flaw(self, status: int, flaw: InvalidResponseError) -> Outcome | float:
@@ -245,7 +246,9 @@ class _Request:
     def handle_error(self, refused: ErrorResponse, retry_after_s: float | None) -> Outcome | float:
         """An error response: retry, split, isolate or raise."""
         batch = self.batch
-        error = refused.error(self.service.name, retry_after_s, hint=self.service.hints.get(refused.kind))
+        service = self.service
+        address = redact(service.address, (), service.secrets())
+        error = refused.error(service.name, retry_after_s, hint=service.hints.get(refused.kind), address=address)
         # First what passes by itself, then what is wrong with the request as a whole, then what is wrong with an item.
         if refused.passes:
             self.gateway_timeouts += refused.kind == "gateway timeout"
@@ -264,6 +267,8 @@ class _Request:
             return self.send_instead(batch.halves())
         if refused.kind == "response":
             flaw = f"status {refused.status}, but no list of embeddings: {refused.message}"
+            if hint := refused.address_hint(address):
+                flaw += f"; {hint}"
             return self.handle_flaw(refused.status, InvalidResponseError(flaw))
         if batch.template.isolate_errors and refused.about_items:
             return self.isolate(refused, error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +13,9 @@ from numpy.typing import NDArray
 
 from ...errors import InvalidResponseError
 from .encodings import Expected, decode
+
+MOST_TOKENS_PER_ITEM = 1_000_000
+"""More than any service counts for one text or image (a hundred tiles of an image are 400,000), so not believed."""
 
 NOT_JSON = object()
 """What `Response.document` is for a body that is not JSON."""
@@ -68,28 +70,33 @@ def read_rows(response: Response, expected: Expected) -> Rows:
         _reject("the answer is not a list of embeddings")
     vectors = decode(_place(response.document["data"], expected), expected)
     model = response.document.get("model")
-    return Rows(vectors, read_tokens(response), model if isinstance(model, str) else None)
+    tokens = read_tokens(response, most=expected.items * MOST_TOKENS_PER_ITEM)
+    return Rows(vectors, tokens, model if isinstance(model, str) else None)
 
 
-def read_tokens(response: Response) -> int:
-    """Tokens that the service counted, for the whole response or summed over its rows; 0 where it does not say."""
+def read_tokens(response: Response, *, most: int) -> int:
+    """Tokens that the service counted, for the whole response or summed over its rows.
+
+    0 where it does not say, or says what cannot be: more than `most`, less than nothing, no whole number.
+    """
     if not isinstance(response.document, dict):
         return 0
-    whole = _tokens(response.document)
+    whole = _tokens(response.document, most)
     if whole or not response.has_rows:
         return whole
-    return sum(_tokens(row) for row in response.document["data"] if isinstance(row, dict))
+    counted = sum(_tokens(row, most) for row in response.document["data"] if isinstance(row, dict))
+    return counted if counted <= most else 0
 
 
-def _tokens(holder: Mapping[str, Any]) -> int:
+def _tokens(holder: Mapping[str, Any], most: int) -> int:
     usage = holder.get("usage")
     if not isinstance(usage, dict):
         return 0
     # For these models the hosted API gives both, and they are equal; other servers may give one only.
     for name in ("total_tokens", "prompt_tokens"):
-        count = usage.get(name)
-        if isinstance(count, (int, float)) and math.isfinite(count) and count > 0:
-            return int(count)
+        count = _as_integer(usage.get(name))
+        if count is not None and 0 < count <= most:
+            return count
     return 0
 
 
@@ -109,7 +116,7 @@ def _place(data: Sequence[Any], expected: Expected) -> list[Any]:
         return embeddings
     placed: dict[int, Any] = {}
     for index, embedding in zip(indices, embeddings, strict=True):
-        place = _as_place(index)
+        place = _as_integer(index)
         if place is None or not 0 <= place < expected.items:
             _reject("a row's index is missing or not an item of the request")
         if place in placed:
@@ -118,11 +125,11 @@ def _place(data: Sequence[Any], expected: Expected) -> list[Any]:
     return [placed[place] for place in range(expected.items)]
 
 
-def _as_place(index: Any) -> int | None:
-    """An index as an integer: some servers print numbers as floats, and `True` would be item 1."""
-    if isinstance(index, bool) or not isinstance(index, (int, float)) or not math.isfinite(index):
-        return None
-    return int(index) if index == int(index) else None
+def _as_integer(value: Any) -> int | None:
+    """A number as an integer: some servers print integers as floats, and `True` would be item 1."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _reject(what: str, place: int | None = None) -> NoReturn:

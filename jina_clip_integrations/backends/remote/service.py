@@ -49,6 +49,8 @@ class Service:
     name: str
     """Host or endpoint, for messages."""
     limits: Limits
+    address: str = ""
+    """What is asked, without what may be a credential in it, for messages; empty where it is not HTTP."""
     max_retries: int
     transport: Transport | None = None
     """What performs an exchange; None where a test supplies the responses."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from ... import network
 from ...errors import ApiConnectionError, ApiError, ApiTimeoutError, InvalidResponseError
+from .messages import clean_text
 from .responses import Response
 
 if TYPE_CHECKING:
@@ -386,5 +387,5 @@ def _fail_closed(name: str) -> TransportFailure:
 
 
 def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())[:150]
+    text = clean_text(str(error), 150)  # it may quote what the other side sent
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

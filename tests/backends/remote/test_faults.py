@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from typing import Any
 
@@ -354,3 +355,17 @@ def test_a_model_that_is_not_there(face: str, server: FaultyServer, make: Any) -
     assert type(error) is errors.InvalidRequestError
     assert error.code == "INPUT_MODEL_NOT_FOUND"
     assert "name" in str(error)
+
+
+@pytest.mark.obligation("26")
+@pytest.mark.parametrize("factor", [1e30, 10**40, -3, -1e300, float("nan"), float("inf"), 1.01])
+def test_a_count_that_cannot_be_is_replaced_by_the_estimate(
+    face: str, server: FaultyServer, make: Any, factor: float
+) -> None:
+    server.balance, server.tokens_factor = math.inf, factor
+    backend = make(token_budget=2000, tokens_per_minute=100_000, batch_size=4)
+    result = embed(face, backend, numbered(20))
+    np.testing.assert_array_equal(result.vectors, vectors_of(numbered(20).texts))
+    assert len(server.requests) == 5
+    assert 100 <= backend.tokens_spent < 2000  # by estimate
+    assert result.usage.total_tokens == 0  # the service counted none

@@ -161,6 +161,10 @@ def test_without_indices_only_where_the_dialect_says_so() -> None:
         read_rows(answer, EXPECTED)
 
 
+NONSENSE = [1e30, 10**30, 10**400, 1001, -1, -1e30, 1.5, True, False, "8", float("inf"), float("nan"), [8], {}, None]
+"""Figures that no request of at most a thousand tokens costs."""
+
+
 @pytest.mark.parametrize(
     ("document", "tokens"),
     [
@@ -171,10 +175,17 @@ def test_without_indices_only_where_the_dialect_says_so() -> None:
         ({"usage": {"total_tokens": float("nan")}}, 0),
         ({"data": [{"usage": {"total_tokens": 8}}, {"usage": {"total_tokens": 3.0}}, {}]}, 11),
         ([], 0),
+        *(({"usage": {"total_tokens": nonsense}}, 0) for nonsense in NONSENSE),
+        *(({"usage": {"total_tokens": nonsense, "prompt_tokens": 9}}, 9) for nonsense in NONSENSE),
+        *(
+            ({"data": [{"usage": {"total_tokens": nonsense}}, {"usage": {"total_tokens": 3}}]}, 3)
+            for nonsense in NONSENSE
+        ),
+        ({"data": [{"usage": {"total_tokens": 999}}] * 2}, 0),
     ],
 )
 def test_tokens(document: Any, tokens: int) -> None:
-    assert read_tokens(Response(200, {}, json.dumps(document).encode())) == tokens
+    assert read_tokens(Response(200, {}, json.dumps(document).encode()), most=1000) == tokens
 
 
 @pytest.mark.obligation("36")
@@ -183,3 +194,18 @@ def test_model_and_unknown_keys() -> None:
     rows = read_rows(answer, Expected(items=1))
     assert (rows.model, rows.total_tokens) == ("jina-clip-v2", 5)
     assert read_rows(answer_with([GOOD], model=7), Expected(items=1)).model is None
+
+
+@pytest.mark.parametrize(
+    "index", [10**400, 1e300, float("inf"), float("nan"), -1, 1, 0.5, True, "0", None, [0]], ids=repr
+)
+def test_an_index_that_is_none_of_the_request(index: Any) -> None:
+    with pytest.raises(InvalidResponseError, match="index"):
+        read_rows(answer_with([GOOD], indices=[index]), Expected(items=1))
+
+
+@pytest.mark.parametrize("value", [True, None, "0.5", [0.5], {}, 10**400, float("nan"), 1e300])
+def test_one_value_that_is_no_number_spoils_its_row(value: Any) -> None:
+    with pytest.raises(InvalidResponseError) as caught:
+        read_rows(answer_with([[0.5] * 4, [0.5, value, 0.5, 0.5]]), Expected(items=2, full=4))
+    assert caught.value.positions == (1,)
