@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -13,6 +12,7 @@ from pydantic import ConfigDict, PrivateAttr, SecretStr, field_serializer, model
 from ..backends.base import Usage
 from ..backends.registry import BACKENDS, check_serves, find_backend, owners_of
 from ..catalog import find_model
+from ..concurrency.threads import in_thread
 from ..credentials import drop_sensitive, public_url
 from ..encoder import JinaClipEncoder
 from ..errors import ConfigurationError
@@ -198,7 +198,7 @@ class EncoderOptions(BackendOptions):
     async def _aencoder(self) -> JinaClipEncoder:
         """The encoder; if it has to be built, then in a thread, since that may import torch."""
         current = self._lazy.current
-        return await asyncio.to_thread(self._encoder) if current is None else current
+        return await in_thread(self._encoder) if current is None else current
 
     @property
     def encoder(self) -> JinaClipEncoder:

@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+from .loops import running_loop
+
 R = TypeVar("R")
 
 
@@ -63,7 +65,11 @@ def drive(flow: Flow[R]) -> R:
 
 
 async def adrive(flow: Flow[R]) -> R:
-    """Perform the steps of `flow`, awaiting, and return what it returns. Raises what it raises."""
+    """Perform the steps of `flow`, awaiting, and return what it returns. Raises what it raises.
+
+    Raises `ConfigurationError` without an asyncio loop, before the flow has begun.
+    """
+    running_loop()
     result: Any = None
     failure: BaseException | None = None
     while True:

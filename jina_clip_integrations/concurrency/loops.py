@@ -1,4 +1,4 @@
-"""One background event loop per process, for blocking calls to a backend that can only be awaited."""
+"""The event loop of the caller, and one in the background for blocking calls to a backend that can only be awaited."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from ..errors import BackendError, ConfigurationError
 from .locks import ForkSafeLock
 
 if TYPE_CHECKING:
@@ -20,11 +21,25 @@ _lock = ForkSafeLock()
 _portals: dict[int, BlockingPortal] = {}  # by process id: a forked child has no thread behind its copy
 
 
+def running_loop() -> asyncio.AbstractEventLoop:
+    """The asyncio loop of the caller. Raises `ConfigurationError` without one, as under trio."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError as error:
+        raise ConfigurationError(
+            "async methods need a running asyncio event loop, and there is none here; under trio call the blocking "
+            "method of the same name (encode_text for aencode_text, embed_query for aembed_query, ...) in a thread: "
+            "await trio.to_thread.run_sync(encoder.encode_text, texts)"
+        ) from error
+
+
 def run_in_background_loop(call: Callable[[], Awaitable[T]]) -> T:
     """Await `call()` on the background loop and wait for it in this thread; interrupting the wait cancels it.
 
     The loop stays the same from call to call, so a backend may keep clients that belong to it. Works where an event
     loop is running already, as in a notebook.
+
+    Raises `BackendError` if the interpreter is ending and the loop was not started before.
     """
     future = _portal().start_task_soon(_catch, call)
     try:
@@ -71,5 +86,11 @@ def _start_portal() -> BlockingPortal:
             opened.set_result(portal)
             await portal.sleep_until_stopped()
 
-    threading.Thread(target=anyio.run, args=(serve,), name="jina-clip-loop", daemon=True).start()
+    try:
+        threading.Thread(target=anyio.run, args=(serve,), name="jina-clip-loop", daemon=True).start()
+    except RuntimeError as error:  # from Python 3.12 on
+        raise BackendError(
+            "the program is ending and no thread can be started any more, which a backend that can only be awaited "
+            "needs for a blocking call; make the call before exit handlers run"
+        ) from error
     return opened.result()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import math
 import warnings
@@ -15,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from ..concurrency.flow import Call, Flow, adrive, drive
 from ..concurrency.locks import ForkSafeLock
+from ..concurrency.threads import in_thread
 from ..errors import ConfigurationError
 from ..inputs import InputParser, Parsed, check_text, one_or_many_images, one_or_many_texts, parse
 from ..retrieval.classification import Classification, classify_vectors, ensemble
@@ -152,7 +152,7 @@ class ZeroShotClassifier:
     def _prepare(self) -> Flow[Vectors]:
         """The labels' vectors, `(k, d)`, once the scale is known: it costs nothing and may be an error."""
         if self._logit_scale is None:
-            yield Call(lambda: self.logit_scale, lambda: asyncio.to_thread(lambda: self.logit_scale))
+            yield Call(lambda: self.logit_scale, lambda: in_thread(lambda: self.logit_scale))
         if self._vectors is None:
             self._vectors = self._memo.get(self._prompts)
         if self._vectors is None:

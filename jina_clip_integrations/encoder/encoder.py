@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
@@ -15,6 +14,7 @@ from ..cache import EmbeddingCache, open_cache
 from ..catalog import RETRIEVAL_QUERY, ModelSpec
 from ..concurrency.flow import adrive, drive
 from ..concurrency.locks import ForkSafeLock
+from ..concurrency.threads import in_thread
 from ..credentials import drop_sensitive
 from ..errors import BackendError, JinaClipError
 from ..images.rendering import Color, Rendering
@@ -443,7 +443,7 @@ class JinaClipEncoder:
     async def _aready(self) -> None:
         """Find out in a thread what jobs need to know: it may import torch and read a checkpoint's configuration."""
         if not self._open().is_ready:
-            await asyncio.to_thread(self._loader.setup, self._cache)
+            await in_thread(self._loader.setup, self._cache)
 
     def close(self) -> None:
         """Close the backend and the cache that were opened here, not objects that were handed in. Idempotent."""

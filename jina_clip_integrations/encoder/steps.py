@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from ..backends.base import DEFAULT_BATCH_SIZE, Batch, BatchResult
 from ..concurrency.loops import run_in_background_loop
+from ..concurrency.threads import submit
 from ..errors import ApiError, BackendError, InputError
 
 READERS = 8
@@ -46,7 +47,7 @@ class Workers:
 
 def _submit(pool: ThreadPoolExecutor | None, work: Callable[..., T], *args: Any) -> Future[T]:
     if pool is not None:
-        return pool.submit(contextvars.copy_context().run, work, *args)  # tracers find the caller's span
+        return submit(pool, contextvars.copy_context().run, work, *args)  # tracers find the caller's span
     try:
         return completed_future(work(*args))
     except Exception as error:  # not KeyboardInterrupt, which is meant for this very thread

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
@@ -14,6 +14,7 @@ from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict
 
 from ..adapter.chat_images import chat_image
+from ..concurrency.threads import in_thread
 from ..encoder.chunks import ON_ERROR
 from ..errors import InputError
 from ..images.sources import SourcePolicy
@@ -100,7 +101,8 @@ class ImageDocumentRetriever(BaseRetriever):
     ) -> list[Document]:
         found = await self.retriever.ainvoke(query, config={"callbacks": run_manager.get_child()})
         # Reads and decodes image files, hence the thread.
-        return await asyncio.to_thread(with_image_blocks, found, uri_key=self.uri_key, sources=self.sources)
+        add_blocks = partial(with_image_blocks, found, uri_key=self.uri_key, sources=self.sources)
+        return await in_thread(add_blocks)
 
 
 def _add_block(

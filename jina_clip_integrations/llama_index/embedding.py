@@ -12,6 +12,7 @@ from llama_index.core.schema import BaseNode
 
 from ..backends.registry import find_backend
 from ..concurrency.flow import Call, Flow, adrive, drive
+from ..concurrency.loops import running_loop
 from ..encoder.progress import ProgressBar
 from ..errors import ConfigurationError
 from ..inputs import all_valid, one_text, parse, parse_texts, text_list
@@ -195,6 +196,7 @@ class JinaClipEmbedding(EncoderHooks):
         return rows
 
     async def _aembed_all(self, role: Role, values: Sequence[Any], show_progress: bool) -> list[Embedding]:
+        running_loop()  # before jobs are made that nobody would await
         rows: list[Any] = [None] * len(values)
         limit = asyncio.Semaphore(self.num_workers or self.max_concurrency or DEFAULT_NUM_WORKERS)
         with self._progress_bar(role, len(values), show_progress) as bar:

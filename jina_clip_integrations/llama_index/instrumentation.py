@@ -6,7 +6,6 @@ the awaitable methods behave alike.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent,
 from llama_index_instrumentation import get_dispatcher
 
 from ..concurrency.flow import Call, Flow
+from ..concurrency.threads import in_thread
 from ..errors import InputError, JinaClipError
 from ..images.encoded import UNREAD, InputImage
 from ..types import Vectors
@@ -164,7 +164,7 @@ def _embed(owner: Owner, batch: EmbedBatch, values: Sequence[Any]) -> Flow[list[
 
 def _blocking(call: Callable[[], Any]) -> Call:
     """Work that reads files or computes: in this thread, or off the event loop."""
-    return Call(call, lambda: asyncio.to_thread(call))
+    return Call(call, lambda: in_thread(call))
 
 
 def _get_entry(store: Any, key: str) -> Call:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from llama_index.core.tools import RetrieverTool, ToolMetadata, ToolOutput
 from pydantic import ValidationError
 
 from ..adapter.chat_images import chat_image, read_chat_image
+from ..concurrency.threads import in_thread
 from ..encoder.chunks import ON_ERROR
 from ..errors import ImageError, InputError
 from ..images.sources import SourcePolicy, show_url
@@ -94,7 +94,7 @@ class ImageRetrieverTool(RetrieverTool):
     async def acall(self, *args: Any, **kwargs: Any) -> ToolOutput:
         """`call` without blocking the event loop."""
         # Reads and decodes image files, hence the thread.
-        return await asyncio.to_thread(self._add_blocks, await super().acall(*args, **kwargs))
+        return await in_thread(self._add_blocks, await super().acall(*args, **kwargs))
 
     def _add_blocks(self, output: ToolOutput) -> ToolOutput:
         return output.model_copy(update={"blocks": content_blocks(output.raw_output, sources=self._sources)})

@@ -8,7 +8,9 @@ import threading
 
 import pytest
 
-from jina_clip_integrations.concurrency.loops import run_in_background_loop
+from jina_clip_integrations.concurrency import loops
+from jina_clip_integrations.concurrency.loops import run_in_background_loop, running_loop
+from jina_clip_integrations.errors import BackendError, ConfigurationError
 
 
 async def current_loop() -> asyncio.AbstractEventLoop:
@@ -60,3 +62,18 @@ def test_a_forked_child_has_a_loop_of_its_own() -> None:
         except BaseException:
             os._exit(2)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_where_no_thread_starts_the_background_loop_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(loops, "_portals", {})
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(BackendError, match="the program is ending"):
+        run_in_background_loop(current_loop)
+
+
+def test_without_a_loop_the_blocking_methods_are_named() -> None:
+    with pytest.raises(ConfigurationError, match="encode_text for aencode_text"):
+        running_loop()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
+import sys
 import warnings
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from contextlib import closing
@@ -16,7 +16,8 @@ import numpy as np
 
 from ...catalog import ModelSpec
 from ...concurrency.locks import ForkSafeLock
-from ...errors import require_extra
+from ...concurrency.threads import ThreadStepped, in_thread, is_ending
+from ...errors import BackendError, require_extra
 from ...retrieval.fingerprint import checkpoint_digest
 from ...settings import DEFAULT_MODEL, SECRET_OPTIONS, LocalSettings, constructor, settings
 from ..base import Batch, BatchResult, collect
@@ -156,20 +157,10 @@ class LocalBackend:
 
     async def astream(self, batch: Batch) -> AsyncIterator[BatchResult]:
         """`stream` in threads; the event loop stays free. Cancelling ends it after the forward pass under way."""
-        results = self.stream(batch)
-        step: asyncio.Future[BatchResult | None] | None = None
-        try:
-            while True:
-                step = asyncio.ensure_future(asyncio.to_thread(next, results, None))
-                result = await asyncio.shield(step)
-                if result is None:
-                    return
+        # A cancelled call leaves its thread inside the generator, perhaps beyond the end of the loop.
+        with closing(ThreadStepped(self.stream(batch))) as results:
+            while (result := await in_thread(results.step)) is not None:
                 yield result
-        finally:
-            if step is None or step.done():
-                results.close()
-            else:  # cancelled while a thread runs the generator, which cannot be closed before the thread has left it
-                step.add_done_callback(partial(_close_after, results))
 
     def _plan_texts(self, workers: Workers, batch: Batch) -> Generator[ForwardPass, None, None]:
         """Texts of like length together, the longest first."""
@@ -250,6 +241,12 @@ class LocalBackend:
         self._load_workers()
 
     def _load_workers(self) -> Workers:
+        if is_ending() and "torch" not in sys.modules:
+            # It could be, but torch would leave tracebacks on stderr, because its own exit handlers come too late.
+            raise BackendError(
+                "the program is ending, and torch cannot be loaded any more; embed something, or call the backend's "
+                "load(), before exit handlers run"
+            )
         from .workers import Workers
 
         with self._lock:
@@ -275,7 +272,7 @@ class LocalBackend:
 
     async def aclose(self) -> None:
         """`close` without blocking the event loop."""
-        await asyncio.to_thread(self.close)
+        await in_thread(self.close)
 
     def __enter__(self) -> LocalBackend:
         return self
@@ -288,12 +285,6 @@ class LocalBackend:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
-
-
-def _close_after(results: Generator[Any, None, None], step: asyncio.Future[Any]) -> None:
-    if not step.cancelled():
-        step.exception()  # retrieved, or asyncio logs it as never retrieved
-    results.close()
 
 
 def _embed_ids(rows: list[list[int]], engine: Engine) -> Any:

@@ -13,6 +13,7 @@ from typing import TypeAlias, TypeVar
 
 import torch
 
+from ...concurrency.threads import submit
 from ...errors import BackendError, JinaClipError
 from ...settings import LocalSettings
 from ...types import Vectors
@@ -61,6 +62,7 @@ class Workers:
         self.patches = engines[0].patches
         self.pads = any(engine.pads for engine in engines)
         self._ahead = BATCHES_AHEAD * len(engines)
+        self._any_engine = engines[0]
         self._own = threading.local()
         # `adopt` is no method: a running thread that refers to this object would keep it from ever being collected,
         # and with it the executors, whose collection ends the threads.
@@ -97,7 +99,7 @@ class Workers:
             raise failure
 
     def _compute(self, forward_pass: ForwardPass) -> BatchResult:
-        engine: Engine = self._own.engine
+        engine: Engine = getattr(self._own, "engine", self._any_engine)  # in an exit handler, whose thread has none
         try:
             vectors = engine.no_rows() if forward_pass.compute is None else forward_pass.compute(engine)
         except (RuntimeError, MemoryError) as error:
@@ -184,7 +186,7 @@ def adopt(own: threading.local, unclaimed: Claims) -> None:
 
 def _submit(pool: ThreadPoolExecutor, call: Callable[..., T], *arguments: object) -> Future[T]:
     try:
-        return pool.submit(call, *arguments)
+        return submit(pool, call, *arguments)
     except RuntimeError as error:  # the pool was shut down by another thread's `close()`
         raise BackendError(CLOSED) from error
 

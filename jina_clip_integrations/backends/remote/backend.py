@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from ...catalog import ModelSpec, find_model
 from ...concurrency.flow import drive
+from ...concurrency.loops import running_loop
 from ...errors import ConfigurationError, JinaClipError
 from ...settings import PACKED_TYPES, RemoteSettings
 from ...vectors import truncate_and_normalize
@@ -205,7 +206,8 @@ class RemoteBackend:
                 self._warn_of_long_texts(batcher)
 
     async def astream(self, batch: Batch) -> AsyncIterator[BatchResult]:
-        """`stream` with tasks instead of threads."""
+        """`stream` with tasks instead of threads. Raises `ConfigurationError` without an asyncio loop."""
+        running_loop()
         count = len(batch.texts) or len(batch.images)
         if not count:
             return

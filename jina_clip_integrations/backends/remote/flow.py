@@ -98,7 +98,7 @@ class _Request:
         # waiting for nothing, and the time might have passed.
         limits, ticket = self.service.limits, self.service.limits.concurrency.acquire()
         reservation: Reservation | Outcome | None = None
-        at_risk = 0
+        at_risk, sent = 0, False
         try:
             if not ticket.done():
                 yield Wait(ticket, None, self.stop_signal)
@@ -112,14 +112,14 @@ class _Request:
             # `longest_total_s` counts from here: how long a request queues says nothing about the service.
             self.first_sent_at = sent_at if self.first_sent_at is None else self.first_sent_at
             self.attempts += 1
-            at_risk = self.max_tokens  # a request that is cancelled now may be billed all the same
+            at_risk, sent = self.max_tokens, True  # a request that is cancelled now may be billed all the same
             reply = yield Send(self.batch.body, self.service.max_response_bytes, self.service.transport)
             self.account(reply, reservation, self.clock.now() - sent_at)  # settles; the second time below does nothing
             return self.interpret(reply, ticket)
         finally:
             limits.concurrency.release(ticket)
             if isinstance(reservation, Reservation):
-                limits.settle(reservation, spent=at_risk)
+                limits.settle(reservation, spent=at_risk) if sent else limits.cancel(reservation)
 
     def wait(self, seconds: float) -> Wait:
         return Wait(Future(), seconds, self.stop_signal)

@@ -16,6 +16,7 @@ import orjson
 from numpy.typing import NDArray
 
 from ...concurrency.isolation import halve
+from ...concurrency.threads import submit
 from ...errors import InputError, JinaClipError
 from ...settings import PACKED_TYPES
 from ...types import Modality
@@ -228,6 +229,6 @@ class RequestBatcher:
             self._pool = ThreadPoolExecutor(ENCODING_THREADS, thread_name_prefix="jina-clip-encode")
         while len(self._ahead) < ENCODED_AHEAD and self._started < self.count:
             # Tracers find the caller's span in the context; a copy each, since two threads cannot enter one at once.
-            self._ahead.append(self._pool.submit(contextvars.copy_context().run, self._encode, self._started))
+            self._ahead.append(submit(self._pool, contextvars.copy_context().run, self._encode, self._started))
             self._started += 1
         return self._ahead.popleft().result()

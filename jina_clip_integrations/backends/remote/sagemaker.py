@@ -6,7 +6,6 @@ same meaning, so that retries, splitting and error classes are those of every ot
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ import orjson
 
 from ..._version import USER_AGENT
 from ...catalog import ModelSpec, find_model
+from ...concurrency.threads import in_thread
 from ...errors import (
     ApiConnectionError,
     ApiError,
@@ -172,7 +172,7 @@ class _Runtime:
         return Response(200, _headers(response), read)
 
     async def asend(self, step: Send) -> Reply:
-        return await asyncio.to_thread(self.send, step)
+        return await in_thread(self.send, step)
 
     def close(self) -> None:
         """Close the client that was made here."""

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from ...concurrency.flow import adrive, drive
-from ...concurrency.threads import DaemonThreadPool
+from ...concurrency.threads import DaemonThreadPool, in_thread
 from ...concurrency.waits import Stopped, StopSignal
 from ...errors import JinaClipError
 from ..base import BatchResult
@@ -184,7 +184,7 @@ async def run_in_tasks(batcher: RequestBatcher, service: Service) -> AsyncGenera
         return start_task(adrive(request_flow(batch, service, scheduler.stop_signal)))
 
     def encode() -> Pending:
-        return start_task(asyncio.to_thread(scheduler.encode))
+        return start_task(in_thread(scheduler.encode))
 
     def start_task(work: Coroutine[Any, Any, Any]) -> Pending:
         task = asyncio.ensure_future(work)

@@ -18,7 +18,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from ... import network
-from ...errors import ApiConnectionError, ApiError, ApiTimeoutError, InvalidResponseError
+from ...concurrency.loops import running_loop
+from ...concurrency.threads import in_thread, is_ending
+from ...errors import ApiConnectionError, ApiError, ApiTimeoutError, BackendError, InvalidResponseError
 from .messages import clean_text
 from .responses import Response
 
@@ -136,7 +138,7 @@ class HttpTransport:
         """`close`, and close the client of the running loop; those of other loops end with them."""
         self.close()
         with self._lock:
-            loop_client = self._by_loop.pop(asyncio.get_running_loop(), None)
+            loop_client = self._by_loop.pop(running_loop(), None)
         if loop_client is not None:
             await loop_client.lifetime.aclose()
 
@@ -163,7 +165,7 @@ class HttpTransport:
         if self.async_client is not None:
             return self.async_client
         self._leave_parent()
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         with self._lock:
             known = self._by_loop.get(loop)
             if known is not None:
@@ -272,11 +274,16 @@ class _Exchange:
             return await asyncio.wait_for(self._arun(client), self.seconds)
         except asyncio.TimeoutError:  # not the built-in `TimeoutError` before Python 3.11
             return self._failure(TimeoutError("deadline"))
+        except RuntimeError as error:
+            if not is_ending():
+                raise
+            reason = "the program is ending, and asyncio resolves no host names any more; call the blocking method"
+            raise BackendError(f"{self.transport.host}: {reason}") from error
         except (self.httpx.HTTPError, self.httpx.InvalidURL, OSError, ApiError) as error:
             return self._failure(error)
 
     async def _arun(self, client: httpx.AsyncClient) -> Reply:
-        request = self._request(client, await asyncio.to_thread(self._prepare), self._anote)
+        request = self._request(client, await in_thread(self._prepare), self._anote)
         response = await client.send(request, stream=True, follow_redirects=False)
         self.status = response.status_code
         try:
@@ -285,7 +292,7 @@ class _Exchange:
                 self._take(block)
         finally:
             await response.aclose()
-        return await asyncio.to_thread(self._finish, response)
+        return await in_thread(self._finish, response)
 
     def _prepare(self) -> tuple[Mapping[str, str], bytes]:
         headers = self.transport.headers

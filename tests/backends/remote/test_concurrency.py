@@ -370,3 +370,15 @@ def test_no_thread_is_left_behind(face: str, make: Any) -> None:
     embed(face, make(batch_size=1), numbered(20))
     embed(face, make(batch_size=1), images(*(photo(9, 9, seed) for seed in range(5))))
     wait_for(lambda: not left())
+
+
+async def test_a_call_that_gives_up_while_it_waits_takes_no_turn(server: FaultyServer, make: Any) -> None:
+    async with make(requests_per_minute=1, token_budget=100_000) as backend:
+        await backend.aembed(texts("a"))
+        for _ in range(3):
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(backend.aembed(texts("b")), 0.05)
+        limits = backend._service.limits
+        assert limits.reserve(limits_now := backend._service.clock.now(), 1).starts_at - limits_now <= 60
+    assert len(server.received) == 1
+    assert backend.requests_in_flight == 0

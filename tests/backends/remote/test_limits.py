@@ -328,3 +328,26 @@ def test_a_budget_is_never_overspent_by_honest_estimates(steps: list[tuple[int, 
         budget.settle(estimate, min(spent, estimate))
     assert budget.spent <= total
     assert budget.pending == 0
+
+
+def test_who_gives_up_before_sending_gives_everything_back() -> None:
+    bound = limits(requests_per_minute=1, tokens_per_minute=100, token_budget=1000)
+    bound.learn(0.0, {REQUESTS_LEFT: "2", TOKENS_LEFT: "150"})
+    sent = booked(bound, 100)
+    for _ in range(3):
+        waiting = booked(bound, 100)
+        assert waiting.starts_at == 60.0  # not 120 and 180, behind those who gave up
+        bound.cancel(waiting)
+        bound.cancel(waiting)  # twice does no harm
+    bound.settle(sent, spent=100)
+    bound.cancel(sent)  # nor does it for one that was sent
+    assert bound.tokens_spent == 100
+    assert bound.affordable([900, 1]) == 1
+
+
+def test_a_quota_gets_back_what_was_not_sent() -> None:
+    bound = limits()
+    bound.learn(0.0, {REQUESTS_LEFT: "1", TOKENS_LEFT: "50"})
+    bound.cancel(booked(bound, 50))
+    assert booked(bound, 50).starts_at == 0.0
+    assert booked(bound, 1).starts_at == 60.0

@@ -74,15 +74,17 @@ class Limits:
                 if reserved is None:
                     return self._budget.next_settlement()
                 share = reserved
+            for limiter in (self._requests, self._tokens):
+                if limiter is not None:
+                    limiter.forget(now)
             start = self._earliest(now, tokens)
-            if self._requests:
-                self._requests.take(start, 1)
-            entry = self._tokens.take(start, tokens) if self._tokens else None
+            request_entry = self._requests.take(start, 1) if self._requests else None
+            token_entry = self._tokens.take(start, tokens) if self._tokens else None
             if self._requests_left:
                 self._requests_left.take(start, 1)
             if self._tokens_left:
                 self._tokens_left.take(start, tokens)
-            return Reservation(start, share, entry)
+            return Reservation(start, share, token_entry, request_entry, tokens)
 
     def settle(self, reservation: Reservation, *, spent: int) -> None:
         """Close a reservation with the tokens that the service counted, 0 for a request that failed. Once only."""
@@ -96,6 +98,23 @@ class Limits:
             # The rate limiter goes on with what was counted instead of the estimate.
             if reservation.token_entry is not None:
                 reservation.token_entry[1] = float(spent)
+
+    def cancel(self, reservation: Reservation) -> None:
+        """Give back what was reserved for a request that was not sent and will not be."""
+        with self._lock:
+            if not reservation.open:
+                return
+            reservation.open = False
+            if self._budget is not None:
+                self._budget.settle(reservation.reserved, 0)
+            if self._requests:
+                self._requests.give_back(reservation.request_entry)
+            if self._tokens:
+                self._tokens.give_back(reservation.token_entry)
+            if self._requests_left:
+                self._requests_left.give_back(1)
+            if self._tokens_left:
+                self._tokens_left.give_back(reservation.tokens)
 
     def learn(self, now: float, headers: Mapping[str, str]) -> None:
         """Note the remaining-headers of a response, seen at `now`."""

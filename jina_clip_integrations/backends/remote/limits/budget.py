@@ -20,6 +20,9 @@ class Reservation:
     reserved: int
     """Tokens set aside in the budget."""
     token_entry: list[float] | None = None
+    request_entry: list[float] | None = None
+    tokens: int = 0
+    """Its tokens by estimate."""
     open: bool = True
 
 

@@ -21,12 +21,13 @@ class RateLimiter:
 
     def earliest(self, now: float, amount: float) -> float:
         """First time, not before `now`, at which `amount` more units fit."""
-        self._forget(now)
         amount = min(amount, self.limit)  # a larger one would never fit
         # Not before an entry that is booked already, so that entries stay in order of time.
         start = max(now, self._taken[-1][0]) if self._taken else now
-        used = sum(entry[1] for entry in self._taken)
-        for when, taken in self._taken:
+        # `now` may be a time to come, and what lies there given back: older entries are passed over, not forgotten.
+        recent = [entry for entry in self._taken if entry[0] + WINDOW_S > start]
+        used = sum(taken for _, taken in recent)
+        for when, taken in recent:
             if used + amount <= self.limit:
                 break
             used -= taken
@@ -39,7 +40,12 @@ class RateLimiter:
         self._taken.append(entry)
         return entry
 
-    def _forget(self, now: float) -> None:
+    def give_back(self, entry: list[float] | None) -> None:
+        """Free an entry that is not used; whoever asks from now on may have its time."""
+        self._taken = deque(taken for taken in self._taken if taken is not entry)
+
+    def forget(self, now: float) -> None:
+        """Drop what is older than the window; `now` is the present."""
         while self._taken and self._taken[0][0] + WINDOW_S <= now:
             self._taken.popleft()
 
@@ -84,6 +90,11 @@ class RemainingQuota:
             self._waited, self._left = self._left < amount, None
         else:
             self._left -= amount
+
+    def give_back(self, amount: float) -> None:
+        """Count `amount`, which was taken, as left."""
+        if self._left is not None and self._last_value is not None:
+            self._left = min(self._left + amount, self._last_value)
 
     def _over(self, now: float) -> bool:
         return now >= self._began + WINDOW_S
