@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 
 import pytest
@@ -76,9 +76,10 @@ class Held:
     """A generator that stays inside its second step until it is let go."""
 
     def __init__(self) -> None:
-        self.inside, self.go_on, self.closed_by = threading.Event(), threading.Event(), []
+        self.inside, self.go_on = threading.Event(), threading.Event()
+        self.closed_by: list[str] = []
 
-    def __iter__(self) -> Iterator[int]:
+    def steps(self) -> Generator[int, None, None]:
         try:
             yield 1
             self.inside.set()
@@ -90,7 +91,7 @@ class Held:
 
 def test_what_is_stepped_is_closed_by_the_thread_that_is_inside() -> None:
     held = Held()
-    stepped = ThreadStepped(iter(held))
+    stepped = ThreadStepped(held.steps())
     assert stepped.step() == 1
     last = threading.Thread(target=stepped.step, name="inside")
     last.start()
@@ -106,7 +107,7 @@ def test_what_is_stepped_is_closed_by_the_thread_that_is_inside() -> None:
 
 def test_what_nobody_is_inside_is_closed_at_once() -> None:
     held = Held()
-    stepped = ThreadStepped(iter(held))
+    stepped = ThreadStepped(held.steps())
     stepped.step()
     stepped.close()
     assert held.closed_by == ["MainThread"]
@@ -114,7 +115,7 @@ def test_what_nobody_is_inside_is_closed_at_once() -> None:
 
 
 def test_an_error_of_a_step_is_raised_there() -> None:
-    def broken() -> Iterator[int]:
+    def broken() -> Generator[int, None, None]:
         yield 1
         raise ValueError("no")
 
