@@ -301,9 +301,12 @@ class _Exchange:
     def _request(self, client: Any, prepared: tuple[Mapping[str, str], bytes], trace: Any) -> httpx.Request:
         headers, body = prepared
         extensions = {"trace": trace, "timeout": self.timeouts}
-        request: httpx.Request = client.build_request(
-            "POST", self.transport.url, headers={**_ENCODINGS, **headers}, content=body, extensions=extensions
-        )
+        given: dict[str, Any] = {"headers": {**_ENCODINGS, **headers}, "content": body, "extensions": extensions}
+        try:
+            request: httpx.Request = client.build_request("POST", self.transport.url, **given)
+        except UnicodeError:  # a cookie that a server set and no header can carry, which would end every request
+            client.cookies.clear()
+            request = client.build_request("POST", self.transport.url, **given)
         return request
 
     def _check_encoding(self, response: httpx.Response) -> None:

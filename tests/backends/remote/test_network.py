@@ -291,3 +291,9 @@ def test_a_content_encoding_that_lies(face: str, server: FaultyServer, make: Any
     _, error = stream(face, make(max_retries=1), texts("a"))
     assert type(error) is errors.InvalidResponseError
     assert "Content-Encoding" in str(error)
+
+
+def test_a_cookie_that_no_header_can_carry_is_forgotten(face: str, make: Any, server: FaultyServer) -> None:
+    server.headers = {"Set-Cookie": "caf\u00e9=\u00fc"}
+    backend = make(batch_size=1, max_concurrency=1)
+    np.testing.assert_array_equal(embed(face, backend, texts("a", "b", "c")).vectors, vectors_of("abc"))
