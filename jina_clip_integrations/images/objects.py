@@ -275,13 +275,21 @@ def _read_from_start(stream: Any, limit: int) -> bytes:
     position = stream.tell() if seekable else None
     if seekable:
         stream.seek(0)
-    content = bytearray()
-    while block := _check_block(_read(stream, limit + 1 - len(content))):
-        content += block
-        if len(content) > limit:
-            raise ImageError(f"more than {limit:,} bytes, the limit of the source policy (max_bytes)")
+    content = _read_all(stream, limit)
     if position is not None:
         stream.seek(position)
+    return content
+
+
+def _read_all(stream: Any, limit: int) -> bytes:
+    content, in_blocks = bytearray(), True
+    while in_blocks and len(content) <= limit:
+        block, in_blocks = _read(stream, limit + 1 - len(content))
+        if not _check_block(block):
+            break
+        content += block
+    if len(content) > limit:
+        raise ImageError(f"more than {limit:,} bytes, the limit of the source policy (max_bytes)")
     return bytes(content)
 
 
@@ -292,11 +300,12 @@ def _can_seek(stream: Any) -> bool:
     return hasattr(stream, "seek") and hasattr(stream, "tell")  # a SpooledTemporaryFile before Python 3.11
 
 
-def _read(stream: Any, size: int) -> Any:
+def _read(stream: Any, size: int) -> tuple[Any, bool]:
+    """A block of at most `size` bytes, or everything, and whether there may be more."""
     try:
-        return stream.read(size)
-    except TypeError:  # it only gives everything at once
-        return stream.read()
+        return stream.read(size), True
+    except TypeError:  # it only gives everything at once, and would give it again
+        return stream.read(), False
 
 
 def _check_block(block: Any) -> Any:
