@@ -20,7 +20,7 @@ from ..types import Vectors
 from .batches import ChunkSizer
 from .messages import INCOMPLETE, OK, for_command_line
 from .options import add_fetch_options, add_model_options, add_output_options, open_encoder, open_output, vector_width
-from .output import Output, plural
+from .output import Output, plural, warn_of_unread
 from .vector_files import Source, WorkingFile, dump_lines, find_writer
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class Job:
     skip_errors: bool = False
     failed: dict[int, str] = field(default_factory=dict)
     """Row to why it was left out."""
+    unread: dict[str, str] = field(default_factory=dict)
+    """File of another kind in a folder to why it is not read; such files have no row."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--texts", metavar="FILE", help="a file with one text per line; - reads stdin")
     parser.add_argument("--output", metavar="FILE", help=".npy, .parquet or .jsonl (default: JSON lines on stdout)")
     parser.add_argument("--skip-errors", action="store_true", help="leave bad inputs out (NaN or null) and go on")
-    parser.add_argument("--strict", action="store_true", help=f"with --skip-errors: exit with {INCOMPLETE} if any was")
+    parser.add_argument("--strict", action="store_true", help=f"exit with {INCOMPLETE} if anything was left out")
     add_model_options(parser)
     add_fetch_options(parser)
     add_output_options(parser)
@@ -55,7 +57,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Embed everything that was named: the texts, then the lines of --texts, then the images."""
     out = open_output(args)
-    job = Job(gather_sources(args, out), skip_errors=args.skip_errors)
+    unread: dict[str, str] = {}
+    job = Job(gather_sources(args, out, unread), skip_errors=args.skip_errors, unread=unread)
     # A file can be resumed, so its rows go to a working file first; what went down a pipe is gone.
     if args.output:
         embed_to_file(job, args, out)
@@ -64,11 +67,15 @@ def run(args: argparse.Namespace) -> int:
     # At the end, where the progress bar cannot overwrite them.
     for row, reason in job.failed.items():
         out.warn(f"left out {job.sources[row].input}: {for_command_line(str(reason))}")
-    return INCOMPLETE if job.failed and args.strict else OK
+    warn_of_unread(out, job.unread)
+    return INCOMPLETE if args.strict and (job.failed or job.unread) else OK
 
 
-def gather_sources(args: argparse.Namespace, out: Output) -> list[Source]:
-    """Everything that the command line names, in order. Raises `InputError` if that is nothing or not there."""
+def gather_sources(args: argparse.Namespace, out: Output, unread: dict[str, str]) -> list[Source]:
+    """Everything that the command line names, in order. Raises `InputError` if that is nothing or not there.
+
+    Files of folders that are neither images nor texts and look like something to embed go to `unread`.
+    """
     for text in args.items:
         if file_modality(text) == "image" and Path(text).is_file():
             out.note(f"note: {text} is embedded as words; for the image use --images {text}")
@@ -76,8 +83,9 @@ def gather_sources(args: argparse.Namespace, out: Output) -> list[Source]:
     sources = [Source("text", text) for text in args.items]
     sources += [Source("text", line) for line in _read_lines(args.texts)]
     for named in args.images:
-        sources += _find_images(named, must_exist=not args.skip_errors)
+        sources += _find_images(named, unread, must_exist=not args.skip_errors)
     if not sources:
+        warn_of_unread(out, unread)
         raise InputError("nothing to embed: give texts, --texts FILE or --images FILE")
     return sources
 
@@ -89,12 +97,15 @@ def _read_lines(file: str | None) -> list[str]:
     return [line for line in content.splitlines() if line.strip()]
 
 
-def _find_images(named: str, *, must_exist: bool) -> list[Source]:
+def _find_images(named: str, unread: dict[str, str], *, must_exist: bool) -> list[Source]:
     path = Path(named).expanduser()
     if named.startswith(("http://", "https://", "data:")) or path.is_file():
         return [Source("image", named)]
     if path.is_dir():
-        return [Source("image", str(found.path)) for found in scan(path.resolve()) if found.modality == "image"]
+        folder, others = path.resolve(), dict[str, str]()
+        found = [file for file in scan(folder, unread=others) if file.modality == "image"]
+        unread.update({str(folder / name): reason for name, reason in others.items()})
+        return [Source("image", str(file.path)) for file in found]
     if must_exist:
         raise InputError(f"--images {named}: there is no such file or folder")
     return [Source("image", named)]  # the encoder leaves it out, with the reason
@@ -116,6 +127,7 @@ def embed_to_file(job: Job, args: argparse.Namespace, out: Output) -> None:
             part.discard()
     out.line(f"{plural(len(job.sources), 'vector')} of {about['dimensions']} dimensions in {output}")
     failed = {job.sources[row].input: reason for row, reason in job.failed.items()}
+    failed.update(job.unread)
     out.result({**about, "output": str(output), "count": len(job.sources), "failed": failed})
 
 
@@ -208,5 +220,5 @@ def job_digest(job: Job, model: str, colors: str = "") -> str:
         # Size and time instead of content: hashing a folder of photos would take as long as decoding it.
         path = Path(source.input).expanduser() if source.kind == "image" else None
         state: Any = read_stamp(path) if path is not None and path.is_file() else ""
-        content.update(f"{source.kind}\n{source.input}\n{state}\n".encode())
+        content.update(f"{source.kind}\n{source.input}\n{state}\n".encode(errors="surrogatepass"))
     return content.hexdigest()

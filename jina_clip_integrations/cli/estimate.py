@@ -14,7 +14,7 @@ from ..settings import DEFAULT_MODEL
 from ..types import Modality
 from .messages import INCOMPLETE, OK
 from .options import add_output_options, open_output
-from .output import Output, plural
+from .output import Output, plural, warn_of_unread
 
 
 @dataclass
@@ -32,6 +32,9 @@ class Estimate:
 
     subtotals: dict[Modality, Subtotal] = field(default_factory=lambda: {"image": Subtotal(), "text": Subtotal()})
     failed: dict[str, str] = field(default_factory=dict)
+    """File to why it could not be read."""
+    unread: dict[str, str] = field(default_factory=dict)
+    """File of another kind to why it is not read."""
 
     def total(self) -> Subtotal:
         """The sum over both modalities."""
@@ -59,15 +62,19 @@ def run(args: argparse.Namespace) -> int:
     from ..tokens import PRICE_USD_PER_MILLION
 
     out = open_output(args)
-    files = list(scan(resolve_folder(args.folder)))
+    unread: dict[str, str] = {}
+    files = list(scan(resolve_folder(args.folder), unread=unread))
     if not files:
+        warn_of_unread(out, unread)
         raise InputError(f"{args.folder} holds no images and no .txt or .md files")
     with out.progress(len(files), "reading") as bar:
         estimate = add_up(files, args.model, advance=bar.advance)
+    estimate.unread = unread
     print_estimate(out, estimate, args.model, args.price or PRICE_USD_PER_MILLION)
     for name, reason in estimate.failed.items():
         out.warn(f"left out {name}: {reason}")
-    return INCOMPLETE if estimate.failed and args.strict else OK
+    warn_of_unread(out, unread)
+    return INCOMPLETE if args.strict and (estimate.failed or unread) else OK
 
 
 def add_up(files: Iterable[SourceFile], model: str, *, advance: Callable[[], object] = lambda: None) -> Estimate:
@@ -116,7 +123,7 @@ def print_estimate(out: Output, estimate: Estimate, model: str, usd_per_million:
             "images": _as_json(images, usd_per_million),
             "texts": _as_json(texts, usd_per_million),
             "total": _as_json(total, usd_per_million),
-            "failed": estimate.failed,
+            "failed": {**estimate.unread, **estimate.failed},
         }
     )
 

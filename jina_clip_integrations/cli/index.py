@@ -26,7 +26,7 @@ from .options import (
     open_output,
     vector_width,
 )
-from .output import Output, Progress, plural
+from .output import Output, Progress, plural, warn_of_unread
 
 if TYPE_CHECKING:
     from ..encoder import JinaClipEncoder
@@ -44,6 +44,13 @@ class Plan:
     vanished: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     """File to why it was left out."""
+    unread: dict[str, str] = field(default_factory=dict)
+    """File of another kind to why it is not read."""
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Every file that is not in the store, to the reason."""
+        return {**self.unread, **self.failed}
 
     @property
     def to_embed(self) -> list[tuple[SourceFile, Stamp]]:
@@ -109,10 +116,12 @@ def run(args: argparse.Namespace) -> int:
             # A store inside the folder would index its own files.
             exclude = None if store.is_server else Path(args.store).expanduser().resolve()
             target = Target(store, root, store.files(root), model)
-            plan = make_plan(scan(root, exclude=exclude), target.stored)
+            unread: dict[str, str] = {}
+            plan = make_plan(scan(root, exclude=exclude, unread=unread), target.stored)
+            plan.unread = unread
             update(target, plan, encoder, out, keep_vanished=args.keep_vanished)
             print_report(out, store, plan, args, encoder)
-    return INCOMPLETE if args.strict and plan.failed else OK
+    return INCOMPLETE if args.strict and plan.left_out else OK
 
 
 def make_plan(found: Iterator[SourceFile], stored: dict[str, StoredFile]) -> Plan:
@@ -227,6 +236,7 @@ def print_report(
     """Print what was done, for people or as JSON, and every file that was left out, by name."""
     for name, reason in sorted(plan.failed.items()):
         out.warn(f"left out {name}: {reason}")
+    warn_of_unread(out, plan.unread)
     # A new or changed file that failed counts as left out, not as added or updated.
     failed = set(plan.failed)
     counts = {
@@ -234,7 +244,7 @@ def print_report(
         "updated": sum(file.name not in failed for file, _ in plan.changed),
         "unchanged": plan.unchanged + len(plan.touched),
         "removed": 0 if args.keep_vanished else len(plan.vanished),
-        "left_out": len(failed),
+        "left_out": len(plan.left_out),
     }
     images, texts = store.count("image"), store.count("text")
     out.line(", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items()))
@@ -248,7 +258,7 @@ def print_report(
             "files": counts,
             "images": images,
             "passages": texts,
-            "failed": plan.failed,
+            "failed": plan.left_out,
             "tokens": encoder.usage.total_tokens,
         }
     )

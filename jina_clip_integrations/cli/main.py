@@ -16,6 +16,7 @@ from typing import Any
 
 from .._version import __version__
 from .messages import BROKEN_PIPE, DEBUG_VARIABLE, EXIT_CODES, exit_code, format_error
+from .printable import printable_name
 
 COMMANDS = {
     "demo": "search an image gallery in many languages with the demo model, offline",
@@ -78,7 +79,7 @@ def _short_warnings() -> Iterator[None]:
     """Show a warning as one line on stderr, without the line of code that caused it."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+        print(f"warning: {printable_name(' '.join(str(message).split()))}", file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.showwarning = show

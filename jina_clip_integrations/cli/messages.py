@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 
 from ..errors import BackendError, JinaClipError
+from .printable import printable_name
 
 DEBUG_VARIABLE = "JINA_CLIP_DEBUG"
 """Set to anything, this environment variable lets errors through with their traceback."""
@@ -58,4 +59,4 @@ def format_error(error: BaseException) -> str:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     else:  # a bug: its class helps to find it, and so does the traceback
         text = f"{type(error).__name__}: {error} (set {DEBUG_VARIABLE}=1 to see where)"
-    return for_command_line(" ".join(text.split()))
+    return printable_name(for_command_line(" ".join(text.split())))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from .printable import printable_name, printable_text, to_json
 
 if TYPE_CHECKING:
     from ..encoder.progress import ProgressBar
@@ -26,22 +27,21 @@ class Output:
     def line(self, text: str = "") -> None:
         """Print a line for people on stdout; nothing with `--json`."""
         if not self.as_json:
-            print(text)
+            print(printable_text(text))
 
     def result(self, value: Any) -> None:
         """Print the machine-readable result on stdout; nothing without `--json`."""
-        # Words of any script stay readable, instead of \u escapes.
         if self.as_json:
-            print(json.dumps(value, ensure_ascii=False, indent=2))
+            print(to_json(value, indent=2))
 
     def note(self, text: str) -> None:
         """Print a remark on stderr, so that a pipe stays clean; nothing with `--quiet`."""
         if not self.quiet:
-            print(text, file=sys.stderr)
+            print(printable_text(text), file=sys.stderr)
 
     def warn(self, text: str) -> None:
         """Say on stderr, always, what went wrong without ending the command."""
-        print(f"warning: {text}", file=sys.stderr)
+        print(f"warning: {printable_name(text)}", file=sys.stderr)
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print aligned columns on stdout; nothing with `--json`."""
@@ -115,7 +115,7 @@ def _open_display(total: int, label: str) -> ProgressBar | ProgressLines:
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of aligned columns, the first flush left, the others flush right."""
-    table = [list(header), *map(list, rows)]
+    table = [[printable_name(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
     return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in table]
 
@@ -123,3 +123,17 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[s
 def plural(count: int, thing: str) -> str:
     """`1 image`, `1,200 images`."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+SHOWN_NAMES = 3
+"""Files named of each kind that is not read; `--json` lists all."""
+
+
+def warn_of_unread(out: Output, unread: Mapping[str, str]) -> None:
+    """Say which files of other kinds were left out, a line for each reason: a folder may hold thousands of them."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in unread.items():
+        by_reason.setdefault(reason, []).append(name)
+    for reason, names in by_reason.items():
+        more = f" and {len(names) - SHOWN_NAMES:,} more" if len(names) > SHOWN_NAMES else ""
+        out.warn(f"left out {', '.join(names[:SHOWN_NAMES])}{more}: {reason}")

@@ -27,6 +27,7 @@ from .options import (
     vector_width,
 )
 from .output import Output
+from .printable import printable_name
 
 if TYPE_CHECKING:
     from ..encoder import JinaClipEncoder
@@ -130,7 +131,7 @@ def print_hits(out: Output, lists: dict[str, list[Hit]], args: argparse.Namespac
 def describe_hit(hit: Hit) -> str:
     """A hit on one line: its name, and for a text which passage and how it begins."""
     if hit.text is None:
-        return hit.name
+        return printable_name(hit.name)
     where = f" (passage {hit.passage + 1} of {hit.passages})" if hit.passages > 1 else ""
     text = " ".join(hit.text.split())
     snippet = text if len(text) <= SNIPPET_CHARACTERS else f"{text[: SNIPPET_CHARACTERS - 1]}…"

@@ -14,9 +14,11 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from ..collections.names import encode_name
 from ..concurrency.locks import lock_file
 from ..errors import BackendError, InputError, require_extra
 from ..types import Modality, Vectors
+from .printable import to_json
 
 ROWS_PER_BATCH = 1024
 """Rows of a Parquet record batch: the vectors are mapped from a file and never in memory all at once."""
@@ -167,7 +169,7 @@ def write_npy(path: Path, sources: Sequence[Source], vectors: Vectors, about: di
             np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(vectors))
             for _, rows in _split_batches(sources, vectors):
                 file.write(rows.tobytes())
-        fresh_sidecar.write_text(json.dumps(sidecar, ensure_ascii=False, indent=1), encoding="utf-8")
+        fresh_sidecar.write_text(to_json(sidecar, indent=1), encoding="utf-8")
 
 
 def sidecar_path(path: Path) -> Path:
@@ -187,7 +189,7 @@ def dump_lines(file: TextIO, sources: Sequence[Source], vectors: Vectors) -> Non
     # JSON has no NaN, which is how a row that was left out looks in memory.
     for source, vector in zip(sources, vectors, strict=True):
         embedding = None if np.isnan(vector).any() else shorten_floats(vector)
-        file.write(json.dumps({**asdict(source), "embedding": embedding}, ensure_ascii=False) + "\n")
+        file.write(to_json({**asdict(source), "embedding": embedding}) + "\n")
 
 
 def shorten_floats(vector: Vectors) -> list[float]:
@@ -196,7 +198,10 @@ def shorten_floats(vector: Vectors) -> list[float]:
 
 
 def write_parquet(path: Path, sources: Sequence[Source], vectors: Vectors, about: dict[str, Any]) -> None:
-    """Columns kind, input and embedding (a float32 list, null where it was left out)."""
+    """Columns kind, input and embedding (a float32 list, null where it was left out).
+
+    A path that is no UTF-8 is kept by its bytes (`collections.names`), since Parquet has no other strings.
+    """
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -208,7 +213,11 @@ def write_parquet(path: Path, sources: Sequence[Source], vectors: Vectors, about
     with replace_file(path) as fresh, parquet.ParquetWriter(fresh, schema) as writer:
         for some, rows in _split_batches(sources, vectors):
             embeddings = [None if np.isnan(row).any() else row for row in rows]
-            columns = [[source.kind for source in some], [source.input for source in some], embeddings]
+            columns = [
+                [source.kind for source in some],
+                [encode_name(source.input) if source.kind == "image" else source.input for source in some],
+                embeddings,
+            ]
             arrays = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
             writer.write_batch(pa.record_batch(arrays, schema=schema))
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from ..errors import InputError
 from ..images.decode import load_formats
+from ..images.formats import unreadable_reason
 from ..types import Modality
 
 TEXT_EXTENSIONS = frozenset({".txt", ".md", ".markdown"})
@@ -54,17 +55,23 @@ def resolve_folder(folder: str) -> Path:
     return path
 
 
-def scan(root: Path, *, exclude: Path | None = None) -> Iterator[SourceFile]:
-    """Images and texts below `root`, in a stable order, without hidden files and without the folder `exclude`."""
+def scan(root: Path, *, exclude: Path | None = None, unread: dict[str, str] | None = None) -> Iterator[SourceFile]:
+    """Images and texts below `root`, in a stable order, without hidden files and without the folder `exclude`.
+
+    Files that look like an image or a document and are not read go to `unread`: name to why, and what to do about it.
+    """
     for folder, subfolders, names in os.walk(root):
         here = Path(folder)
         # os.walk enters what is left in this list, in its order.
         subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and here / name != exclude)
         for name in sorted(names):
-            modality = file_modality(name)
-            if modality and not name.startswith("."):
-                path = here / name
+            if name.startswith("."):
+                continue
+            path, modality = here / name, file_modality(name)
+            if modality:
                 yield SourceFile(path, path.relative_to(root).as_posix(), modality)
+            elif unread is not None and (reason := unreadable_reason(name, readable=readable_formats())):
+                unread[path.relative_to(root).as_posix()] = reason
 
 
 def file_modality(name: str) -> Modality | None:
@@ -73,6 +80,14 @@ def file_modality(name: str) -> Modality | None:
     if extension in TEXT_EXTENSIONS:
         return "text"
     return "image" if extension in list_image_extensions() else None
+
+
+def readable_formats() -> Collection[str]:
+    """What this Pillow opens, by its own names of formats."""
+    from PIL import Image
+
+    load_formats()
+    return Image.OPEN.keys()
 
 
 @cache

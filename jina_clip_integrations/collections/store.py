@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import BackendError, ConfigurationError, InputError, require_extra
 from ..types import Modality, Vectors
 from .identity import CollectionModel
+from .names import decode_name, encode_name
 from .scan import SourceFile, Stamp
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class FolderStore:
         for point in self._scroll(root):
             payload = point.payload
             seen = Stamp(payload["size"], payload["mtime_ns"], payload["sha256"])
-            file = stored.setdefault(payload["name"], StoredFile(seen, passages=payload["passages"]))
+            file = stored.setdefault(decode_name(payload["name"]), StoredFile(seen, passages=payload["passages"]))
             file.points.append(str(point.id))
         return stored
 
@@ -203,7 +204,7 @@ class FolderStore:
         while True:
             points, offset = self._client.scroll(
                 self.collection,
-                scroll_filter=_match("root", str(root)),
+                scroll_filter=_match("root", encode_name(str(root))),
                 limit=POINTS_PER_REQUEST,
                 offset=offset,
                 with_payload=["name", "size", "mtime_ns", "sha256", "passage", "passages"],
@@ -215,7 +216,7 @@ class FolderStore:
 
 def make_point_id(root: Path, entry: Entry) -> str:
     """The same id for the same passage of the same file in every run."""
-    return str(uuid.uuid5(POINT_IDS, f"{root}\n{entry.file.name}\n{entry.passage}"))
+    return str(uuid.uuid5(POINT_IDS, f"{encode_name(str(root))}\n{encode_name(entry.file.name)}\n{entry.passage}"))
 
 
 def connect(location: str, *, server: bool) -> QdrantClient:
@@ -266,8 +267,8 @@ def _match(field_name: str, value: str) -> Any:
 
 def _make_payload(root: Path, entry: Entry, model: CollectionModel) -> dict[str, Any]:
     return {
-        "root": str(root),
-        "name": entry.file.name,
+        "root": encode_name(str(root)),
+        "name": encode_name(entry.file.name),
         "modality": entry.file.modality,
         "text": entry.text,
         "passage": entry.passage,
@@ -280,10 +281,11 @@ def _make_payload(root: Path, entry: Entry, model: CollectionModel) -> dict[str,
 
 
 def _make_hit(score: float, payload: dict[str, Any]) -> Hit:
+    root, name = decode_name(payload["root"]), decode_name(payload["name"])
     return Hit(
         score=float(score),
-        path=str(Path(payload["root"]) / payload["name"]),
-        name=payload["name"],
+        path=str(Path(root) / name),
+        name=name,
         modality=payload["modality"],
         text=payload["text"],
         passage=payload["passage"],

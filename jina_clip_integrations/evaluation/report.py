@@ -91,7 +91,7 @@ def read_report(path: Path) -> dict[str, Any]:
 def write_report(path: Path, report: Mapping[str, Any]) -> None:
     """Write whole or not at all: an interrupted run leaves the old file."""
     part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(report, ensure_ascii=False) + "\n", "utf-8")
+    part.write_text(json.dumps(report) + "\n", "utf-8")
     os.replace(part, path)
 
 
