@@ -58,7 +58,7 @@ async def give_up():
     try:
         await asyncio.wait_for(task, 0.01)
     except asyncio.TimeoutError:
-        print("timed out")
+        print("timed out\\n", end="")  # in one piece: several threads print
 
 def in_a_loop_that_nobody_winds_up():
     loop = asyncio.new_event_loop()
