@@ -24,6 +24,7 @@ COMMANDS = {
     "index": "put a folder of images and texts into a vector store",
     "search": "search a store made by index, with words or with an image",
     "estimate": "what embedding a folder would cost, and what resizing saves",
+    "classify": "zero-shot classification: the images of a folder by labels of your own",
     "evaluate": "how well a model finds things in your data, and how small its vectors may become",
     "serve": "this machine behind Jina's HTTP schema, for others to point base_url at",
     "bench": "how fast this machine is, and which batch size, precision and workers suit it",

@@ -35,7 +35,9 @@ ALLOW_PRIVATE = "--allow-private-addresses"
 
 def for_command_line(text: str) -> str:
     """`text` with the option of the command line in place of the argument that Python code would pass."""
-    return text.replace("sources=SourcePolicy.trusted()", ALLOW_PRIVATE)
+    return text.replace("sources=SourcePolicy.trusted()", ALLOW_PRIVATE).replace(
+        "pass logit_scale=", "pass --logit-scale"
+    )
 
 
 def exit_code(error: BaseException) -> int:

@@ -155,3 +155,14 @@ def positive_int(text: str) -> int:
 def batch_size(text: str) -> int | str:
     """An argparse type: a positive integer or `auto`."""
     return text if text == "auto" else positive_int(text)
+
+
+def probability(text: str) -> float:
+    """An argparse type: a number from 0 to 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return number

@@ -9,7 +9,7 @@ and a cosine by itself is no probability.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -67,6 +67,11 @@ class Classification:
     def top(self, k: int = 1) -> list[list[Prediction]]:
         """The `k` best labels of every input, the best first; none for a row that was left out."""
         return [self._predictions(row, k) for row in range(len(self))]
+
+    def rows(self, numbers: Sequence[int]) -> Classification:
+        """The result of some of the inputs, in this order."""
+        chosen = np.asarray(numbers, np.intp)
+        return replace(self, scores=self.scores[chosen], probabilities=self.probabilities[chosen])
 
     def __len__(self) -> int:
         return len(self.scores)
