@@ -80,8 +80,8 @@ def report() -> str:
         [
             heading("Zero-shot classification with the demo model", "classification.py"),
             f"{len(images):,} images of the gallery in the {len(MEMBERS)} categories of Unicode. This is a small demo "
-            "model, trained on names of emoji and never on categories, and not one of Jina's. Figures in per cent; chance is "
-            f"{100 / len(MEMBERS):.1f}. Ties count against the model.",
+            "model, trained on names of emoji and never on categories, and not one of Jina's. Figures in per cent; "
+            f"chance is {100 / len(MEMBERS):.1f}. Ties count against the model.",
             "",
             table(["a label is", ">right", ">among 3", ">among 5"], eight),
             "Three categories in other languages (chance 33.3):",
