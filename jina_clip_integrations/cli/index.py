@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -119,6 +119,7 @@ def run(args: argparse.Namespace) -> int:
             unread: dict[str, str] = {}
             plan = make_plan(scan(root, exclude=exclude, unread=unread), target.stored)
             plan.unread = unread
+            plan.vanished = [name for name in plan.vanished if not is_below(name, unread)]
             update(target, plan, encoder, out, keep_vanished=args.keep_vanished)
             print_report(out, store, plan, args, encoder)
     return INCOMPLETE if args.strict and plan.left_out else OK
@@ -137,6 +138,11 @@ def make_plan(found: Iterator[SourceFile], stored: dict[str, StoredFile]) -> Pla
             plan.failed[file.name] = error.strerror or str(error)
     plan.vanished = sorted(stored.keys() - present)
     return plan
+
+
+def is_below(name: str, folders: Collection[str]) -> bool:
+    """Whether a file lies in one of these folders, at any depth: one that cannot be read now may be back tomorrow."""
+    return any(parent.as_posix() in folders for parent in PurePosixPath(name).parents)
 
 
 def _add_to_plan(file: SourceFile, before: StoredFile | None, plan: Plan) -> None:

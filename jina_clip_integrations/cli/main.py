@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 from .._version import __version__
 from .messages import BROKEN_PIPE, DEBUG_VARIABLE, EXIT_CODES, exit_code, format_error
@@ -55,9 +55,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return exit_code(error)
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose messages repeat what was typed or pasted without letting it act on the terminal."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the message, and exit with 2."""
+        super().error(printable_name(message))
+
+
 def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     """The parser. Only the subcommand in `arguments` gets its options, so that no other module is imported."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="jina-clip",
         description="Text and images in one embedding space: Jina CLIP over the API or on this machine.",
         epilog="Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + ".",

@@ -13,6 +13,7 @@ from typing import Any
 _UNPRINTABLE = (
     "\x00-\x1f\x7f-\x9f"  # control characters of ASCII and of Latin-1, which start the sequences of terminals
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # directions (UAX #9), by which a name shows as another one
+    "\u200b\u2060-\u2064\ufeff\u00ad"  # nothing at all, by which two names look alike
     "\u2028\u2029"  # line and paragraph separators
     "\ud800-\udfff"  # bytes that are no UTF-8
 )

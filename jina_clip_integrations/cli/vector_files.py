@@ -210,7 +210,7 @@ def write_parquet(path: Path, sources: Sequence[Source], vectors: Vectors, about
     embedding = pa.list_(pa.float32(), width)
     schema = pa.schema([("kind", pa.string()), ("input", pa.string()), ("embedding", embedding)])
     schema = schema.with_metadata({key: json.dumps(value) for key, value in about.items()})
-    with replace_file(path) as fresh, parquet.ParquetWriter(fresh, schema) as writer:
+    with replace_file(path) as fresh, fresh.open("wb") as file, parquet.ParquetWriter(file, schema) as writer:
         for some, rows in _split_batches(sources, vectors):
             embeddings = [None if np.isnan(row).any() else row for row in rows]
             columns = [

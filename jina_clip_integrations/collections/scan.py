@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +16,9 @@ from ..images.formats import unreadable_reason
 from ..types import Modality
 
 TEXT_EXTENSIONS = frozenset({".txt", ".md", ".markdown"})
+
+STRAY = " ."
+"""What copying and other systems leave at the end of a name, behind its extension."""
 
 UNUSABLE_FORMATS = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
 """Formats that Pillow recognises but cannot decode by itself."""
@@ -58,9 +62,15 @@ def resolve_folder(folder: str) -> Path:
 def scan(root: Path, *, exclude: Path | None = None, unread: dict[str, str] | None = None) -> Iterator[SourceFile]:
     """Images and texts below `root`, in a stable order, without hidden files and without the folder `exclude`.
 
-    Files that look like an image or a document and are not read go to `unread`: name to why, and what to do about it.
+    What looks like an image or a document and is not read goes to `unread`: name to why, and what to do about it. So do
+    folders that may not be read.
     """
-    for folder, subfolders, names in os.walk(root):
+    unread = {} if unread is None else unread
+
+    def note_folder(error: OSError) -> None:
+        unread[_relative(Path(error.filename), root)] = f"a folder that cannot be read ({error.strerror})"
+
+    for folder, subfolders, names in os.walk(root, onerror=note_folder):
         here = Path(folder)
         # os.walk enters what is left in this list, in its order.
         subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and here / name != exclude)
@@ -68,15 +78,29 @@ def scan(root: Path, *, exclude: Path | None = None, unread: dict[str, str] | No
             if name.startswith("."):
                 continue
             path, modality = here / name, file_modality(name)
-            if modality:
-                yield SourceFile(path, path.relative_to(root).as_posix(), modality)
-            elif unread is not None and (reason := unreadable_reason(name, readable=readable_formats())):
-                unread[path.relative_to(root).as_posix()] = reason
+            if modality and _would_block(path):
+                unread[_relative(path, root)] = "not a regular file"
+            elif modality:
+                yield SourceFile(path, _relative(path, root), modality)
+            elif reason := unreadable_reason(name.rstrip(STRAY), readable=readable_formats()):
+                unread[_relative(path, root)] = reason
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def _would_block(path: Path) -> bool:
+    """Whether this is a pipe, a socket or a device, which may never give a byte; what is gone is found out later."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False
 
 
 def file_modality(name: str) -> Modality | None:
     """What a file holds, by its extension; None for what cannot be embedded."""
-    extension = os.path.splitext(name)[1].lower()
+    extension = os.path.splitext(name.rstrip(STRAY))[1].lower()
     if extension in TEXT_EXTENSIONS:
         return "text"
     return "image" if extension in list_image_extensions() else None

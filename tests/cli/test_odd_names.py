@@ -122,6 +122,67 @@ class TestEmbed:
         assert np.isnan(rows).any(axis=1).sum() == 1
 
 
+class TestWhatIsNoFile:
+    """Pipes, folders that may not be read, and extensions with something behind them."""
+
+    def test_what_would_block_is_left_out(self, run: Any, colours: Any, folder: Path, tmp_path: Path) -> None:
+        for name in ("pipe.png", "pipe.txt"):
+            os.mkfifo(folder / name)
+        for command in (("index", folder, "--store", tmp_path / "store", *colours.options), ("estimate", folder)):
+            ran = run(*command, "--json", "--strict")
+            assert ran.code == 3
+            assert ran.json["failed"] == dict.fromkeys(("pipe.png", "pipe.txt"), "not a regular file")
+
+    def test_a_dangling_link_says_so(self, run: Any, colours: Any, folder: Path, tmp_path: Path) -> None:
+        (folder / "link.png").symlink_to("nowhere.png")
+        ran = run("index", folder, "--store", tmp_path / "store", "--json", *colours.options)
+        assert ran.json["failed"] == {"link.png": "No such file or directory"}
+
+    @pytest.mark.parametrize("end", [" ", ".", " . "])
+    def test_something_behind_the_extension(
+        self, run: Any, colours: Any, folder: Path, tmp_path: Path, paint: Any, end: str
+    ) -> None:
+        paint(folder / "more.png", "red").rename(folder / f"more.png{end}")
+        (folder / f"paper.pdf{end}").touch()
+        ran = run("index", folder, "--store", tmp_path / "store", "--json", *colours.options)
+        assert ran.json["images"] == 4
+        assert set(ran.json["failed"]) == {f"paper.pdf{end}"}
+
+    def test_a_folder_that_cannot_be_read_keeps_what_was_stored(
+        self, run: Any, colours: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        command = ("index", folder, "--store", tmp_path / "store", "--json", *colours.options)
+        assert run(*command).json["images"] == 3
+        scandir = os.scandir
+
+        def refuse(path: Any) -> Any:  # permissions do not hold for the user root, who may run the tests
+            if os.fspath(path).endswith("trip"):
+                raise PermissionError(13, "Permission denied", os.fspath(path))
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+        (folder / "leaf.jpg").unlink()
+        ran = run(*command, "--strict")
+        assert ran.code == 3
+        assert ran.json["failed"] == {"trip": "a folder that cannot be read (Permission denied)"}
+        assert ran.json["files"]["removed"] == 1  # the one that is really gone
+        assert ran.json["images"] == 2
+
+    def test_an_output_of_any_name(self, run: Any, colours: Any, folder: Path, tmp_path: Path) -> None:
+        for extension in ("npy", "jsonl", "parquet"):
+            output = Path(tmp_path, os.fsdecode(f"r\xe9sult.{extension}".encode("latin-1")))
+            ran = run("embed", "--images", folder, "--output", output, *colours.options)
+            assert ran.code == 0, ran.err
+            assert output.is_file()
+            assert r"r\xe9sult" in ran.out
+
+    def test_what_was_typed_does_not_act_on_the_terminal(self, run: Any) -> None:
+        ran = run("embed", "--bad\x1b[31m")
+        assert ran.code == 2
+        assert r"--bad\x1b[31m" in ran.err
+        assert is_clean(ran.err)
+
+
 class TestEvaluate:
     def test_a_report_names_them(self, run: Any, colours: Any, odd: Path, tmp_path: Path) -> None:
         Path(odd, os.fsdecode(b"not\xe9.txt")).unlink()  # a caption needs an image

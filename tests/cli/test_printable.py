@@ -24,6 +24,8 @@ RAW = os.fsdecode(b"caf\xe9.png")
         ("\x9b31m", r"\x9b31m"),
         ("gnp\u202egpj.exe", r"gnp\u202egpj.exe"),
         ("a\u2028b\u2029c", r"a\u2028b\u2029c"),
+        ("a\u200bb\ufeff", r"a\u200bb\ufeff"),
+        ("\U0001f468\u200d\U0001f469", "\U0001f468\u200d\U0001f469"),  # a family is joined by a character of no width
         (RAW, r"caf\xe9.png"),
         ("\ud83d", r"\ud83d"),
         ("<b>&amp;</b>.png", "<b>&amp;</b>.png"),
