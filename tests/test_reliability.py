@@ -16,13 +16,14 @@ ROWS = [line for line in PAGE.splitlines() if line.startswith("| ") and not line
 
 @cache
 def find_tests(file: str) -> set[str]:
-    """Names of the tests of a file, those of classes as `Class::test`."""
+    """Names of the tests of a file, and of its classes of tests; tests of a class as `Class::test`."""
     names = set()
     for node in ast.parse((ROOT / file).read_text(encoding="utf-8")).body:
         members = node.body if isinstance(node, ast.ClassDef) else [node]
         prefix = f"{node.name}::" if isinstance(node, ast.ClassDef) else ""
         names |= {prefix + one.name for one in members if isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef))}
-    return {name for name in names if name.rpartition("::")[2].startswith("test")}
+        names |= {node.name} if isinstance(node, ast.ClassDef) else set()
+    return {name for name in names if name.rpartition("::")[2].startswith(("test", "Test"))}
 
 
 def test_every_promise_has_a_test() -> None:
