@@ -40,15 +40,15 @@ class GalleryTask(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is untyped he
     def load_data(self, num_proc: int | None = None, **kwargs: Any) -> None:  # noqa: ARG002  # mteb's signature
         """Read the gallery, which is a file of the package."""
         images = gallery()
-        pictures = Dataset.from_dict(
+        image_rows = Dataset.from_dict(
             {"id": [image.id for image in images], "image": [{"bytes": image.data()} for image in images]},
         ).cast_column("image", Image())
         self.dataset = {
-            language: {"test": self.split(pictures, names(language, images), images)} for language in self.hf_subsets
+            language: {"test": self.split(image_rows, names(language, images), images)} for language in self.hf_subsets
         }
         self.data_loaded = True
 
-    def split(self, pictures: Dataset, texts: Dataset, images: tuple[GalleryImage, ...]) -> RetrievalSplitData:
+    def split(self, image_rows: Dataset, texts: Dataset, images: tuple[GalleryImage, ...]) -> RetrievalSplitData:
         """One language: who asks, who answers, and which answer is right."""
         raise NotImplementedError
 
@@ -58,9 +58,9 @@ class DemoGalleryT2IRetrieval(GalleryTask):
 
     metadata = describe("DemoGalleryT2IRetrieval", "t2i", "From a name to its image")
 
-    def split(self, pictures: Dataset, texts: Dataset, images: tuple[GalleryImage, ...]) -> RetrievalSplitData:
+    def split(self, image_rows: Dataset, texts: Dataset, images: tuple[GalleryImage, ...]) -> RetrievalSplitData:
         right = {f"name-{image.id}": {image.id: 1} for image in images}
-        return RetrievalSplitData(queries=texts, corpus=pictures, relevant_docs=right, top_ranked=None)
+        return RetrievalSplitData(queries=texts, corpus=image_rows, relevant_docs=right, top_ranked=None)
 
 
 class DemoGalleryI2TRetrieval(GalleryTask):
@@ -68,9 +68,9 @@ class DemoGalleryI2TRetrieval(GalleryTask):
 
     metadata = describe("DemoGalleryI2TRetrieval", "i2t", "From an image to its name")
 
-    def split(self, pictures: Dataset, texts: Dataset, images: tuple[GalleryImage, ...]) -> RetrievalSplitData:
+    def split(self, image_rows: Dataset, texts: Dataset, images: tuple[GalleryImage, ...]) -> RetrievalSplitData:
         right = {image.id: {f"name-{image.id}": 1} for image in images}
-        return RetrievalSplitData(queries=pictures, corpus=texts, relevant_docs=right, top_ranked=None)
+        return RetrievalSplitData(queries=image_rows, corpus=texts, relevant_docs=right, top_ranked=None)
 
 
 GALLERY_TASKS: dict[str, type[GalleryTask]] = {
