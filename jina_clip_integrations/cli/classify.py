@@ -217,8 +217,11 @@ def print_labels(out: Output, found: Found, result: Classification, args: argpar
 
 
 def measure(out: Output, found: Found, result: Classification) -> dict[str, Any]:
-    """How often the subfolder's name was found, for people and as JSON; images in no subfolder do not count."""
-    truth = [folder_label(file) for file in found.images]
+    """How often the subfolder's name was found, for people and as JSON.
+
+    Images in no subfolder do not count, nor do those that could not be read.
+    """
+    truth = [None if file.name in found.failed else folder_label(file) for file in found.images]
     rows = [row for row, label in enumerate(truth) if label is not None]
     known = [label for label in truth if label is not None]
     part = result.rows(rows)
@@ -226,7 +229,7 @@ def measure(out: Output, found: Found, result: Classification) -> dict[str, Any]
     confusion = part.confusion(known)
     out.line()
     named = ", ".join(f"{share:.1%} {'right' if k == 1 else f'among the first {k}'}" for k, share in shares.items())
-    out.line(f"Of {plural(len(rows), 'image')} in subfolders: {named}")
+    out.line(f"Of {plural(len(rows), 'image')} in subfolders: {named or 'nothing to measure'}")
     out.table(["label", "images", "right", "most often taken for"], confusion_rows(result.labels, confusion))
     accuracies = {f"accuracy@{k}": share for k, share in shares.items()}
     return {"images": len(rows), **accuracies, "confusion": confusion.tolist()}

@@ -84,6 +84,7 @@ def sorted_folder(tmp_path: Path, paint: Any) -> Path:
 
 
 def test_subfolders_are_labels_and_the_truth(run: Any, colours: Any, sorted_folder: Path) -> None:
+    (sorted_folder / "blue" / "torn.png").write_bytes(b"no image")  # left out, and neither right nor wrong
     command = ("classify", sorted_folder, "--labels-from-folders", "--logit-scale", 100, *colours.options)
     ran = run(*command, "--json")
     assert ran.json["labels"] == ["blue", "green", "red"]
