@@ -96,8 +96,7 @@ def run(args: argparse.Namespace) -> int:
     out = open_output(args)
     found = find_images(args.folder, out)
     labels = read_labels(args, found.images)
-    if args.csv and not Path(args.csv).expanduser().parent.is_dir():  # said now, not after an hour
-        raise InputError(f"--csv {args.csv}: there is no folder {Path(args.csv).expanduser().parent}")
+    check_table(args.csv)
     with open_encoder(args) as encoder:
         classifier = encoder.classifier(labels, templates=args.template, logit_scale=args.logit_scale)
         result = classify_images(found, classifier, encoder, out)
@@ -112,6 +111,15 @@ def run(args: argparse.Namespace) -> int:
     warn_of_unread(out, found.unread)
     out.result(report)
     return INCOMPLETE if args.strict and found.left_out else OK
+
+
+def check_table(file: str | None) -> None:
+    """Raise `InputError` for a table that cannot be written: now, and not after an hour."""
+    path = None if file is None else Path(file).expanduser()
+    if path is not None and path.is_dir():
+        raise InputError(f"--csv {file} is a folder; name a file in it")
+    if path is not None and not path.parent.is_dir():
+        raise InputError(f"--csv {file}: there is no folder {path.parent}")
 
 
 def find_images(folder: str, out: Output) -> Found:

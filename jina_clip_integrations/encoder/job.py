@@ -47,12 +47,21 @@ class Job:
         self.setup = setup
         self.task = task
         self.results = Results(
-            len(items), dimensions=setup.dimensions, normalize=setup.normalize, width=setup.width, **reporting
+            len(items),
+            dimensions=setup.dimensions,
+            normalize=setup.normalize,
+            width=setup.width,
+            name_of=self._name_of,
+            **reporting,
         )
         self._seen: dict[Modality, dict[str, UniqueItem]] = {"text": {}, "image": {}}
         self._fetching: dict[str, Future[ImageDigest]] = {}
         self.has_images = any(issubclass(kind, InputImage) for kind in set(map(type, items)))
         """Whether anything has to be read. By the set of types, which is fast for many thousand texts."""
+
+    def _name_of(self, row: int) -> str | None:
+        item = self.items[row]
+        return item.label if isinstance(item, InputImage) else None
 
     def flow(self, workers: Workers) -> Flow[None]:
         """The whole job, as steps."""

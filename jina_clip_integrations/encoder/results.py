@@ -41,6 +41,7 @@ class Results:
         single: bool = False,
         errors: dict[int, JinaClipError] | None = None,
         progress: Callable[[int], Any] | None = None,
+        name_of: Callable[[int], str | None] = lambda _row: None,
     ) -> None:
         """
         Args:
@@ -53,6 +54,7 @@ class Results:
             single: The only item was not in a sequence and so has no index.
             errors: Dictionary for the errors, so that several calls can share one.
             progress: Called with the number of rows that were settled.
+            name_of: What messages call the input of a row; None for what has no name.
         """
         self.count = count
         self.isolate = isolate
@@ -60,6 +62,7 @@ class Results:
         self.single = single
         self.errors: dict[int, JinaClipError] = {} if errors is None else errors
         self.progress = progress
+        self._name_of = name_of
         self.raised: JinaClipError | None = None
         self._dimensions = dimensions
         self._normalize = normalize
@@ -119,7 +122,7 @@ class Results:
     def repeat(self, item: UniqueItem, row: int) -> None:
         """Give `row` the vector or error of an item that is settled."""
         if item.error is not None:
-            self.fail_row(row, item.error)
+            self.fail_row(row, item.error, named_for=item.row)
             return
         self._copy(item.row, row)  # from the finished row: the item's vector is not kept
         self._items += 1
@@ -148,18 +151,30 @@ class Results:
         """Fail every row of an item."""
         _settle(item, error)
         for row in item.rows:
-            self.fail_row(row, error)
+            self.fail_row(row, error, named_for=item.row)
 
-    def fail_row(self, row: int, error: JinaClipError) -> None:
-        """Report `error` under the caller's index, or raise it if bad items are not isolated."""
+    def fail_row(self, row: int, error: JinaClipError, *, named_for: int | None = None) -> None:
+        """Report `error` under the caller's index, or raise it if bad items are not isolated.
+
+        `named_for` is the row whose input the message names, where that may be another of the same content.
+        """
         if not self.isolate:
             self.raised = self._name_index(error, row)
             raise self.raised
         copied = copy.copy(error)  # the same input may be in several rows, and each error names its own
         copied.__cause__ = error.__cause__
+        if named_for is not None:
+            copied.message = self._name_input(error.message, named_for, row)
         self.errors[row + self.offset] = self._name_index(copied, row)
         if self.progress is not None:
             self.progress(1)
+
+    def _name_input(self, message: str, named_for: int, row: int) -> str:
+        """`message` with the name of its own input in front: two files of equal bytes fail alike, but are two."""
+        given, own = self._name_of(named_for), self._name_of(row)
+        if given is None or own is None or not message.startswith(f"{given}: "):
+            return message
+        return f"{own}{message[len(given) :]}"
 
     def _name_index(self, error: JinaClipError, row: int) -> JinaClipError:
         if isinstance(error, InputError):

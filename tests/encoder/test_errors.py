@@ -90,6 +90,16 @@ class TestSkip:
         face(encoder).encode_text(["a"], on_error="skip")
         assert encoder.last_errors == {}
 
+    def test_files_of_equal_bytes_are_named_each_by_itself(self, kind: str, face: Any, tmp_path: Path) -> None:
+        paths = [tmp_path / name for name in ("a.png", "b.png", "c.png")]
+        for path in paths:
+            path.write_bytes(b"the same, and no image")
+        encoder = JinaClipEncoder(backend=KINDS[kind](), dimensions=4)
+        face(encoder).encode_image([*paths, GOOD], on_error="skip")
+        assert [encoder.last_errors[row].message.split(": ")[0] for row in range(3)] == [str(path) for path in paths]
+        with pytest.raises(ImageError, match=r"a\.png"):
+            face(encoder).encode_image(paths)
+
     def test_every_row_of_a_repeated_bad_item_is_reported(self, kind: str, face: Any) -> None:
         encoder = JinaClipEncoder(backend=KINDS[kind]())
         rows = face(encoder).encode_image([b"broken", GOOD, b"broken"], on_error="skip")
