@@ -12,6 +12,9 @@ from .types import Vectors
 NORM_FLOOR = 1e-12
 """Smallest divisor of a normalisation, as in the published models (`torch.nn.functional.normalize`)."""
 
+BINARY_OFFSET = 128
+"""`binary` of Jina's API is the byte of its `ubinary` minus this; it is no two's-complement view of the same byte."""
+
 UNIT_TOLERANCE = 1e-6
 """A row whose squared length is this close to 1 counts as normalised and is left alone, bit for bit."""
 

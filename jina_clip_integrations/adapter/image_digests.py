@@ -21,7 +21,7 @@ T = TypeVar("T")
 def content_digest(image: InputImage) -> str:
     """SHA-256 of the encoded file, or of the pixels that came without one. Raises `ImageError`."""
     image.size()  # anything has a digest; only an image has a size
-    return image.file_digest() or f"pixels-{image.pixel_digest()}"
+    return image.content_digest()
 
 
 def digest_each(values: Iterable[T], add: Callable[[T], T], on_error: OnError) -> Iterator[T]:

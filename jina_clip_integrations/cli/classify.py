@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import csv
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from ..collections.names import encode_name
 from ..collections.scan import SourceFile, read_text, resolve_folder, scan
 from ..errors import InputError
 from .batches import ChunkSizer
-from .messages import INCOMPLETE, OK
+from .messages import INCOMPLETE, OK, telling_how_to_go_on
 from .options import (
     add_fetch_options,
     add_model_options,
@@ -39,6 +38,8 @@ if TYPE_CHECKING:
 
 UNSURE = "unsure"
 """What stands for the label of an image whose best one is below the threshold."""
+
+GO_ON = "with --cache PATH the same command goes on from where it stopped"
 
 NAME_WIDTH = 40
 """Longest names that the column of names makes room for."""
@@ -96,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
     out = open_output(args)
     found = find_images(args.folder, out)
     labels = read_labels(args, found.images)
+    if args.threshold and UNSURE in labels:
+        raise InputError(f"with --threshold {UNSURE!r} stands for no label; call that label otherwise")
     check_table(args.csv)
     with open_encoder(args) as encoder:
         classifier = encoder.classifier(labels, templates=args.template, logit_scale=args.logit_scale)
@@ -162,7 +165,7 @@ def classify_images(
         sizer = ChunkSizer()
         while bar.done < len(found.images):
             chunk = found.images[bar.done : bar.done + sizer.size]
-            with sizer.measure(), _telling_how_to_go_on():
+            with sizer.measure(), telling_how_to_go_on(GO_ON):
                 parts.append(classifier.classify([{"image": file.path} for file in chunk], on_error="skip"))
             for position, reason in encoder.last_errors.items():
                 file = chunk[position]
@@ -171,16 +174,6 @@ def classify_images(
     scores = np.concatenate([part.scores for part in parts])
     probabilities = np.concatenate([part.probabilities for part in parts])
     return Classification(classifier.labels, scores, probabilities, classifier.logit_scale)
-
-
-@contextlib.contextmanager
-def _telling_how_to_go_on() -> Iterator[None]:
-    """Say at an interruption what keeps the work for the next run."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        remark = "with --cache PATH the same command goes on from where it stopped"
-        raise KeyboardInterrupt(f"interrupted: {remark}") from None
 
 
 # What is printed and written

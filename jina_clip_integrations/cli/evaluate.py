@@ -5,8 +5,7 @@ vectors may become.
 from __future__ import annotations
 
 import argparse
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +36,7 @@ from ..retrieval.fingerprint import VectorFingerprint
 from ..settings import DEFAULT_MODEL
 from .batches import encode_items
 from .evaluate_mteb import add_mteb_options, run_mteb, wants_mteb
-from .messages import OK
+from .messages import OK, telling_how_to_go_on
 from .options import (
     DEMO_MODEL,
     add_model_options,
@@ -51,6 +50,8 @@ from .output import Output
 
 if TYPE_CHECKING:
     from ..encoder import JinaClipEncoder
+
+GO_ON = "finished vectors and settings are kept; the same command again goes on from there"
 
 INDIFFERENT = frozenset(
     (
@@ -189,7 +190,7 @@ def evaluate_model(
 ) -> tuple[Evaluation, list[Measured], dict[str, Values], dict[str, Any]]:
     """Embed the task and measure every setting; figures of an interrupted run are taken over."""
     partial = PartialRun(task, run_options(args))
-    with _telling_how_to_go_on(), open_encoder(args, cache=args.cache or partial.vectors) as encoder:
+    with telling_how_to_go_on(GO_ON), open_encoder(args, cache=args.cache or partial.vectors) as encoder:
         sizes = evaluation_sizes(encoder.spec, vector_width(encoder), args.at)
         evaluation = embed_task(encoder, task, out, args)
         model = {"name": args.model, **_fingerprint(encoder)}
@@ -199,16 +200,6 @@ def evaluate_model(
     report = make_report(evaluation, measured, model, enough=args.keep)
     partial.discard()
     return evaluation, measured, values, report
-
-
-@contextlib.contextmanager
-def _telling_how_to_go_on() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            "interrupted: finished vectors and settings are kept; the same command again goes on from there"
-        ) from None
 
 
 def run_options(args: argparse.Namespace) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+from collections.abc import Iterator
 
 from ..errors import BackendError, JinaClipError
 from .printable import printable_name
@@ -38,6 +40,15 @@ def for_command_line(text: str) -> str:
     return text.replace("sources=SourcePolicy.trusted()", ALLOW_PRIVATE).replace(
         "pass logit_scale=", "pass --logit-scale"
     )
+
+
+@contextlib.contextmanager
+def telling_how_to_go_on(remark: str) -> Iterator[None]:
+    """Let an interruption say what is kept, and how to go on from there."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted: {remark}") from None
 
 
 def exit_code(error: BaseException) -> int:

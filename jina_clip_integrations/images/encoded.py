@@ -108,6 +108,10 @@ class InputImage:
         """SHA-256 of the encoded file, in hex; None for pixels that came without one."""
         return None
 
+    def content_digest(self) -> str:
+        """What tells its content from another's: the digest of its file, or else of its pixels. Raises `ImageError`."""
+        return self.file_digest() or f"pixels-{self.pixel_digest()}"
+
     def release(self) -> None:
         """Forget bytes that were kept for this job."""
 

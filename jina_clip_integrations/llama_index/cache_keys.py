@@ -45,6 +45,6 @@ def _content(value: Any, encoder: JinaClipEncoder) -> str | None:
     if value.url is not None and getattr(encoder.backend, "sends_urls", False):
         return None  # the service fetches it: what it will see then is not known here
     try:
-        return value.file_digest() or f"pixels-{value.pixel_digest()}"
+        return value.content_digest()
     except InputError:
         return None  # met again, and reported, where the image is embedded

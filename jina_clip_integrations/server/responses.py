@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..types import Vectors
-from ..vectors import pack_bits
-
-OFFSET = 128
-"""`binary` is the byte of `ubinary` minus this, not its two's-complement view."""
+from ..vectors import BINARY_OFFSET, pack_bits
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ def encode_rows(rows: Vectors, embedding_type: str) -> list[str]:
     if embedding_type == "float":
         return [json.dumps(row.tolist(), separators=(",", ":"), allow_nan=False) for row in rows]
     packed = pack_bits(rows).astype(float)  # the service prints whole numbers as floats
-    shift = OFFSET if embedding_type == "binary" else 0
+    shift = BINARY_OFFSET if embedding_type == "binary" else 0
     return [json.dumps((row - shift).tolist(), separators=(",", ":")) for row in packed]
 
 

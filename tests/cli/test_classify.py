@@ -141,6 +141,7 @@ def test_a_cache_goes_on_where_a_run_stopped(classify: Any, colours: Any, tmp_pa
         (["--labels", "red,green", "--threshold", "2"], "not a number from 0 to 1"),
         (["--labels", "red,green", "--labels-from-folders"], "not allowed with"),
         (["--labels", "red,green", "--csv", "nowhere/x.csv"], "there is no folder nowhere"),
+        (["--labels", "red,unsure", "--threshold", "0.5"], "call that label otherwise"),
         (["--labels", "red,green", "--csv", "."], "is a folder; name a file in it"),
         (["--labels-file", "nowhere.txt"], "nowhere.txt: No such file"),
         (["--labels-from-folders"], "fewer than two subfolders"),

@@ -15,10 +15,7 @@ from numpy.typing import NDArray
 
 from ...errors import InvalidResponseError
 from ...settings import PACKED_TYPES
-from ...vectors import finite_rows, pack_bits
-
-OFFSET = 128
-"""The service's `binary` is its `ubinary` minus this; it is no two's-complement view of the same byte."""
+from ...vectors import BINARY_OFFSET, finite_rows, pack_bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +149,7 @@ def _looks_packed(values: NDArray[Any], expected: Expected) -> bool:
 
 def _check_bits(values: NDArray[Any], embedding_type: str) -> NDArray[np.uint8]:
     # In floats first: the hosted service prints the bytes as 50.0, and uint8 would wrap what is out of range.
-    shifted = values.astype(np.float64) + (OFFSET if embedding_type == "binary" else 0)
+    shifted = values.astype(np.float64) + (BINARY_OFFSET if embedding_type == "binary" else 0)
     if not (np.isfinite(shifted).all() and np.all((shifted >= 0) & (shifted <= 255) & (shifted == np.rint(shifted)))):
         raise InvalidResponseError(f"packed bits that are no {embedding_type} bytes")
     return shifted.astype(np.uint8)
