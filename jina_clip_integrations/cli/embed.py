@@ -15,7 +15,8 @@ import numpy as np
 
 from ..collections.scan import file_modality, read_stamp, read_text, scan
 from ..errors import InputError, JinaClipError
-from ..retrieval.fingerprint import model_identity
+from ..retrieval.fingerprint import model_fingerprint, model_identity
+from ..retrieval.vector_table import TableInfo
 from ..types import Vectors
 from .batches import ChunkSizer
 from .messages import INCOMPLETE, OK, for_command_line
@@ -117,18 +118,19 @@ def embed_to_file(job: Job, args: argparse.Namespace, out: Output) -> None:
     write = find_writer(output)
     with open_encoder(args) as encoder:
         width = vector_width(encoder)
-        about = {"model": encoder.model, "dimensions": width, "normalized": True}
+        fingerprint = model_fingerprint(encoder.model, width, colors=encoder.rendering.colors)
+        info = TableInfo(model=encoder.model, dimensions=width, fingerprint=fingerprint)
         part = WorkingFile(output, dimensions=width, job=job_digest(job, encoder.model, encoder.rendering.colors))
         with contextlib.closing(part):
             resume(part, job, out)
             with report_kept_rows(part, job, out):
                 embed_rows(job, encoder, part.append, out, start=part.rows)
-                write(output, job.sources, part.vectors(), about)
+                write(output, job.sources, part.vectors(), info)
             part.discard()
-    out.line(f"{plural(len(job.sources), 'vector')} of {about['dimensions']} dimensions in {output}")
+    out.line(f"{plural(len(job.sources), 'vector')} of {width} dimensions in {output}")
     failed = {job.sources[row].input: reason for row, reason in job.failed.items()}
     failed.update(job.unread)
-    out.result({**about, "output": str(output), "count": len(job.sources), "failed": failed})
+    out.result({**info.facts(), "output": str(output), "count": len(job.sources), "failed": failed})
 
 
 def resume(part: WorkingFile, job: Job, out: Output) -> None:

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 
 from ..collections.names import encode_name
 from ..concurrency.locks import lock_file
 from ..errors import BackendError, InputError, require_extra
+from ..retrieval.vector_table import EMBEDDING, TableInfo, make_schema, to_list_array
 from ..types import Modality, Vectors
 from .printable import to_json
 
@@ -33,7 +34,7 @@ class Source:
     """The text itself, or the image's path or URL."""
 
 
-Writer = Callable[[Path, Sequence[Source], Vectors, dict[str, Any]], None]
+Writer = Callable[[Path, Sequence[Source], Vectors, TableInfo], None]
 
 
 class WorkingFile:
@@ -159,9 +160,9 @@ def _naming(path: Path) -> Iterator[None]:
         raise
 
 
-def write_npy(path: Path, sources: Sequence[Source], vectors: Vectors, about: dict[str, Any]) -> None:
+def write_npy(path: Path, sources: Sequence[Source], vectors: Vectors, info: TableInfo) -> None:
     """`(n, d)` float32 as .npy, and beside it `<name>.json` with what each row is; NaN rows were left out."""
-    sidecar = {**about, "rows": [asdict(source) for source in sources]}
+    sidecar = {**info.facts(), "rows": [asdict(source) for source in sources]}
     # Both are complete before one of them takes its place.
     with replace_file(path) as fresh, replace_file(sidecar_path(path)) as fresh_sidecar:
         with fresh.open("wb") as file:
@@ -177,9 +178,9 @@ def sidecar_path(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def write_jsonl(path: Path, sources: Sequence[Source], vectors: Vectors, about: dict[str, Any]) -> None:
+def write_jsonl(path: Path, sources: Sequence[Source], vectors: Vectors, info: TableInfo) -> None:
     """One object per line: kind, input, embedding (null where it was left out)."""
-    del about
+    del info
     with replace_file(path) as fresh, fresh.open("w", encoding="utf-8") as file:
         dump_lines(file, sources, vectors)
 
@@ -197,7 +198,7 @@ def shorten_floats(vector: Vectors) -> list[float]:
     return [float(f"{value:.9g}") for value in vector.tolist()]
 
 
-def write_parquet(path: Path, sources: Sequence[Source], vectors: Vectors, about: dict[str, Any]) -> None:
+def write_parquet(path: Path, sources: Sequence[Source], vectors: Vectors, info: TableInfo) -> None:
     """Columns kind, input and embedding (a float32 list, null where it was left out).
 
     A path that is no UTF-8 is kept by its bytes (`collections.names`), since Parquet has no other strings.
@@ -206,19 +207,13 @@ def write_parquet(path: Path, sources: Sequence[Source], vectors: Vectors, about
     from pyarrow import parquet
 
     # A list of fixed width, so that the dimensions are part of the schema; pyarrow before 26 writes no null into one.
-    width = -1 if np.isnan(vectors).any() else vectors.shape[1]
-    embedding = pa.list_(pa.float32(), width)
-    schema = pa.schema([("kind", pa.string()), ("input", pa.string()), ("embedding", embedding)])
-    schema = schema.with_metadata({key: json.dumps(value) for key, value in about.items()})
+    schema = make_schema(info, fixed=not np.isnan(vectors).any())
     with replace_file(path) as fresh, fresh.open("wb") as file, parquet.ParquetWriter(file, schema) as writer:
         for some, rows in _split_batches(sources, vectors):
-            embeddings = [None if np.isnan(row).any() else row for row in rows]
-            columns = [
-                [source.kind for source in some],
-                [encode_name(source.input) if source.kind == "image" else source.input for source in some],
-                embeddings,
-            ]
-            arrays = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
+            kinds = [source.kind for source in some]
+            inputs = [encode_name(source.input) if source.kind == "image" else source.input for source in some]
+            embeddings = to_list_array(rows, schema.field(EMBEDDING).type)
+            arrays = [pa.array(kinds, pa.string()), pa.array(inputs, pa.string()), embeddings]
             writer.write_batch(pa.record_batch(arrays, schema=schema))
 
 

@@ -13,6 +13,7 @@ import pyarrow.parquet
 import pytest
 
 from jina_clip_integrations.errors import ServerError
+from jina_clip_integrations.retrieval.fingerprint import VectorFingerprint
 from tests.command_line import word_ids
 
 Rows = list[tuple[str, str, Any]]
@@ -106,6 +107,7 @@ def test_formats_know_the_model(run: Any, colours: Any, tmp_path: Path) -> None:
     schema = pyarrow.parquet.read_schema(tmp_path / "x.parquet")
     assert schema.metadata[b"dimensions"] == b"8"
     assert schema.field("embedding").type.list_size == 8
+    assert VectorFingerprint.from_metadata(schema.metadata) == VectorFingerprint("colours", 8)
 
 
 @pytest.mark.parametrize("extension", READERS)

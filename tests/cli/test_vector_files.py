@@ -18,8 +18,10 @@ from jina_clip_integrations.cli.vector_files import (
     write_npy,
 )
 from jina_clip_integrations.errors import BackendError, InputError
+from jina_clip_integrations.retrieval.vector_table import TableInfo
 
 ROWS = np.arange(12, dtype=np.float32).reshape(4, 3)
+INFO = TableInfo(model="m", dimensions=3)
 
 
 @contextmanager
@@ -91,10 +93,10 @@ def test_rows_that_were_left_out_can_be_computed_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["x.npy", "x.jsonl", "x.parquet"])
 def test_an_output_is_replaced_whole_or_not_at_all(tmp_path: Path, name: str) -> None:
     write, sources = find_writer(tmp_path / name), [Source("text", str(n)) for n in range(4)]
-    write(tmp_path / name, sources, ROWS, {})
+    write(tmp_path / name, sources, ROWS, INFO)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     with pytest.raises(TypeError):
-        write(tmp_path / name, [*sources[:3], Source("text", object())], -ROWS, {})
+        write(tmp_path / name, [*sources[:3], Source("text", object())], -ROWS, INFO)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
@@ -103,7 +105,7 @@ def test_a_link_to_an_output_stays_one(tmp_path: Path) -> None:
     (tmp_path / "real" / "x.npy").write_bytes(b"")
     (tmp_path / "real" / "x.npy").chmod(0o640)
     (tmp_path / "x.npy").symlink_to(tmp_path / "real" / "x.npy")
-    write_npy(tmp_path / "x.npy", [Source("text", "a")] * 4, ROWS, {})
+    write_npy(tmp_path / "x.npy", [Source("text", "a")] * 4, ROWS, INFO)
     assert (tmp_path / "x.npy").is_symlink()
     np.testing.assert_array_equal(np.load(tmp_path / "real" / "x.npy"), ROWS)
     assert (tmp_path / "real" / "x.npy").stat().st_mode & 0o777 == 0o640
@@ -120,7 +122,7 @@ def test_extensions_may_be_upper_case(tmp_path: Path) -> None:
 
 
 def test_the_sidecar_stands_beside_the_vectors(tmp_path: Path) -> None:
-    write_npy(tmp_path / "x.npy", [Source("text", "ü")], ROWS[:1], {"model": "m"})
+    write_npy(tmp_path / "x.npy", [Source("text", "ü")], ROWS[:1], INFO)
     assert "ü" in sidecar_path(tmp_path / "x.npy").read_text("utf-8")
 
 
