@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..collections.names import encode_name
 from ..collections.scan import SourceFile, read_text, resolve_folder, scan
 from ..errors import InputError
+from ..printable import printable_name
 from .batches import ChunkSizer
 from .messages import INCOMPLETE, OK, telling_how_to_go_on
 from .options import (
@@ -28,7 +29,6 @@ from .options import (
     probability,
 )
 from .output import Output, plural, warn_of_unread
-from .printable import printable_name
 from .vector_files import replace_file
 
 if TYPE_CHECKING:

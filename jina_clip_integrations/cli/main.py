@@ -15,8 +15,8 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from .._version import __version__
+from ..printable import printable_name
 from .messages import BROKEN_PIPE, DEBUG_VARIABLE, EXIT_CODES, exit_code, format_error
-from .printable import printable_name
 
 COMMANDS = {
     "demo": "search an image gallery in many languages with the demo model, offline",

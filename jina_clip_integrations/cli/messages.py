@@ -7,7 +7,7 @@ import errno
 from collections.abc import Iterator
 
 from ..errors import BackendError, JinaClipError
-from .printable import printable_name
+from ..printable import printable_name
 
 DEBUG_VARIABLE = "JINA_CLIP_DEBUG"
 """Set to anything, this environment variable lets errors through with their traceback."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .printable import printable_name, printable_text, to_json
+from ..printable import printable_name, printable_text, to_json
 
 if TYPE_CHECKING:
     from ..encoder.progress import ProgressBar

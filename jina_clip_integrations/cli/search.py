@@ -12,6 +12,7 @@ from ..collections.identity import CollectionModel
 from ..collections.store import FolderStore, Hit
 from ..errors import InputError
 from ..images.rendering import make_rendering, parse_colors
+from ..printable import printable_name
 from ..retrieval.ranking import reciprocal_rank_fusion
 from ..types import Modality, Vectors
 from .index import add_store_options
@@ -27,7 +28,6 @@ from .options import (
     vector_width,
 )
 from .output import Output
-from .printable import printable_name
 
 if TYPE_CHECKING:
     from ..encoder import JinaClipEncoder

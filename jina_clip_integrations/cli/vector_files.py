@@ -17,9 +17,9 @@ import numpy as np
 from ..collections.names import encode_name
 from ..concurrency.locks import lock_file
 from ..errors import BackendError, InputError, require_extra
+from ..printable import to_json
 from ..retrieval.vector_table import EMBEDDING, TableInfo, make_schema, to_list_array
 from ..types import Modality, Vectors
-from .printable import to_json
 
 ROWS_PER_BATCH = 1024
 """Rows of a Parquet record batch: the vectors are mapped from a file and never in memory all at once."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jina_clip_integrations.cli.printable import printable_name, printable_text, to_json
+from jina_clip_integrations.printable import printable_name, printable_text, to_json
 
 RAW = os.fsdecode(b"caf\xe9.png")
 
