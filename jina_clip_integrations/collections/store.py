@@ -21,6 +21,21 @@ from ..errors import BackendError, ConfigurationError, InputError, require_extra
 from ..types import Modality, Vectors
 from .identity import CollectionModel
 from .names import decode_name, encode_name
+from .payload import (
+    FOLDERS,
+    INDEXES,
+    MODALITY,
+    MODEL,
+    MTIME_NS,
+    NAME,
+    PASSAGE,
+    PASSAGES,
+    ROOT,
+    SHA256,
+    SIZE,
+    TEXT,
+    list_folders,
+)
 from .scan import SourceFile, Stamp
 
 if TYPE_CHECKING:
@@ -28,8 +43,6 @@ if TYPE_CHECKING:
 
 DEFAULT_COLLECTION = "jina-clip"
 QDRANT_KEY_VARIABLE = "QDRANT_API_KEY"
-MODEL_PAYLOAD = "made_with"
-"""Payload field for the model of a vector; in every point, as older servers keep no metadata of collections."""
 
 POINTS_PER_REQUEST = 256
 ERROR_CHARACTERS = 300
@@ -121,7 +134,7 @@ class FolderStore:
         points, _ = self._client.scroll(self.collection, limit=1, with_payload=True)
         if not points:
             return None
-        record = (points[0].payload or {}).get(MODEL_PAYLOAD)
+        record = (points[0].payload or {}).get(MODEL)
         model = CollectionModel.from_payload(record, where=self.location) if isinstance(record, dict) else None
         if model is None:
             raise ConfigurationError(
@@ -144,16 +157,16 @@ class FolderStore:
         vectors = models.VectorParams(size=model.fingerprint.dimensions, distance=models.Distance.COSINE)
         self._client.create_collection(self.collection, vectors_config=vectors)
         if self.is_server:  # an embedded Qdrant ignores payload indexes, with a warning
-            for name in ("root", "modality"):
-                self._client.create_payload_index(self.collection, name, models.PayloadSchemaType.KEYWORD)
+            for name, kind in INDEXES.items():
+                self._client.create_payload_index(self.collection, name, models.PayloadSchemaType(kind))
 
     def files(self, root: Path) -> dict[str, StoredFile]:
         """What is stored of the folder `root`: relative name to file."""
         stored: dict[str, StoredFile] = {}
         for point in self._scroll(root):
             payload = point.payload
-            seen = Stamp(payload["size"], payload["mtime_ns"], payload["sha256"])
-            file = stored.setdefault(decode_name(payload["name"]), StoredFile(seen, passages=payload["passages"]))
+            seen = Stamp(payload[SIZE], payload[MTIME_NS], payload[SHA256])
+            file = stored.setdefault(decode_name(payload[NAME]), StoredFile(seen, passages=payload[PASSAGES]))
             file.points.append(str(point.id))
         return stored
 
@@ -173,7 +186,7 @@ class FolderStore:
 
     def touch(self, file: StoredFile, now: Stamp) -> None:
         """Note a new modification time; the content, and so the vectors, stayed the same."""
-        payload = {"size": now.size, "mtime_ns": now.mtime_ns, "sha256": now.sha256}
+        payload = {SIZE: now.size, MTIME_NS: now.mtime_ns, SHA256: now.sha256}
         with self._naming_failures():
             self._client.set_payload(self.collection, payload=payload, points=file.points, wait=True)
 
@@ -189,7 +202,7 @@ class FolderStore:
         response = self._client.query_points(
             self.collection,
             query=vector.tolist(),
-            query_filter=_match("modality", modality),
+            query_filter=_match(MODALITY, modality),
             limit=top,
             with_payload=True,
         )
@@ -197,17 +210,17 @@ class FolderStore:
 
     def count(self, modality: Modality) -> int:
         """How many points of a modality there are."""
-        return int(self._client.count(self.collection, count_filter=_match("modality", modality)).count)
+        return int(self._client.count(self.collection, count_filter=_match(MODALITY, modality)).count)
 
     def _scroll(self, root: Path) -> Iterator[Any]:
         offset = None
         while True:
             points, offset = self._client.scroll(
                 self.collection,
-                scroll_filter=_match("root", encode_name(str(root))),
+                scroll_filter=_match(ROOT, encode_name(str(root))),
                 limit=POINTS_PER_REQUEST,
                 offset=offset,
-                with_payload=["name", "size", "mtime_ns", "sha256", "passage", "passages"],
+                with_payload=[NAME, SIZE, MTIME_NS, SHA256, PASSAGE, PASSAGES],
             )
             yield from points
             if offset is None:
@@ -267,27 +280,28 @@ def _match(field_name: str, value: str) -> Any:
 
 def _make_payload(root: Path, entry: Entry, model: CollectionModel) -> dict[str, Any]:
     return {
-        "root": encode_name(str(root)),
-        "name": encode_name(entry.file.name),
-        "modality": entry.file.modality,
-        "text": entry.text,
-        "passage": entry.passage,
-        "passages": entry.passages,
-        "size": entry.stamp.size,
-        "mtime_ns": entry.stamp.mtime_ns,
-        "sha256": entry.stamp.sha256,
-        MODEL_PAYLOAD: model.to_payload(),
+        ROOT: encode_name(str(root)),
+        NAME: encode_name(entry.file.name),
+        FOLDERS: [encode_name(folder) for folder in list_folders(entry.file.name)],
+        MODALITY: entry.file.modality,
+        TEXT: entry.text,
+        PASSAGE: entry.passage,
+        PASSAGES: entry.passages,
+        SIZE: entry.stamp.size,
+        MTIME_NS: entry.stamp.mtime_ns,
+        SHA256: entry.stamp.sha256,
+        MODEL: model.to_payload(),
     }
 
 
 def _make_hit(score: float, payload: dict[str, Any]) -> Hit:
-    root, name = decode_name(payload["root"]), decode_name(payload["name"])
+    root, name = decode_name(payload[ROOT]), decode_name(payload[NAME])
     return Hit(
         score=float(score),
         path=str(Path(root) / name),
         name=name,
-        modality=payload["modality"],
-        text=payload["text"],
-        passage=payload["passage"],
-        passages=payload["passages"],
+        modality=payload[MODALITY],
+        text=payload[TEXT],
+        passage=payload[PASSAGE],
+        passages=payload[PASSAGES],
     )
