@@ -64,7 +64,7 @@ class InputParser:
         if not isinstance(item, Mapping):
             raise InputError(f"an item cannot be a {type(item).__name__}; {_ITEM_KINDS}")
         if "task" in item:  # a request has one task for all its texts, and ignoring it would give other vectors
-            raise InputError("an item has no 'task'; use encode_text(texts, task=...)")
+            raise InputError("an item has no 'task'; use encode(items, task=...)")
         kind, image, words = item.get("type"), item.get("image"), item.get("text")
         if image is not None and words is not None:
             raise InputError("an item is either a text or an image, not both; make two items of it")

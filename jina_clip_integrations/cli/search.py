@@ -6,15 +6,18 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..collections.hits import Hit
 from ..collections.identity import CollectionModel
-from ..collections.store import FolderStore, Hit
+from ..collections.query import Query
+from ..collections.search import FolderSearch
+from ..collections.store import FolderStore
 from ..errors import InputError
 from ..images.rendering import make_rendering, parse_colors
 from ..printable import printable_name
 from ..retrieval.ranking import reciprocal_rank_fusion
-from ..types import Modality, Vectors
+from ..types import Modality
 from .index import add_store_options
 from .messages import OK
 from .options import (
@@ -25,12 +28,8 @@ from .options import (
     open_output,
     positive_int,
     rendering_options,
-    vector_width,
 )
 from .output import Output
-
-if TYPE_CHECKING:
-    from ..encoder import JinaClipEncoder
 
 SNIPPET_CHARACTERS = 100
 """Most characters of a passage in the list; with its rank and name it still fits a terminal's line or two."""
@@ -65,11 +64,8 @@ def run(args: argparse.Namespace) -> int:
         adopt_settings(args, held)
         # Checked again with the encoder: only it knows the width of a model that its server names.
         with open_encoder(args) as encoder:
-            made = CollectionModel.of(encoder.model, vector_width(encoder), colors=encoder.rendering.colors)
-            made.check(held, where=args.store)
-            vector = embed_query(encoder, args.query, args.image)
-        kinds = KINDS if args.kind == "all" else {args.kind: KINDS[args.kind]}
-        lists = {kind: store.search(vector, modality, top=args.top) for kind, modality in kinds.items()}
+            CollectionModel.of_encoder(encoder).check(held, where=args.store)
+            lists = search_lists(FolderSearch(store, encoder), make_query(args), args)
     print_hits(out, lists, args)
     return OK
 
@@ -97,16 +93,19 @@ def adopt_settings(args: argparse.Namespace, held: CollectionModel) -> None:
             setattr(args, name, getattr(args, name) or value)
 
 
-def embed_query(encoder: JinaClipEncoder, query: str | None, image: str | None) -> Vectors:
-    """The vector `(d,)` of the query, with the query instruction of a model that has one."""
-    if image is not None:
-        return encoder.encode_image(image)
-    if query is None or not query.strip():
-        raise InputError("the query is blank")
-    from ..catalog import RETRIEVAL_QUERY, find_model
+def make_query(args: argparse.Namespace) -> Query:
+    """What is searched for. Raises `InputError` for a query that is not understood."""
+    return Query.parse(args.query) if args.image is None else Query.of(image=args.image)
 
-    spec = find_model(encoder.model)
-    return encoder.encode_text(query, task=RETRIEVAL_QUERY if spec and RETRIEVAL_QUERY in spec.tasks else None)
+
+def search_lists(search: FolderSearch, query: Query, args: argparse.Namespace) -> dict[str, list[Hit]]:
+    """One list of results per kind."""
+    kinds = KINDS if args.kind == "all" else {args.kind: KINDS[args.kind]}
+    vector = search.embed(query)
+    return {
+        kind: search.search(query, modality=modality, top=args.top, cut_off=None, vector=vector).hits
+        for kind, modality in kinds.items()
+    }
 
 
 def fuse(lists: Sequence[Sequence[Hit]], *, top: int) -> list[Hit]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..catalog import find_model
 from ..errors import ConfigurationError
 from ..retrieval.fingerprint import DIGEST, VectorFingerprint, model_fingerprint
+
+if TYPE_CHECKING:
+    from ..encoder import JinaClipEncoder
 
 ADDRESS_OPTIONS = ("base_url", "endpoint_name", "region_name")
 """Options that say where a backend is found. A search has to ask the same place, so a collection remembers them."""
@@ -50,6 +53,16 @@ class CollectionModel:
         if known is None and model != "demo" and folder.is_dir():
             name = str(folder.resolve())  # a later search may start in another folder
         return cls(model_fingerprint(model, dimensions, colors=colors), name, backend or "", dict(address or {}))
+
+    @classmethod
+    def of_encoder(
+        cls, encoder: JinaClipEncoder, *, backend: str | None = None, address: Mapping[str, str] | None = None
+    ) -> CollectionModel:
+        """The record of the vectors of this encoder. Where only a server knows its model, it embeds one short text."""
+        # The text is paid for once, and later calls know the width.
+        width = encoder.dimensions or int(encoder.encode_text("width").shape[-1])
+        colors = encoder.rendering.colors
+        return cls.of(encoder.model, width, backend=backend, address=address, colors=colors)
 
     def to_payload(self) -> dict[str, Any]:
         """A flat dict for the payload of a point."""

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
+import numpy as np
+
+from ..concurrency.locks import lock_file
 from ..errors import BackendError, ConfigurationError, InputError, require_extra
 from ..types import Modality, Vectors
 from .identity import CollectionModel
@@ -36,7 +40,11 @@ from .payload import (
     TEXT,
     list_folders,
 )
+from .points import PointSource
 from .scan import SourceFile, Stamp
+from .server_points import ServerPoints
+from .table import PointTable
+from .table_points import TablePoints
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -45,6 +53,10 @@ DEFAULT_COLLECTION = "jina-clip"
 QDRANT_KEY_VARIABLE = "QDRANT_API_KEY"
 
 POINTS_PER_REQUEST = 256
+POINTS_PER_READ = 4096
+"""Points that are read at a time with their vectors, which come as Python floats: 130 MB at a width of 1,024."""
+LOCK_FILE = ".jina-clip.lock"
+"""In the folder of an embedded store: locked by the process that has it open."""
 ERROR_CHARACTERS = 300
 """Most characters of the store's own message that an error repeats."""
 
@@ -79,20 +91,6 @@ class Entry:
     passages: int = 1
 
 
-@dataclass(frozen=True)
-class Hit:
-    """One result of a search."""
-
-    score: float
-    """Cosine, from -1 to 1."""
-    path: str
-    name: str
-    modality: Modality
-    text: str | None
-    passage: int
-    passages: int
-
-
 class FolderStore:
     """A collection in an embedded Qdrant (`location` is a folder) or on a server (an http(s) URL)."""
 
@@ -101,22 +99,45 @@ class FolderStore:
         self.location = location
         self.collection = collection
         self.is_server = location.startswith(("http://", "https://"))
-        self._client = connect(location, server=self.is_server)
+        # Taken first: Qdrant's own lock comes only after everything was read, and leaves files open if it fails.
+        self._hold = None if self.is_server else hold_folder(location)
+        try:
+            self._client = connect(location, server=self.is_server)
+        except BaseException:
+            self._let_go()
+            raise
+        self._is_there = False
+        self._table: PointTable | None = None
+        self._lock: AbstractContextManager[Any] = nullcontext() if self.is_server else threading.RLock()
+        """An embedded store and its table take one call at a time; a server takes any number."""
 
     def __enter__(self) -> FolderStore:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        # An embedded store is locked until it is closed.
-        self._client.close()
+        self.close()
         if error is not None and _is_failure_of_store(error):
             raise self._failure(error) from error
 
+    def close(self) -> None:
+        """Let go of the store; an embedded one is locked for other programs until then. Idempotent."""
+        with self._lock:
+            self._client.close()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._hold is not None:
+            self._hold.close()
+
     @contextmanager
     def _naming_failures(self) -> Iterator[None]:
-        """Raise what the store raises as `BackendError`, so that a caller can say what was stored before."""
+        """Raise what the store raises as `BackendError`, so that a caller can say what was stored before.
+
+        One thread at a time, where the store is embedded.
+        """
         try:
-            yield
+            with self._lock:
+                yield
         except Exception as error:
             if not _is_failure_of_store(error):
                 raise
@@ -126,12 +147,19 @@ class FolderStore:
         reason = " ".join(str(error).split())[:ERROR_CHARACTERS]
         return BackendError(f"the vector store {self.location} failed: {reason}")
 
+    def exists(self) -> bool:
+        """Whether the collection is there; it is made with its first vectors."""
+        if not self._is_there:
+            with self._naming_failures():
+                self._is_there = self._client.collection_exists(self.collection)
+        return self._is_there
+
     def model(self) -> CollectionModel | None:
         """The model whose vectors are in here; None while the store is empty."""
-        if not self._client.collection_exists(self.collection):
-            return None
         # Any point will do: `prepare` keeps vectors of other models out.
-        points, _ = self._client.scroll(self.collection, limit=1, with_payload=True)
+        with self._naming_failures():
+            there = self._client.collection_exists(self.collection)
+            points = self._client.scroll(self.collection, limit=1, with_payload=True)[0] if there else []
         if not points:
             return None
         record = (points[0].payload or {}).get(MODEL)
@@ -151,11 +179,18 @@ class FolderStore:
         model.check(held, where=self.location)
         if held is not None:
             return
-        # An empty collection may be of another width, left by a run that was stopped before its first vector.
-        if self._client.collection_exists(self.collection):
-            self._client.delete_collection(self.collection)
-        vectors = models.VectorParams(size=model.fingerprint.dimensions, distance=models.Distance.COSINE)
-        self._client.create_collection(self.collection, vectors_config=vectors)
+        with self._naming_failures():
+            # An empty collection may be of another width, left by a run that was stopped before its first vector.
+            if self._client.collection_exists(self.collection):
+                self._client.delete_collection(self.collection)
+            self._table = None
+            vectors = models.VectorParams(size=model.fingerprint.dimensions, distance=models.Distance.COSINE)
+            self._client.create_collection(self.collection, vectors_config=vectors)
+            self._create_indexes()
+
+    def _create_indexes(self) -> None:
+        from qdrant_client import models
+
         if self.is_server:  # an embedded Qdrant ignores payload indexes, with a warning
             for name, kind in INDEXES.items():
                 self._client.create_payload_index(self.collection, name, models.PayloadSchemaType(kind))
@@ -183,12 +218,17 @@ class FolderStore:
         # `wait=True` throughout: an interruption after this line must find the points stored.
         with self._naming_failures():
             self._client.upsert(self.collection, points=points, wait=True)
+            if self._table is not None:
+                ids = [str(point.id) for point in points]
+                self._table.put(ids, [dict(point.payload or {}) for point in points], vectors)
 
     def touch(self, file: StoredFile, now: Stamp) -> None:
         """Note a new modification time; the content, and so the vectors, stayed the same."""
         payload = {SIZE: now.size, MTIME_NS: now.mtime_ns, SHA256: now.sha256}
         with self._naming_failures():
             self._client.set_payload(self.collection, payload=payload, points=file.points, wait=True)
+            if self._table is not None:
+                self._table.update(file.points, payload)
 
     def remove(self, points: Iterable[str]) -> None:
         """Delete these points."""
@@ -196,33 +236,57 @@ class FolderStore:
         if selected:
             with self._naming_failures():
                 self._client.delete(self.collection, points_selector=selected, wait=True)
+                if self._table is not None:
+                    self._table.remove(selected)
 
-    def search(self, vector: Vectors, modality: Modality, *, top: int) -> list[Hit]:
-        """The nearest images, or passages, to a vector `(d,)`, best first."""
-        response = self._client.query_points(
-            self.collection,
-            query=vector.tolist(),
-            query_filter=_match(MODALITY, modality),
-            limit=top,
-            with_payload=True,
-        )
-        return [_make_hit(point.score, point.payload or {}) for point in response.points]
+    def points(self) -> PointSource:
+        """What searches look at."""
+        return ServerPoints(self) if self.is_server else TablePoints(self)
+
+    @contextmanager
+    def client(self) -> Iterator[QdrantClient]:
+        """The Qdrant client, for this thread alone where the store is embedded; failures are `BackendError`."""
+        with self._naming_failures():
+            yield self._client
+
+    @contextmanager
+    def table(self) -> Iterator[PointTable]:
+        """The points of an embedded store in memory, for this thread alone; read once, and kept up to date."""
+        with self._naming_failures():
+            if self._table is None:
+                self._table = self._read_table()
+            yield self._table
 
     def count(self, modality: Modality) -> int:
         """How many points of a modality there are."""
-        return int(self._client.count(self.collection, count_filter=_match(MODALITY, modality)).count)
+        with self._naming_failures():
+            return int(self._client.count(self.collection, count_filter=_match(MODALITY, modality)).count)
+
+    def _read_table(self) -> PointTable:
+        if not self._client.collection_exists(self.collection):
+            return PointTable(1)
+        width = self._client.get_collection(self.collection).config.params.vectors.size
+        table = PointTable(width)
+        for points in self._pages(None, POINTS_PER_READ, with_payload=True, with_vectors=True):
+            vectors = np.array([point.vector for point in points], np.float32).reshape(-1, width)
+            table.put([str(point.id) for point in points], [point.payload for point in points], vectors)
+        return table
 
     def _scroll(self, root: Path) -> Iterator[Any]:
+        wanted = [NAME, SIZE, MTIME_NS, SHA256, PASSAGE, PASSAGES]
+        selected = _match(ROOT, encode_name(str(root)))
+        for points in self._pages(selected, POINTS_PER_REQUEST, with_payload=wanted):
+            yield from points
+
+    def _pages(self, selected: Any, size: int, **wanted: Any) -> Iterator[list[Any]]:
+        """Points that a filter selects, `size` at a time."""
         offset = None
         while True:
-            points, offset = self._client.scroll(
-                self.collection,
-                scroll_filter=_match(ROOT, encode_name(str(root))),
-                limit=POINTS_PER_REQUEST,
-                offset=offset,
-                with_payload=[NAME, SIZE, MTIME_NS, SHA256, PASSAGE, PASSAGES],
-            )
-            yield from points
+            with self._naming_failures():
+                points, offset = self._client.scroll(
+                    self.collection, scroll_filter=selected, limit=size, offset=offset, **wanted
+                )
+            yield points
             if offset is None:
                 return
 
@@ -230,6 +294,22 @@ class FolderStore:
 def make_point_id(root: Path, entry: Entry) -> str:
     """The same id for the same passage of the same file in every run."""
     return str(uuid.uuid5(POINT_IDS, f"{encode_name(str(root))}\n{encode_name(entry.file.name)}\n{entry.passage}"))
+
+
+def hold_folder(location: str) -> IO[bytes] | None:
+    """The lock on an embedded store's folder, held until it is closed. Raises `BackendError` where another has it."""
+    path = Path(location).expanduser()
+    if path.is_file():  # `connect` says so
+        return None
+    path.mkdir(parents=True, exist_ok=True)
+    held = lock_file(path / LOCK_FILE)
+    if held is None:
+        raise _in_use(location)
+    return held
+
+
+def _in_use(location: str) -> BackendError:
+    return BackendError(f"the store {location} is in use by another program; wait for it or close it")
 
 
 def connect(location: str, *, server: bool) -> QdrantClient:
@@ -246,13 +326,14 @@ def connect(location: str, *, server: bool) -> QdrantClient:
         raise InputError(f"--store {location} is a file; a folder or the URL of a Qdrant server is needed")
     _drop_torn_start(path)
     try:
-        return QdrantClient(path=str(path))
+        # The store's lock does what SQLite's check is for, which would tie the store to the thread that opened it.
+        return QdrantClient(path=str(path), force_disable_check_same_thread=True)
     except OSError:
         raise
     except Exception as error:  # of JSON, SQLite, pickle and pydantic, as many as there are ways to damage a file
         # The client has no class of its own for a locked folder; SQLite says it where the client has not come so far.
         if "already accessed" in str(error) or "locked" in str(error):
-            raise BackendError(f"the store {location} is in use by another program; wait for it or close it") from error
+            raise _in_use(location) from error
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:ERROR_CHARACTERS]
         raise BackendError(f"the store {location} cannot be opened ({reason}); delete it and index again") from error
 
@@ -292,16 +373,3 @@ def _make_payload(root: Path, entry: Entry, model: CollectionModel) -> dict[str,
         SHA256: entry.stamp.sha256,
         MODEL: model.to_payload(),
     }
-
-
-def _make_hit(score: float, payload: dict[str, Any]) -> Hit:
-    root, name = decode_name(payload[ROOT]), decode_name(payload[NAME])
-    return Hit(
-        score=float(score),
-        path=str(Path(root) / name),
-        name=name,
-        modality=payload[MODALITY],
-        text=payload[TEXT],
-        passage=payload[PASSAGE],
-        passages=payload[PASSAGES],
-    )

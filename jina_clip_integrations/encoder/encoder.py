@@ -229,23 +229,24 @@ class JinaClipEncoder:
         await self._aready()
         return await self._arun(self._image_job(images, on_error))
 
-    def encode(self, items: Iterable[Item], *, on_error: OnError = "raise") -> Vectors:
+    def encode(self, items: Iterable[Item], *, task: str | None = None, on_error: OnError = "raise") -> Vectors:
         """Embed texts and images mixed in any order, `(n, d)`.
 
         Args:
             items: `{"text": str}`, `{"image": image}`, LangChain content blocks, OpenAI `image_url` items.
+            task: As for `encode_text`, for the texts among them; images have none.
             on_error: As for `encode_text`.
 
         Raises:
             InputError, ImageError: an item that cannot be understood or read.
             BackendError: the backend failed.
         """
-        return self._run(self._item_job(list(many_items(items)), on_error))
+        return self._run(self._item_job(list(many_items(items)), on_error, task=self._checked(task)))
 
-    async def aencode(self, items: Iterable[Item], *, on_error: OnError = "raise") -> Vectors:
+    async def aencode(self, items: Iterable[Item], *, task: str | None = None, on_error: OnError = "raise") -> Vectors:
         """`encode` without blocking the event loop."""
         await self._aready()
-        return await self._arun(self._item_job(list(many_items(items)), on_error))
+        return await self._arun(self._item_job(list(many_items(items)), on_error, task=self._checked(task)))
 
     def iter_encode(
         self, items: Iterable[Item], *, chunk_size: int = ITER_CHUNK, on_error: OnError = "raise"
@@ -349,11 +350,16 @@ class JinaClipEncoder:
     # Jobs
 
     def _text_job(self, texts: Any, task: str | None, on_error: OnError) -> Job:
+        checked = self._checked(task)
+        values, single = one_or_many_texts(texts)
+        return self._job(parse_texts(values), on_error, task=checked, single=single)
+
+    def _checked(self, task: str | None) -> str | None:
+        """`task`. Raises `ConfigurationError` where the model has none of this name."""
         setup = self._setup()
         if task is not None and (setup.spec is None or task not in setup.spec.tasks):
             self._loader.check_task(task)
-        values, single = one_or_many_texts(texts)
-        return self._job(parse_texts(values), on_error, task=task, single=single)
+        return task
 
     def _image_job(self, images: Any, on_error: OnError) -> Job:
         values, single = one_or_many_images(images)

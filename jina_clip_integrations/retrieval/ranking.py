@@ -111,6 +111,61 @@ def _check_weights(weights: Sequence[float] | None, rankings: int) -> Sequence[f
     return weights
 
 
+def maximal_marginal_relevance(
+    scores: Sequence[float], vectors: ArrayLike, *, diversity: float, limit: int | None = None
+) -> list[int]:
+    """Choose results that are good and unlike each other.
+
+    Each time the candidate with the highest
+
+        (1 - diversity) * relevance(d) - diversity * max over chosen c of likeness(d, c)
+
+    is taken: Carbonell and Goldstein, "The Use of MMR, Diversity-Based Reranking for Reordering Documents and Producing
+    Summaries", SIGIR 1998, with their lambda = 1 - diversity. Relevance and likeness are brought to [0, 1] over the
+    candidates first: in a CLIP-like space two images are several times as similar as a text and its image, and their
+    likeness alone would decide.
+
+    Args:
+        scores: Higher is better, one per candidate.
+        vectors: Their vectors `(n, d)`, normalised.
+        diversity: From 0 (by score alone) to 1 (by difference alone, after the best one).
+        limit: Most results; None = all.
+
+    Returns:
+        Positions of the candidates in the order in which they were chosen; of equal ones the earlier.
+
+    Raises:
+        ConfigurationError: `diversity` is not from 0 to 1.
+        InputError: not one vector per score.
+    """
+    if not 0 <= diversity <= 1:
+        raise ConfigurationError(f"diversity={diversity}: must be a number from 0 to 1")
+    rows = np.asarray(vectors, np.float32)
+    if len(rows) != len(scores):
+        raise InputError(f"{len(rows)} vectors for {len(scores)} scores")
+    wanted = len(scores) if limit is None else min(limit, len(scores))
+    if not wanted:
+        return []
+    relevance = _to_unit(np.asarray(scores, np.float64))
+    likeness = _to_unit((rows @ rows.T).astype(np.float64), but_diagonal=True)
+    chosen: list[int] = []
+    nearest = np.zeros(len(scores))  # nothing is chosen yet, so nothing is alike
+    gain = relevance.copy()
+    for _ in range(wanted):
+        gain[chosen[-1:]] = -np.inf
+        best = int(np.argmax(np.where(np.isinf(gain), gain, (1 - diversity) * relevance - diversity * nearest)))
+        chosen.append(best)
+        nearest = np.maximum(nearest, likeness[best])
+    return chosen
+
+
+def _to_unit(values: NDArray[np.float64], *, but_diagonal: bool = False) -> NDArray[np.float64]:
+    """`values` stretched to [0, 1]; all 0 where they are equal. The diagonal of a matrix may be left out of account."""
+    counted = values[~np.eye(len(values), dtype=np.bool_)] if but_diagonal else values
+    low, high = (float(counted.min()), float(counted.max())) if counted.size else (0.0, 0.0)
+    return np.clip((values - low) / (high - low), 0.0, 1.0) if high > low else np.zeros_like(values)
+
+
 @dataclass(frozen=True)
 class ScoreStatistics:
     """How the scores of one modality lie."""

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from jina_clip_integrations.cli.search import adopt_settings, describe_hit, fuse
+from jina_clip_integrations.collections.hits import Hit
 from jina_clip_integrations.collections.identity import CollectionModel
-from jina_clip_integrations.collections.store import Hit
 from tests.command_line import word_ids
 
 

@@ -11,7 +11,9 @@ import pytest
 from qdrant_client import QdrantClient, models
 
 from jina_clip_integrations.collections import store as store_module
+from jina_clip_integrations.collections.hits import make_hit
 from jina_clip_integrations.collections.identity import CollectionModel
+from jina_clip_integrations.collections.points import Where
 from jina_clip_integrations.collections.scan import SourceFile, Stamp
 from jina_clip_integrations.collections.store import Entry, FolderStore, make_point_id
 from jina_clip_integrations.errors import BackendError, ConfigurationError, InputError
@@ -72,8 +74,9 @@ def test_points_come_back_with_their_files(tmp_path: Path) -> None:
         assert (files["a.png"].is_complete, files["t.txt"].is_complete) == (True, False)
         assert store.files(Path("/elsewhere")) == {}
         assert (store.count("image"), store.count("text")) == (1, 2)
-        found = store.search(np.array([0, 1, 0.5, 0], np.float32), "text", top=5)
-        assert [(one.passage, one.path) for one in found] == [(0, "/images/t.txt"), (2, "/images/t.txt")]
+        found = store.points().nearest(np.array([0, 1, 0.5, 0], np.float32), Where(modality="text"), top=5)
+        hits = [make_hit(one.score, one.payload) for one in found]
+        assert [(one.passage, one.path) for one in hits] == [(0, "/images/t.txt"), (2, "/images/t.txt")]
         store.remove(files["t.txt"].points)
         assert store.count("text") == 0
 

@@ -13,7 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jina_clip_integrations.errors import ConfigurationError, InputError
-from jina_clip_integrations.retrieval.ranking import ScoreCalibration, reciprocal_rank_fusion
+from jina_clip_integrations.retrieval.ranking import (
+    ScoreCalibration,
+    maximal_marginal_relevance,
+    reciprocal_rank_fusion,
+)
 
 RANKINGS = st.lists(st.lists(st.integers(0, 9), unique=True, max_size=8), max_size=4)
 
@@ -170,3 +174,23 @@ def test_a_kind_that_was_not_fitted() -> None:
 def test_a_hit_without_a_score() -> None:
     with pytest.raises(InputError, match="input 1: a text hit has the score NaN"):
         ScoreCalibration.fit(SAMPLE).merge({"text": [("a", 0.5), ("b", math.nan)]})
+
+
+def test_mmr_prefers_what_is_not_there_yet() -> None:
+    # Two of one kind score best; the third is another kind.
+    vectors = [[1, 0], [0.999, 0.045], [0, 1], [0.1, 0.995]]
+    scores = [0.30, 0.29, 0.25, 0.20]
+    assert maximal_marginal_relevance(scores, vectors, diversity=0) == [0, 1, 2, 3]
+    assert maximal_marginal_relevance(scores, vectors, diversity=0.5) == [0, 2, 1, 3]
+    assert maximal_marginal_relevance(scores, vectors, diversity=1, limit=2) == [0, 2]
+
+
+def test_mmr_of_little() -> None:
+    assert maximal_marginal_relevance([], np.empty((0, 2)), diversity=0.5) == []
+    assert maximal_marginal_relevance([0.5], [[1, 0]], diversity=0.5) == [0]
+    assert maximal_marginal_relevance([0.5, 0.5, 0.5], [[1, 0]] * 3, diversity=1) == [0, 1, 2]
+    for diversity in (-0.1, 1.1, math.nan):
+        with pytest.raises(ConfigurationError, match="diversity"):
+            maximal_marginal_relevance([0.5], [[1, 0]], diversity=diversity)
+    with pytest.raises(InputError, match="2 vectors for 1 scores"):
+        maximal_marginal_relevance([0.5], [[1, 0], [0, 1]], diversity=0.5)

@@ -1,0 +1,190 @@
+"""Search in a collection: queries, filters, a cut-off, diversity, duplicates, the same for everybody who asks.
+
+Thread-safe, also while another thread is indexing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from ..errors import InputError
+from ..retrieval.ranking import maximal_marginal_relevance
+from ..types import Modality, Vectors
+from ..vectors import normalize
+from .background import background_vectors
+from .cutoff import SAMPLE, Background, background_scores
+from .description import Description, describe_payloads
+from .duplicates import NEAR_DUPLICATE, DuplicateGroup, group_duplicates
+from .filters import Filters
+from .hits import Hit, make_hit
+from .points import Point, PointSource, Where
+from .query import Query
+
+if TYPE_CHECKING:
+    from ..encoder import JinaClipEncoder
+    from .store import FolderStore
+
+CutOff = float | Literal["auto"] | None
+
+POOL = 5
+"""How many candidates per result a diverse list is chosen from."""
+MIN_POOL = 50
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a search found."""
+
+    hits: list[Hit]
+    """Best first; with `diversity` in the order in which they were chosen."""
+    hidden: int = 0
+    """How many of the best `top` are not among `hits`, because they scored below the cut-off."""
+    cut_off: float | None = None
+    """The score below which nothing is shown; None where there was none."""
+
+
+class FolderSearch:
+    """Searches what a store holds, of one folder or of all. Thread-safe; store and encoder belong to the caller."""
+
+    def __init__(self, store: FolderStore, encoder: JinaClipEncoder, *, root: Path | None = None) -> None:
+        self._store = store
+        self._encoder = encoder
+        self._root = root
+        self._points: PointSource = store.points()
+        self._lock = threading.Lock()
+        self._texts: Vectors | None = None
+        self._backgrounds: dict[object, Background | None] = {}
+        self._known_revision: object = None
+
+    def search(
+        self,
+        query: Query | str,
+        *,
+        filters: Filters | None = None,
+        modality: Modality = "image",
+        top: int = 20,
+        cut_off: CutOff = "auto",
+        diversity: float = 0.0,
+        vector: Vectors | None = None,
+    ) -> Results:
+        """The best images, or passages of text.
+
+        Args:
+            query: A `Query`, or a string in its grammar.
+            filters: Which files to look at.
+            modality: `image` or `text`.
+            top: Most results.
+            cut_off: A cosine below which nothing is shown; `auto` = what unrelated files reach by chance in this
+                collection (`cutoff`); None = show everything.
+            diversity: From 0, the best ones, to 1, as different from each other as can be (maximal marginal relevance).
+            vector: What `embed` gave for this query, so that several searches embed it once.
+
+        Raises:
+            InputError: a query that is not understood, has no direction, or names a file that is not indexed.
+            ImageError, BackendError: as `JinaClipEncoder.encode`; `BackendError` also if the store fails.
+        """
+        asked = Query.parse(query) if isinstance(query, str) else query
+        where = Where(self._root, modality, filters or Filters())
+        vector = self.embed(asked) if vector is None else vector
+        if not self._store.exists():
+            return Results([])
+        names = set(asked.stored)
+        pool = (max(MIN_POOL, POOL * top) if diversity else top) + len(names)
+        found = self._points.nearest(vector, where, top=pool, with_vectors=diversity > 0)
+        # What is like a file is not that file itself.
+        hits = [(point, make_hit(point.score, point.payload)) for point in found]
+        hits = [(point, hit) for point, hit in hits if hit.name not in names]
+        limit = self.cut_off(asked, where) if cut_off == "auto" else cut_off
+        best = hits[:top]
+        hidden = 0 if limit is None else sum(hit.score < limit for _, hit in best)
+        shown = [pair for pair in hits if limit is None or pair[1].score >= limit]
+        chosen = _diversify([point for point, _ in shown], top, diversity)
+        return Results([shown[position][1] for position in chosen], hidden, limit)
+
+    def embed(self, query: Query) -> Vectors:
+        """The vector `(d,)` of a query, of unit length."""
+        return query.embed(self._encoder, self.stored_vector)
+
+    def stored_vector(self, name: str) -> Vectors:
+        """The vector `(d,)` of an indexed file, the mean of its passages for a text. Raises `InputError`."""
+        found = [rows for _, rows in self._points.read(Where(self._root, name=name), with_vectors=True) if len(rows)]
+        if not found:
+            raise _not_indexed(name)
+        vector: Vectors = normalize(np.concatenate(found).mean(axis=0, keepdims=True))[0]
+        return vector
+
+    def find(self, name: str) -> Hit:
+        """What is known of an indexed file; of a text its first passage. Raises `InputError`."""
+        where = Where(self._root, name=name)
+        read = self._points.read(where) if self._store.exists() else iter(())
+        found = [make_hit(1.0, payload) for payloads, _ in read for payload in payloads]
+        if not found:
+            raise _not_indexed(name)
+        return min(found, key=lambda hit: hit.passage)
+
+    def cut_off(self, query: Query, where: Where) -> float | None:
+        """The score that unrelated files reach by chance for queries like this one; None where too little is known."""
+        background = self._background(query, where)
+        return None if background is None else background.cut_off(self._points.count(replace(where, filters=Filters())))
+
+    def _background(self, query: Query, where: Where) -> Background | None:
+        """Computed once for queries of the same build, until the collection changes."""
+        revision = self._points.revision()
+        kinds = [term.kind for term in query.terms]
+        weights = [term.weight for term in query.terms]
+        key = where.modality, tuple(kinds), tuple(weights)
+        with self._lock:
+            if revision != self._known_revision:
+                self._backgrounds.clear()
+                self._known_revision = revision
+            if key not in self._backgrounds:
+                self._backgrounds[key] = self._fit(kinds, weights, where)
+            return self._backgrounds[key]
+
+    def _fit(self, kinds: Sequence[str], weights: Sequence[float], where: Where) -> Background | None:
+        entries = self._points.sample(where.of(where.modality), SAMPLE)
+        same = where.modality == "image"
+        images = entries if same or "image" not in kinds else self._points.sample(where.of("image"), SAMPLE)
+        if not len(entries) or ("image" in kinds and not len(images)):
+            return None
+        if "text" in kinds and self._texts is None:
+            self._texts = background_vectors(self._encoder)
+        texts = entries[:0] if self._texts is None else self._texts
+        return Background.fit(background_scores(kinds, weights, texts, images, entries, same=same))
+
+    def duplicates(self, *, threshold: float = NEAR_DUPLICATE, filters: Filters | None = None) -> list[DuplicateGroup]:
+        """Images that are the same or nearly so, in groups, each with the one to keep. Nothing is ever deleted.
+
+        `threshold` is the cosine from which two images count as the same.
+        """
+        if not self._store.exists():
+            return []
+        where = Where(self._root, "image", filters or Filters())
+        read = list(self._points.read(where, with_vectors=True))
+        hits = [make_hit(1.0, payload) for payloads, _ in read for payload in payloads]
+        digests = [str(payload["sha256"]) for payloads, _ in read for payload in payloads]
+        vectors = np.concatenate([rows for _, rows in read]) if read else np.empty((0, 0), np.float32)
+        return group_duplicates(hits, digests, vectors, threshold=threshold)
+
+    def describe(self) -> Description:
+        """What is in the collection: counts, model, span of times, folders, cameras."""
+        payloads = self._points.read(Where(self._root)) if self._store.exists() else iter(())
+        return describe_payloads((payload for some, _ in payloads for payload in some), self._store.model())
+
+
+def _not_indexed(name: str) -> InputError:
+    return InputError(f"{name!r} is not in the collection; index the folder again if it is new")
+
+
+def _diversify(points: Sequence[Point], top: int, diversity: float) -> Sequence[int]:
+    if not diversity or not points:
+        return range(min(top, len(points)))
+    vectors = np.stack([point.vector for point in points if point.vector is not None])
+    scores = [point.score for point in points]
+    return maximal_marginal_relevance(scores, vectors, diversity=diversity, limit=top)

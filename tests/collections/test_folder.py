@@ -1,0 +1,107 @@
+"""A folder and its collection as one object: opening, what it refuses, and files that are served."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from jina_clip_integrations import JinaClipEncoder
+from jina_clip_integrations.collections.folder import FolderCollection
+from jina_clip_integrations.collections.query import Query
+from jina_clip_integrations.errors import BackendError, ConfigurationError, ImageError, InputError
+
+
+def names(results: Any) -> list[str]:
+    return [hit.name for hit in results.hits]
+
+
+def test_words_and_images_find_images(open_indexed: Any, folder: Path) -> None:
+    collection = open_indexed(folder)
+    assert names(collection.search("red"))[0] == "apple.png"
+    assert names(collection.search(Query.of(image=folder / "trip" / "sea.png")))[0] == "trip/sea.png"
+    assert names(collection.search("red -red +blue"))[0] == "trip/sea.png"
+    assert names(collection.search("red", modality="text"))[0] == "list.txt"
+
+
+def test_similar_to_a_hit_is_not_the_hit_itself(open_indexed: Any, folder: Path, paint: Any, colours: Any) -> None:
+    paint(folder / "cherry.png", "red", (9, 9))
+    collection = open_indexed(folder)
+    before = colours.embedded
+    found = collection.search(Query.of(similar_to="apple.png"), cut_off=None)
+    assert colours.embedded == before
+    assert names(found)[0] == "cherry.png"
+    assert "apple.png" not in names(found)
+    with pytest.raises(InputError, match="not in the collection"):
+        collection.search(Query.of(similar_to="gone.png"))
+
+
+def test_a_new_folder_is_empty_and_has_a_store_of_its_own(
+    folder: Path, encoder: JinaClipEncoder, cache_home: Path
+) -> None:
+    with FolderCollection.open(folder, encoder=encoder) as collection:
+        assert collection.search("red").hits == []
+        assert collection.duplicates() == []
+        assert collection.describe().files == 0
+        assert Path(collection.store.location).is_relative_to(cache_home)
+        with pytest.raises(InputError, match="not in the collection"):
+            collection.image_path("apple.png")
+
+
+def test_two_on_one_store(open_indexed: Any, folder: Path, encoder: JinaClipEncoder, tmp_path: Path) -> None:
+    open_indexed(folder)
+    with pytest.raises(BackendError, match="in use by another program"):
+        FolderCollection.open(folder, encoder=encoder, store=tmp_path / "store")
+
+
+def test_another_model_is_refused_and_the_store_let_go(open_indexed: Any, folder: Path, colours: Any) -> None:
+    collection = open_indexed(folder)
+    store = collection.store.location
+    collection.close()
+    narrow = JinaClipEncoder(backend=colours, dimensions=8)
+    with pytest.raises(ConfigurationError, match="holds vectors of"):
+        FolderCollection.open(folder, encoder=narrow, store=store)
+    asked: list[Any] = []
+    made = lambda held: asked.append(held) or JinaClipEncoder(backend=colours)  # noqa: E731
+    with FolderCollection.open(folder, encoder=made, store=store) as again:
+        assert asked[0].model == "colours"
+        assert again.describe().images == 3
+
+
+def test_no_folder(tmp_path: Path, encoder: JinaClipEncoder) -> None:
+    with pytest.raises(InputError, match="no folder"):
+        FolderCollection.open(tmp_path / "nowhere", encoder=encoder)
+
+
+def test_images_are_served_from_inside_the_folder_only(open_indexed: Any, folder: Path, paint: Any) -> None:
+    outside = paint(folder.parent / "secret.png", "black")
+    os.symlink(outside, folder / "link.png")
+    collection = open_indexed(folder)
+    assert collection.image_path("trip/sea.png") == folder / "trip" / "sea.png"
+    with pytest.raises(ImageError, match="leads out of the folder"):
+        collection.image_path("link.png")
+    for name in ("../secret.png", str(outside), "data.bin", ".hidden.txt", "trip", ""):
+        with pytest.raises(InputError, match="not in the collection"):
+            collection.image_path(name)
+    with pytest.raises(InputError, match="is a text"):
+        collection.image_path("list.txt")
+    (folder / "apple.png").unlink()
+    with pytest.raises(ImageError, match="no longer there"):
+        collection.image_path("apple.png")
+
+
+def test_thumbnails_are_small_upright_and_bare(open_indexed: Any, folder: Path) -> None:
+    tall = Image.new("RGB", (400, 200), "white")
+    exif = tall.getexif()
+    exif[0x0112] = 6
+    tall.save(folder / "tall.jpg", exif=exif)
+    collection = open_indexed(folder)
+    made = Image.open(io.BytesIO(collection.thumbnail("tall.jpg", 100)))
+    assert (made.size, made.format, dict(made.getexif())) == ((50, 100), "WEBP", {})
+    (folder / "leaf.jpg").write_bytes(b"broken")
+    with pytest.raises(ImageError, match=r"leaf\.jpg"):
+        collection.thumbnail("leaf.jpg", 100)
