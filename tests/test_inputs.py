@@ -255,7 +255,7 @@ class TestItems:
             ({"text": "a", "image": PNG}, "make two items"),
             ({"text": None}, "must be a str, not NoneType"),
             ({"text": 3}, "must be a str, not int"),
-            ({"text": "a", "task": "retrieval.query"}, "encode_text"),
+            ({"text": "a", "task": "retrieval.query"}, "use encode"),
             ({"type": "image"}, "without url or base64"),
             ({"type": "image", "file_id": "file-1"}, "file_id"),
             ({"type": "image_url", "image_url": {}}, "must start with http"),

@@ -202,10 +202,19 @@ class TestTask:
         np.testing.assert_allclose(rows, expected_texts(TEXTS, "retrieval.query"), atol=1e-6)
 
     @both_faces
+    def test_task_reaches_texts_among_images(self, face: Any) -> None:
+        encoder = face(JinaClipEncoder(backend=BlockingBackend()))
+        rows = encoder.encode([{"text": "a"}, {"image": noise(1)}, {"text": "b"}], task="retrieval.query")
+        expected = [text_vector("a", "retrieval.query"), image_vector(noise(1)), text_vector("b", "retrieval.query")]
+        np.testing.assert_allclose(rows, unit(np.stack(expected)), atol=1e-6)
+
+    @both_faces
     def test_unknown_task(self, face: Any) -> None:
         encoder = JinaClipEncoder(backend=BlockingBackend())
         with pytest.raises(ConfigurationError, match=r"'retrieval.query'"):
             face(encoder).encode_text("a", task="retrieval.passage")
+        with pytest.raises(ConfigurationError, match=r"'retrieval.query'"):
+            face(encoder).encode([{"text": "a"}], task="retrieval.passage")
         assert encoder.backend.batches == []
 
     def test_a_backend_that_says_nothing_of_tasks_gets_what_it_gets(self) -> None:
@@ -213,7 +222,7 @@ class TestTask:
         np.testing.assert_allclose(row, unit(text_vector("a", "mine")), atol=1e-6)
 
     def test_no_task_per_item(self) -> None:
-        with pytest.raises(InputError, match="encode_text"):
+        with pytest.raises(InputError, match=r"use encode\(items, task"):
             JinaClipEncoder(backend=BlockingBackend()).encode([{"text": "a", "task": "retrieval.query"}])
 
 
