@@ -195,6 +195,11 @@ class EncodedImage(InputImage):
         with self._naming_errors():
             return self._with_image(partial(upright_size, upright=self._rendering.upright))
 
+    def examine(self, look: Callable[[PIL.Image.Image], T]) -> T:
+        """What `look` makes of the opened image, of which no pixel is decoded yet. Raises `ImageError`."""
+        with self._naming_errors():
+            return self._with_image(look)
+
     def file_digest(self) -> str:
         """SHA-256 of the encoded file, in hex. Raises `ImageError`."""
         digest = hashlib.sha256()
