@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..collections.chunk_sizes import ChunkSizer
 from ..collections.names import encode_name
 from ..collections.scan import SourceFile, read_text, resolve_folder, scan
 from ..errors import InputError
 from ..printable import printable_name
-from .batches import ChunkSizer
 from .messages import INCOMPLETE, OK, telling_how_to_go_on
 from .options import (
     add_fetch_options,

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..collections.chunk_sizes import ChunkSizer
 from ..collections.scan import file_modality, read_stamp, read_text, scan
 from ..errors import InputError, JinaClipError
 from ..retrieval.fingerprint import model_fingerprint, model_identity
 from ..retrieval.vector_table import TableInfo
 from ..types import Vectors
-from .batches import ChunkSizer
 from .messages import INCOMPLETE, OK, for_command_line
 from .options import add_fetch_options, add_model_options, add_output_options, open_encoder, open_output, vector_width
 from .output import Output, plural, warn_of_unread

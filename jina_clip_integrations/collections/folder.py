@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from .duplicates import NEAR_DUPLICATE, DuplicateGroup
 from .filters import Filters
 from .hits import Hit
 from .identity import CollectionModel
+from .indexing import Indexer, IndexReport, OnProgress
 from .locations import default_store
 from .query import Query
 from .scan import resolve_folder
@@ -46,6 +48,8 @@ class FolderCollection:
         self.model = model
         self._owns_encoder = owns_encoder
         self._search = FolderSearch(store, encoder, root=root)
+        self._indexer = Indexer(store, root, encoder, model)
+        self._indexing = threading.Lock()
         self._policy = SourcePolicy(roots=(root,), schemes=(), data_uris=False, max_pixels=encoder.sources.max_pixels)
 
     @classmethod
@@ -101,6 +105,17 @@ class FolderCollection:
         self.store.close()
         if self._owns_encoder:
             self.encoder.close()
+
+    def index(
+        self,
+        on_progress: OnProgress | None = None,
+        stop: threading.Event | None = None,
+        *,
+        only: Collection[str] | None = None,
+    ) -> IndexReport:
+        """Bring the collection up to date with the folder: `Indexer.run`. One at a time; a second call waits."""
+        with self._indexing:
+            return self._indexer.run(on_progress, stop, only=only)
 
     def search(self, query: Query | str, **options: Any) -> Results:
         """As `FolderSearch.search`."""

@@ -44,6 +44,11 @@ HEIGHT = "height"
 """Height of the image in pixels, upright."""
 FORMAT = "format"
 """The format by Pillow's name in small letters, such as `jpeg`; missing for texts."""
+FACTS = "facts"
+"""Which `FACTS_VERSION` the fields from `FOLDERS` to `FORMAT` are of; missing in points of before there were any."""
+
+FACTS_VERSION = 1
+"""A run of the indexing writes the facts of older points anew, without embedding. Count up when there are more."""
 
 INDEXES: Mapping[str, str] = {
     ROOT: "keyword",

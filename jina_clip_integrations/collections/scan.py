@@ -8,7 +8,7 @@ import stat
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ..errors import InputError
 from ..images.decode import load_formats
@@ -59,31 +59,62 @@ def resolve_folder(folder: str) -> Path:
     return path
 
 
-def scan(root: Path, *, exclude: Path | None = None, unread: dict[str, str] | None = None) -> Iterator[SourceFile]:
+def scan(
+    root: Path,
+    *,
+    exclude: Path | None = None,
+    unread: dict[str, str] | None = None,
+    only: Collection[str] | None = None,
+) -> Iterator[SourceFile]:
     """Images and texts below `root`, in a stable order, without hidden files and without the folder `exclude`.
 
     What looks like an image or a document and is not read goes to `unread`: name to why, and what to do about it. So do
-    folders that may not be read.
+    folders that may not be read. With `only`, names of files and folders relative to `root`, nothing else is looked at.
     """
     unread = {} if unread is None else unread
+    for start in [root] if only is None else _starts(root, only, exclude):
+        if start.is_dir() or start == root:
+            yield from _walk(start, root, exclude, unread)
+        elif os.path.lexists(start):
+            yield from _classify(start, root, unread)
 
+
+def _starts(root: Path, names: Collection[str], exclude: Path | None) -> Iterator[Path]:
+    """The paths of these names, each once, without those that a scan of the whole folder would not come to."""
+    for name in sorted(names):
+        path, inside = root / name, PurePosixPath(name)
+        folders = [root / folder for folder in inside.parents[:-1]]
+        twice = any(folder.as_posix() in names for folder in inside.parents)
+        hidden = any(part.startswith(".") for part in inside.parts)
+        excluded = exclude is not None and path.is_relative_to(exclude)
+        # os.walk follows no links to folders.
+        linked = any(folder.is_symlink() for folder in folders) or (path.is_symlink() and path.is_dir())
+        if not (twice or hidden or excluded or linked):
+            yield path
+
+
+def _walk(start: Path, root: Path, exclude: Path | None, unread: dict[str, str]) -> Iterator[SourceFile]:
     def note_folder(error: OSError) -> None:
         unread[_relative(Path(error.filename), root)] = f"a folder that cannot be read ({error.strerror})"
 
-    for folder, subfolders, names in os.walk(root, onerror=note_folder):
+    for folder, subfolders, names in os.walk(start, onerror=note_folder):
         here = Path(folder)
         # os.walk enters what is left in this list, in its order.
         subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and here / name != exclude)
         for name in sorted(names):
-            if name.startswith("."):
-                continue
-            path, modality = here / name, file_modality(name)
-            if modality and _would_block(path):
-                unread[_relative(path, root)] = "not a regular file"
-            elif modality:
-                yield SourceFile(path, _relative(path, root), modality)
-            elif reason := unreadable_reason(name.rstrip(STRAY), readable=readable_formats()):
-                unread[_relative(path, root)] = reason
+            if not name.startswith("."):
+                yield from _classify(here / name, root, unread)
+
+
+def _classify(path: Path, root: Path, unread: dict[str, str]) -> Iterator[SourceFile]:
+    """The file if it can be embedded."""
+    modality = file_modality(path.name)
+    if modality and _would_block(path):
+        unread[_relative(path, root)] = "not a regular file"
+    elif modality:
+        yield SourceFile(path, _relative(path, root), modality)
+    elif reason := unreadable_reason(path.name.rstrip(STRAY), readable=readable_formats()):
+        unread[_relative(path, root)] = reason
 
 
 def _relative(path: Path, root: Path) -> str:

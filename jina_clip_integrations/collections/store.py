@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +23,12 @@ import numpy as np
 from ..concurrency.locks import lock_file
 from ..errors import BackendError, ConfigurationError, InputError, require_extra
 from ..types import Modality, Vectors
+from .facts import ImageFacts
 from .identity import CollectionModel
 from .names import decode_name, encode_name
 from .payload import (
+    FACTS,
+    FACTS_VERSION,
     FOLDERS,
     INDEXES,
     MODALITY,
@@ -73,6 +76,8 @@ class StoredFile:
     """Ids of its points."""
     passages: int = 1
     """How many points the file should have."""
+    facts: int = 0
+    """The version of its facts; 0 where a store of before there were any has none."""
 
     @property
     def is_complete(self) -> bool:
@@ -89,6 +94,8 @@ class Entry:
     text: str | None = None
     passage: int = 0
     passages: int = 1
+    facts: ImageFacts | None = None
+    """What an image says of itself."""
 
 
 class FolderStore:
@@ -178,6 +185,8 @@ class FolderStore:
         held = self.model()
         model.check(held, where=self.location)
         if held is not None:
+            with self._naming_failures():
+                self._create_indexes()  # a collection of an earlier version has fewer
             return
         with self._naming_failures():
             # An empty collection may be of another width, left by a run that was stopped before its first vector.
@@ -191,17 +200,24 @@ class FolderStore:
     def _create_indexes(self) -> None:
         from qdrant_client import models
 
-        if self.is_server:  # an embedded Qdrant ignores payload indexes, with a warning
-            for name, kind in INDEXES.items():
+        if not self.is_server:  # an embedded Qdrant ignores payload indexes, with a warning
+            return
+        there = self._client.get_collection(self.collection).payload_schema
+        for name, kind in INDEXES.items():
+            if name not in there:
                 self._client.create_payload_index(self.collection, name, models.PayloadSchemaType(kind))
 
-    def files(self, root: Path) -> dict[str, StoredFile]:
-        """What is stored of the folder `root`: relative name to file."""
+    def files(self, root: Path, *, names: Collection[str] | None = None) -> dict[str, StoredFile]:
+        """What is stored of the folder `root`: relative name to file.
+
+        With `names` only of these files, and of those below where one is a folder.
+        """
         stored: dict[str, StoredFile] = {}
-        for point in self._scroll(root):
+        for point in self._scroll(root, names):
             payload = point.payload
             seen = Stamp(payload[SIZE], payload[MTIME_NS], payload[SHA256])
-            file = stored.setdefault(decode_name(payload[NAME]), StoredFile(seen, passages=payload[PASSAGES]))
+            new = StoredFile(seen, passages=payload[PASSAGES], facts=payload.get(FACTS) or 0)
+            file = stored.setdefault(decode_name(payload[NAME]), new)
             file.points.append(str(point.id))
         return stored
 
@@ -229,6 +245,23 @@ class FolderStore:
             self._client.set_payload(self.collection, payload=payload, points=file.points, wait=True)
             if self._table is not None:
                 self._table.update(file.points, payload)
+
+    def write_facts(self, described: Sequence[tuple[StoredFile, SourceFile, ImageFacts | None]]) -> None:
+        """Write the facts of files whose vectors are stored, in place of older ones or none."""
+        from qdrant_client import models
+
+        changes = [(stored.points, _facts_payload(file, facts)) for stored, file, facts in described]
+        operations = [
+            models.SetPayloadOperation(set_payload=models.SetPayload(payload=payload, points=list(points)))
+            for points, payload in changes
+        ]
+        if not operations:
+            return
+        with self._naming_failures():
+            self._client.batch_update_points(self.collection, update_operations=operations, wait=True)
+            if self._table is not None:
+                for points, payload in changes:
+                    self._table.update(points, payload)
 
     def remove(self, points: Iterable[str]) -> None:
         """Delete these points."""
@@ -272,9 +305,11 @@ class FolderStore:
             table.put([str(point.id) for point in points], [point.payload for point in points], vectors)
         return table
 
-    def _scroll(self, root: Path) -> Iterator[Any]:
-        wanted = [NAME, SIZE, MTIME_NS, SHA256, PASSAGE, PASSAGES]
+    def _scroll(self, root: Path, names: Collection[str] | None) -> Iterator[Any]:
+        wanted = [NAME, SIZE, MTIME_NS, SHA256, PASSAGE, PASSAGES, FACTS]
         selected = _match(ROOT, encode_name(str(root)))
+        if names is not None:
+            selected.should = _any_of([encode_name(name) for name in names])
         for points in self._pages(selected, POINTS_PER_REQUEST, with_payload=wanted):
             yield from points
 
@@ -359,11 +394,17 @@ def _match(field_name: str, value: str) -> Any:
     return models.Filter(must=[models.FieldCondition(key=field_name, match=models.MatchValue(value=value))])
 
 
+def _any_of(names: list[str]) -> list[Any]:
+    """Conditions of which one has to hold: a file of one of these names, or in a folder of one."""
+    from qdrant_client import models
+
+    return [models.FieldCondition(key=key, match=models.MatchAny(any=names)) for key in (NAME, FOLDERS)]
+
+
 def _make_payload(root: Path, entry: Entry, model: CollectionModel) -> dict[str, Any]:
     return {
         ROOT: encode_name(str(root)),
         NAME: encode_name(entry.file.name),
-        FOLDERS: [encode_name(folder) for folder in list_folders(entry.file.name)],
         MODALITY: entry.file.modality,
         TEXT: entry.text,
         PASSAGE: entry.passage,
@@ -372,4 +413,13 @@ def _make_payload(root: Path, entry: Entry, model: CollectionModel) -> dict[str,
         MTIME_NS: entry.stamp.mtime_ns,
         SHA256: entry.stamp.sha256,
         MODEL: model.to_payload(),
+        **_facts_payload(entry.file, entry.facts),
+    }
+
+
+def _facts_payload(file: SourceFile, facts: ImageFacts | None) -> dict[str, Any]:
+    return {
+        FOLDERS: [encode_name(folder) for folder in list_folders(file.name)],
+        FACTS: FACTS_VERSION,
+        **({} if facts is None else facts.to_payload()),
     }

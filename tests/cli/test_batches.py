@@ -1,37 +1,14 @@
-"""Chunks that keep the encoder busy and still show progress."""
+"""Many items in chunks: their order, and none at all."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import pytest
 
 from jina_clip_integrations import JinaClipEncoder
-from jina_clip_integrations.cli.batches import MAX_CHUNK, MIN_CHUNK, ChunkSizer, encode_all
+from jina_clip_integrations.cli.batches import encode_all
 from jina_clip_integrations.cli.output import Output
-
-
-@pytest.mark.parametrize(
-    ("took_s", "size"),
-    [([0.1], 32), ([2.0], 16), ([9.0], 16), ([0.1] * 9, MAX_CHUNK), ([0.1, 0.1, 9.0], 32)],
-    ids=str,
-)
-def test_the_size_follows_the_time_a_chunk_takes(took_s: list[float], size: int) -> None:
-    sizer = ChunkSizer()
-    assert sizer.size == MIN_CHUNK
-    for seconds in took_s:
-        sizer.adapt(seconds)
-    assert sizer.size == size
-
-
-def test_chunks_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([0.0, 10.0])
-    monkeypatch.setattr("time.monotonic", lambda: next(clock))
-    sizer = ChunkSizer(64)
-    with sizer.measure():
-        pass
-    assert sizer.size == 32
 
 
 def test_rows_stay_in_order(colours: Any) -> None:

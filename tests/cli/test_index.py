@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jina_clip_integrations.cli.batches import ChunkSizer
+from jina_clip_integrations.collections.chunk_sizes import ChunkSizer
 from jina_clip_integrations.errors import ServerError
 from tests.command_line import word_ids
 
@@ -112,7 +112,7 @@ def test_what_was_done_before_an_interruption_is_kept(
     index: Any, colours: Any, failure: BaseException, code: int, said: str, at_a_time: int, monkeypatch: Any
 ) -> None:
     """With small chunks the first are stored; a large one is torn, and what it finished is stored."""
-    monkeypatch.setattr("jina_clip_integrations.cli.index.ChunkSizer", lambda: ChunkSizer(at_a_time))
+    monkeypatch.setattr("jina_clip_integrations.collections.indexing.ChunkSizer", lambda: ChunkSizer(at_a_time))
     colours.fail_after = (2, failure)
     ran = index()
     assert ran.code == code
