@@ -31,6 +31,9 @@ EXTRAS = {
     "heif": ("pillow-heif",),
     "serve": ("fastapi", "uvicorn", "prometheus-client"),
     "aws": ("boto3",),
+    "app": ("python-multipart", "watchfiles"),
+    "mcp": ("mcp",),
+    "ray": ("ray",),
     "evaluate": ("faiss-cpu", "ir-measures", "matplotlib", *MTEB, "scipy", "sentence-transformers"),
 }
 """Extra to the distributions that it brings, as in pyproject.toml."""
@@ -44,6 +47,9 @@ EXTRA_PURPOSE = {
     "heif": "images in HEIC, as phones make them",
     "serve": "jina-clip serve",
     "aws": "SageMakerBackend",
+    "app": "jina-clip app",
+    "mcp": "jina-clip mcp",
+    "ray": "embedding and serving on a cluster",
     "evaluate": "jina-clip evaluate",
 }
 
