@@ -26,7 +26,7 @@ EXTRAS = {
     "local": ("torch", "transformers", "safetensors", "tokenizers", "huggingface-hub"),
     "langchain": ("langchain-core",),
     "llama-index": ("llama-index-core",),
-    "qdrant": ("qdrant-client",),
+    "qdrant": ("platformdirs", "qdrant-client"),
     "parquet": ("pyarrow",),
     "heif": ("pillow-heif",),
     "serve": ("fastapi", "uvicorn", "prometheus-client"),
