@@ -28,6 +28,8 @@ EXTRAS = {
     "llama-index": ("llama-index-core",),
     "qdrant": ("platformdirs", "qdrant-client"),
     "parquet": ("pyarrow",),
+    "lancedb": ("lancedb", "pyarrow", "pylance"),
+    "pgvector": ("pgvector", "psycopg", "pyarrow"),
     "heif": ("pillow-heif",),
     "serve": ("fastapi", "uvicorn", "prometheus-client"),
     "aws": ("boto3",),
@@ -36,7 +38,7 @@ EXTRAS = {
     "ray": ("ray",),
     "evaluate": ("faiss-cpu", "ir-measures", "matplotlib", *MTEB, "scipy", "sentence-transformers"),
 }
-"""Extra to the distributions that it brings, as in pyproject.toml."""
+"""Extra to the distributions that it brings beside those of other extras, as in pyproject.toml."""
 
 EXTRA_PURPOSE = {
     "local": "models on this machine, and the demo",
@@ -44,6 +46,8 @@ EXTRA_PURPOSE = {
     "llama-index": "JinaClipEmbedding",
     "qdrant": "jina-clip index and search",
     "parquet": "jina-clip embed --output X.parquet",
+    "lancedb": "jina-clip load --into lancedb:PATH",
+    "pgvector": "jina-clip load --into postgresql://...",
     "heif": "images in HEIC, as phones make them",
     "serve": "jina-clip serve",
     "aws": "SageMakerBackend",

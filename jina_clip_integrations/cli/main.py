@@ -22,6 +22,7 @@ COMMANDS = {
     "demo": "search an image gallery in many languages with the demo model, offline",
     "embed": "vectors of texts and images as .npy, .parquet or .jsonl",
     "index": "put a folder of images and texts into a vector store",
+    "load": "put Parquet files of vectors into Qdrant, LanceDB or PostgreSQL, in bulk",
     "search": "search a store made by index, with words or with an image",
     "estimate": "what embedding a folder would cost, and what resizing saves",
     "classify": "zero-shot classification: the images of a folder by labels of your own",

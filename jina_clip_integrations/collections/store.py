@@ -123,7 +123,7 @@ class FolderStore:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-        if error is not None and _is_failure_of_store(error):
+        if error is not None and is_failure_of_store(error):
             raise self._failure(error) from error
 
     def close(self) -> None:
@@ -146,13 +146,12 @@ class FolderStore:
             with self._lock:
                 yield
         except Exception as error:
-            if not _is_failure_of_store(error):
+            if not is_failure_of_store(error):
                 raise
             raise self._failure(error) from error
 
     def _failure(self, error: BaseException) -> BackendError:
-        reason = " ".join(str(error).split())[:ERROR_CHARACTERS]
-        return BackendError(f"the vector store {self.location} failed: {reason}")
+        return BackendError(describe_failure(self.location, error))
 
     def exists(self) -> bool:
         """Whether the collection is there; it is made with its first vectors."""
@@ -381,7 +380,12 @@ def _drop_torn_start(folder: Path) -> None:
         listed.unlink()
 
 
-def _is_failure_of_store(error: BaseException) -> bool:
+def describe_failure(location: str, error: BaseException) -> str:
+    """What a store said when it failed, on one line."""
+    return f"the vector store {location} failed: {' '.join(str(error).split())[:ERROR_CHARACTERS]}"
+
+
+def is_failure_of_store(error: BaseException) -> bool:
     """Whether the client raised this, or the SQLite behind an embedded store: a full disk, a file that may not be
     written.
     """
