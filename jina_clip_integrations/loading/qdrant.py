@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import PurePath
@@ -10,7 +11,7 @@ from typing import Any
 
 from ..collections import payload as names
 from ..collections.identity import CollectionModel
-from ..collections.store import connect, describe_failure, is_failure_of_store
+from ..collections.store import connect, describe_failure, hold_folder, is_failure_of_store
 from ..credentials import public_url
 from ..errors import BackendError, require_extra
 from ..retrieval.fingerprint import VectorFingerprint
@@ -44,7 +45,12 @@ class QdrantTarget:
         self._is_server = location.startswith(("http://", "https://"))
         self._parallel = parallel
         self._place = public_url(location) if self._is_server else location
-        self._client = connect(location, server=self._is_server)
+        self._hold = None if self._is_server else hold_folder(location)
+        try:
+            self._client = connect(location, server=self._is_server)
+        except BaseException:
+            self._let_go()
+            raise
         self._had_points = True
         self._model: dict[str, Any] = {}
 
@@ -53,6 +59,11 @@ class QdrantTarget:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._client.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._hold is not None:
+            self._hold.close()
 
     @property
     def where(self) -> str:
@@ -155,6 +166,10 @@ class QdrantTarget:
                 names.TEXT: None if is_image else given,
                 names.PASSAGE: 0,
                 names.PASSAGES: 1,
+                # Nothing is known of a file; equal inputs count as equal files.
+                names.SIZE: 0,
+                names.MTIME_NS: 0,
+                names.SHA256: hashlib.sha256(given.encode()).hexdigest(),
                 names.MODEL: self._model,
                 SOURCE: batch.file.source,
                 ROW: row,
