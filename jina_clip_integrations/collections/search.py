@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -35,6 +35,8 @@ CutOff = float | Literal["auto"] | None
 POOL = 5
 """How many candidates per result a diverse list is chosen from."""
 MIN_POOL = 50
+MAX_BACKGROUNDS = 256
+"""Builds of queries whose background is remembered; a slider for a weight makes many."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class FolderSearch:
         # What is like a file is not that file itself.
         hits = [(point, make_hit(point.score, point.payload)) for point in found]
         hits = [(point, hit) for point, hit in hits if hit.name not in names]
-        limit = self.cut_off(asked, where) if cut_off == "auto" else cut_off
+        limit = self.cut_off(asked, modality) if cut_off == "auto" else cut_off
         best = hits[:top]
         hidden = 0 if limit is None else sum(hit.score < limit for _, hit in best)
         shown = [pair for pair in hits if limit is None or pair[1].score >= limit]
@@ -128,35 +130,47 @@ class FolderSearch:
             raise _not_indexed(name)
         return min(found, key=lambda hit: hit.passage)
 
-    def cut_off(self, query: Query, where: Where) -> float | None:
-        """The score that unrelated files reach by chance for queries like this one; None where too little is known."""
-        background = self._background(query, where)
-        return None if background is None else background.cut_off(self._points.count(replace(where, filters=Filters())))
+    def cut_off(self, query: Query, modality: Modality = "image") -> float | None:
+        """The score that unrelated entries reach by chance for queries like this one; None where too little is known.
 
-    def _background(self, query: Query, where: Where) -> Background | None:
+        The same whatever the filters, so that a filter does not bring back what was hidden.
+        """
+        background = self._background(query, modality)
+        return None if background is None else background.cut_off(self._points.count(Where(self._root, modality)))
+
+    def _background(self, query: Query, modality: Modality) -> Background | None:
         """Computed once for queries of the same build, until the collection changes."""
+        kinds, weights = self._kinds(query), tuple(term.weight for term in query.terms)
+        key = modality, kinds, weights
         revision = self._points.revision()
-        kinds = [term.kind for term in query.terms]
-        weights = [term.weight for term in query.terms]
-        key = where.modality, tuple(kinds), tuple(weights)
         with self._lock:
-            if revision != self._known_revision:
+            if revision != self._known_revision or len(self._backgrounds) >= MAX_BACKGROUNDS:
                 self._backgrounds.clear()
                 self._known_revision = revision
-            if key not in self._backgrounds:
-                self._backgrounds[key] = self._fit(kinds, weights, where)
-            return self._backgrounds[key]
+            if key in self._backgrounds:
+                return self._backgrounds[key]
+        fitted = self._fit(kinds, weights, modality)
+        with self._lock:
+            self._backgrounds[key] = fitted
+        return fitted
 
-    def _fit(self, kinds: Sequence[str], weights: Sequence[float], where: Where) -> Background | None:
-        entries = self._points.sample(where.of(where.modality), SAMPLE)
-        same = where.modality == "image"
-        images = entries if same or "image" not in kinds else self._points.sample(where.of("image"), SAMPLE)
+    def _kinds(self, query: Query) -> tuple[str, ...]:
+        """`text` or `image` for each term; a stored file may be either."""
+        return tuple(term.kind if term.stored is None else self.find(term.stored).modality for term in query.terms)
+
+    def _fit(self, kinds: Sequence[str], weights: Sequence[float], modality: Modality) -> Background | None:
+        entries = self._points.sample(Where(self._root, modality), SAMPLE)
+        same = modality == "image"
+        images = entries if same or "image" not in kinds else self._points.sample(Where(self._root, "image"), SAMPLE)
         if not len(entries) or ("image" in kinds and not len(images)):
             return None
-        if "text" in kinds and self._texts is None:
-            self._texts = background_vectors(self._encoder)
-        texts = entries[:0] if self._texts is None else self._texts
+        texts = self._background_texts() if "text" in kinds else entries[:0]
         return Background.fit(background_scores(kinds, weights, texts, images, entries, same=same))
+
+    def _background_texts(self) -> Vectors:
+        if self._texts is None:
+            self._texts = background_vectors(self._encoder)
+        return self._texts
 
     def duplicates(self, *, threshold: float = NEAR_DUPLICATE, filters: Filters | None = None) -> list[DuplicateGroup]:
         """Images that are the same or nearly so, in groups, each with the one to keep. Nothing is ever deleted.
