@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ImageError, InputError
+from ..errors import BackendError, ImageError, InputError
 from ..images.sources import SourcePolicy
 from .description import Description
 from .duplicates import NEAR_DUPLICATE, DuplicateGroup
@@ -50,6 +50,8 @@ class FolderCollection:
         self._search = FolderSearch(store, encoder, root=root)
         self._indexer = Indexer(store, root, encoder, model)
         self._indexing = threading.Lock()
+        self._stop = threading.Event()
+        self._closed = False
         self._policy = SourcePolicy(roots=(root,), schemes=(), data_uris=False, max_pixels=encoder.sources.max_pixels)
 
     @classmethod
@@ -101,8 +103,14 @@ class FolderCollection:
         self.close()
 
     def close(self) -> None:
-        """Let go of the store, and of the encoder if it was made for this. Idempotent."""
-        self.store.close()
+        """Let go of the store, and of the encoder if it was made for this. Idempotent.
+
+        A run of `index` in another thread ends with the chunk under way, and is waited for.
+        """
+        self._closed = True
+        self._stop.set()
+        with self._indexing:
+            self.store.close()
         if self._owns_encoder:
             self.encoder.close()
 
@@ -113,9 +121,15 @@ class FolderCollection:
         *,
         only: Collection[str] | None = None,
     ) -> IndexReport:
-        """Bring the collection up to date with the folder: `Indexer.run`. One at a time; a second call waits."""
+        """Bring the collection up to date with the folder: `Indexer.run`. Searches go on meanwhile.
+
+        One at a time; a second call waits. Raises `BackendError` where the collection is closed.
+        """
         with self._indexing:
-            return self._indexer.run(on_progress, stop, only=only)
+            self._stop = stop or threading.Event()
+            if self._closed:  # looked at after `_stop` is there, which `close` sets after it closed
+                raise BackendError(f"the collection of {self.root} is closed")
+            return self._indexer.run(on_progress, self._stop, only=only)
 
     def search(self, query: Query | str, **options: Any) -> Results:
         """As `FolderSearch.search`."""

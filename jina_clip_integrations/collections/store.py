@@ -11,9 +11,10 @@ import os
 import sqlite3
 import threading
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
@@ -113,10 +114,14 @@ class FolderStore:
         except BaseException:
             self._let_go()
             raise
+        self._closed = False
         self._is_there = False
         self._table: PointTable | None = None
         self._lock: AbstractContextManager[Any] = nullcontext() if self.is_server else threading.RLock()
-        """An embedded store and its table take one call at a time; a server takes any number."""
+        """An embedded store takes one call at a time; a server takes any number."""
+        self._table_lock = threading.RLock()
+        """A search needs the table only, and so never waits for a write to the disk. Taken inside `_lock`, never
+        around it."""
 
     def __enter__(self) -> FolderStore:
         return self
@@ -129,6 +134,7 @@ class FolderStore:
     def close(self) -> None:
         """Let go of the store; an embedded one is locked for other programs until then. Idempotent."""
         with self._lock:
+            self._closed = True
             self._client.close()
             self._let_go()
 
@@ -144,11 +150,16 @@ class FolderStore:
         """
         try:
             with self._lock:
+                self._check_open()
                 yield
         except Exception as error:
             if not is_failure_of_store(error):
                 raise
             raise self._failure(error) from error
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BackendError(f"the store {self.location} is closed; open it again")
 
     def _failure(self, error: BaseException) -> BackendError:
         return BackendError(describe_failure(self.location, error))
@@ -191,7 +202,8 @@ class FolderStore:
             # An empty collection may be of another width, left by a run that was stopped before its first vector.
             if self._client.collection_exists(self.collection):
                 self._client.delete_collection(self.collection)
-            self._table = None
+            with self._table_lock:
+                self._table = None
             vectors = models.VectorParams(size=model.fingerprint.dimensions, distance=models.Distance.COSINE)
             self._client.create_collection(self.collection, vectors_config=vectors)
             self._create_indexes()
@@ -233,17 +245,15 @@ class FolderStore:
         # `wait=True` throughout: an interruption after this line must find the points stored.
         with self._naming_failures():
             self._client.upsert(self.collection, points=points, wait=True)
-            if self._table is not None:
-                ids = [str(point.id) for point in points]
-                self._table.put(ids, [dict(point.payload or {}) for point in points], vectors)
+            payloads = [dict(point.payload or {}) for point in points]
+            self._repeat(lambda table: table.put([str(point.id) for point in points], payloads, vectors))
 
     def touch(self, file: StoredFile, now: Stamp) -> None:
         """Note a new modification time; the content, and so the vectors, stayed the same."""
         payload = {SIZE: now.size, MTIME_NS: now.mtime_ns, SHA256: now.sha256}
         with self._naming_failures():
             self._client.set_payload(self.collection, payload=payload, points=file.points, wait=True)
-            if self._table is not None:
-                self._table.update(file.points, payload)
+            self._repeat(lambda table: table.update(file.points, payload))
 
     def write_facts(self, described: Sequence[tuple[StoredFile, SourceFile, ImageFacts | None]]) -> None:
         """Write the facts of files whose vectors are stored, in place of older ones or none."""
@@ -258,9 +268,8 @@ class FolderStore:
             return
         with self._naming_failures():
             self._client.batch_update_points(self.collection, update_operations=operations, wait=True)
-            if self._table is not None:
-                for points, payload in changes:
-                    self._table.update(points, payload)
+            for points, payload in changes:
+                self._repeat(partial(PointTable.update, ids=points, changes=payload))
 
     def remove(self, points: Iterable[str]) -> None:
         """Delete these points."""
@@ -268,8 +277,7 @@ class FolderStore:
         if selected:
             with self._naming_failures():
                 self._client.delete(self.collection, points_selector=selected, wait=True)
-                if self._table is not None:
-                    self._table.remove(selected)
+                self._repeat(lambda table: table.remove(selected))
 
     def points(self) -> PointSource:
         """What searches look at."""
@@ -284,10 +292,21 @@ class FolderStore:
     @contextmanager
     def table(self) -> Iterator[PointTable]:
         """The points of an embedded store in memory, for this thread alone; read once, and kept up to date."""
-        with self._naming_failures():
-            if self._table is None:
-                self._table = self._read_table()
-            yield self._table
+        while True:
+            self._check_open()
+            with self._table_lock:
+                if self._table is not None:
+                    yield self._table
+                    return
+            with self._naming_failures():
+                if self._table is None:  # another thread may have read it while this one waited
+                    self._table = self._read_table()
+
+    def _repeat(self, change: Callable[[PointTable], None]) -> None:
+        """Repeat in the table what was done to the store, if it has been read."""
+        with self._table_lock:
+            if self._table is not None:
+                change(self._table)
 
     def count(self, modality: Modality) -> int:
         """How many points of a modality there are."""
