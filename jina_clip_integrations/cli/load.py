@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 
 from ..errors import JinaClipError
 from ..loading.load import LoadReport, load_files
@@ -12,9 +11,6 @@ from ..loading.stores import COLLECTION, TABLE
 from .messages import INCOMPLETE, OK
 from .options import add_output_options, open_output, positive_int
 from .output import Output, Progress, plural
-
-MAX_SENDERS = 4
-"""Processes that send to a Qdrant server, at most; more of them wait for the server."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +46,6 @@ def run(args: argparse.Namespace) -> int:
             collection=args.collection,
             id_column=args.id_column,
             batch_rows=args.batch_rows,
-            parallel=min(MAX_SENDERS, os.cpu_count() or 1),
             index=not args.no_index,
             on_progress=progress.show,
         )

@@ -16,6 +16,8 @@ from .target import Target
 BATCH_BYTES = 32 << 20
 """Vectors of a batch: few commits and few fragments, and still little memory."""
 
+DEFAULT_PARALLEL = 4
+
 
 @dataclass
 class LoadReport:
@@ -57,7 +59,7 @@ def load_files(
     collection: str | None = None,
     id_column: str | None = None,
     batch_rows: int | None = None,
-    parallel: int = 1,
+    parallel: int = DEFAULT_PARALLEL,
     index: bool = True,
     on_progress: OnProgress | None = None,
     stop: Event | None = None,
@@ -72,7 +74,7 @@ def load_files(
             earlier one, whichever file it is in. None = every row of every file is one record, however alike they are,
             and a file that is loaded again changes nothing.
         batch_rows: Rows written at once; None = as many as have 32 MiB of vectors.
-        parallel: Processes that send to a Qdrant server.
+        parallel: Requests to a Qdrant server at a time.
         index: Make the stores' indexes at the end. Without, a later run can make them.
         on_progress: Called after every batch.
         stop: Set it to end after the current batch, as if interrupted.

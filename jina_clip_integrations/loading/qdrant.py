@@ -1,9 +1,11 @@
-"""Vectors into Qdrant: a server by several processes at a time, an embedded one batch by batch."""
+"""Vectors into Qdrant: a server by several requests at a time, an embedded one by one after the other."""
 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import PurePath
 from types import TracebackType
@@ -12,9 +14,11 @@ from typing import Any
 from ..collections import payload as names
 from ..collections.identity import CollectionModel
 from ..collections.store import connect, describe_failure, hold_folder, is_failure_of_store
+from ..concurrency.retry import retry_wait
 from ..credentials import public_url
 from ..errors import BackendError, require_extra
 from ..retrieval.fingerprint import VectorFingerprint
+from ..settings import RetryPolicy
 from .files import Batch, VectorFile
 from .records import KIND, ROW, SOURCE, make_metadata, make_node
 from .target import check_same_width
@@ -24,6 +28,8 @@ CONTENT, METADATA = "page_content", "metadata"
 
 POINTS_PER_REQUEST = 256
 IDS_PER_REQUEST = 1024
+ATTEMPTS = 4
+"""Of a request to a server that is away or fails; with doubled waits between."""
 
 INDEXING_THRESHOLD_KB = 10_000
 """Qdrant's own default of `indexing_threshold`, in kB of vectors of a segment."""
@@ -106,27 +112,34 @@ class QdrantTarget:
         return 0
 
     def write(self, batches: Iterator[Batch], on_stored: Callable[[int, int], None]) -> None:
-        """Send what is not there yet."""
-        points = self._points(batches, on_stored)
-        with self._naming_failures():
-            if self._is_server:
-                self._client.upload_points(
-                    self._collection,
-                    (point for some in points for point in some),
-                    batch_size=POINTS_PER_REQUEST,
-                    parallel=self._parallel,
-                    wait=True,
-                )
-                return
-            for some in points:  # an embedded Qdrant would take all into memory first
-                if some:
-                    self._client.upsert(self._collection, points=some, wait=True)
+        """Send what is not there yet: to a server several requests at a time, batch by batch."""
+        with self._naming_failures(), ThreadPoolExecutor(self._parallel) as pool:
+            try:
+                for batch in batches:
+                    new = self._drop_stored(batch)
+                    self._send_all(new.last_of_each_id(), pool)
+                    on_stored(len(new), len(batch) - len(new))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)  # so that an interruption does not wait for the whole batch
+                raise
 
-    def _points(self, batches: Iterator[Batch], on_stored: Callable[[int, int], None]) -> Iterator[list[Any]]:
-        for batch in batches:
-            new = self._drop_stored(batch)
-            yield self._make_points(new.last_of_each_id())
-            on_stored(len(new), len(batch) - len(new))
+    def _send_all(self, batch: Batch, pool: Executor) -> None:
+        """Store a batch that has one row of an id at most, so that requests may overtake each other."""
+        starts = range(0, len(batch), POINTS_PER_REQUEST)
+        parts = [batch.take(range(start, min(start + POINTS_PER_REQUEST, len(batch)))) for start in starts]
+        # The embedded client is not thread-safe.
+        list((pool.map if self._is_server else map)(self._send, parts))
+
+    def _send(self, batch: Batch, attempt: int = 1) -> None:
+        try:
+            self._client.upsert(self._collection, points=self._make_points(batch), wait=True)
+        except Exception as error:
+            if attempt == ATTEMPTS or not self._is_server or not may_pass(error):
+                raise
+        else:
+            return
+        time.sleep(retry_wait(RetryPolicy(), "", attempt, None, 0))
+        self._send(batch, attempt + 1)
 
     def _drop_stored(self, batch: Batch) -> Batch:
         """The batch without rows that an earlier run of the same file stored."""
@@ -146,11 +159,10 @@ class QdrantTarget:
         new = [position for position in range(len(batch)) if not is_stored(position)]
         return batch if len(new) == len(batch) else batch.take(new)
 
-    def _make_points(self, batch: Batch) -> list[Any]:
+    def _make_points(self, batch: Batch) -> Any:
         from qdrant_client import models
 
-        rows = zip(batch.ids, batch.vectors, self._payloads(batch), strict=True)
-        return [models.PointStruct(id=id, vector=vector.tolist(), payload=payload) for id, vector, payload in rows]
+        return models.Batch(ids=list(batch.ids), vectors=batch.vectors.tolist(), payloads=list(self._payloads(batch)))
 
     def _payloads(self, batch: Batch) -> Iterator[dict[str, Any]]:
         rows = zip(batch.ids, batch.kinds, batch.inputs, batch.rows, make_metadata(batch), strict=True)
@@ -202,3 +214,12 @@ class QdrantTarget:
             if not is_failure_of_store(error):
                 raise
             raise BackendError(describe_failure(self._place, error)) from error
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether a server that raised this may do better in a moment: it is away, overloaded or failing."""
+    from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+
+    if isinstance(error, UnexpectedResponse):
+        return error.status_code in (408, 429) or (error.status_code or 0) >= 500
+    return isinstance(error, ResponseHandlingException)

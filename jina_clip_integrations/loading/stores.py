@@ -30,7 +30,7 @@ def open_target(
             `qdrant:PATH` or just a path (an embedded Qdrant).
         collection: Name of the collection or table; None = `jina-clip`, or `jina_clip` where a hyphen is none.
         replace: A row replaces one that has its id but not its content, because ids come from the user's column.
-        parallel: Processes that send to a Qdrant server.
+        parallel: Requests to a Qdrant server at a time.
 
     Raises `InputError` for an address that names none of them, `ImportError` for a missing extra.
     """

@@ -16,14 +16,14 @@ from qdrant_client import QdrantClient, models
 
 
 class QdrantServer:
-    """`requests` are method, path below the collection, and body; `fail_from` is how many puts succeed."""
+    """`requests` are method, path below the collection, and body; `failing` are the puts that fail, from 1."""
 
     def __init__(self) -> None:
         self.client = QdrantClient(":memory:")
         self.requests: list[tuple[str, str, Any]] = []
         self.threshold: int | None = None
         self.puts = 0
-        self.fail_from: int | None = None
+        self.failing: set[int] = set()
         self.url = ""
         self._lock = threading.Lock()
 
@@ -56,7 +56,7 @@ class QdrantServer:
     def _points(self, method: str, name: str, what: str, body: Any) -> tuple[int, Any]:
         if (method, what) == ("PUT", "points"):
             self.puts += 1
-            if self.fail_from is not None and self.puts > self.fail_from:
+            if self.puts in self.failing:
                 return 500, None
             points = body.get("points") or [
                 {"id": id, "vector": vector, "payload": payload}
