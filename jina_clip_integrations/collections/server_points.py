@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,19 +83,23 @@ class ServerPoints:
         return self.count(Where())
 
     def _filter(self, where: Where) -> Any:
-        from qdrant_client import models
-
-        exact = [
-            models.FieldCondition(key=name, match=models.MatchValue(value=value))
-            for name, value in where.exact().items()
-        ]
         cameras = [] if where.filters.camera is None else where.filters.matching_cameras(self._cameras())
-        return models.Filter(must=[*exact, *where.filters.to_qdrant(cameras)])
+        return make_filter(where, cameras)
 
     def _cameras(self) -> list[str]:
         with self._store.client() as client:
             found = client.facet(self._store.collection, key=CAMERA, limit=MAX_CAMERAS, exact=False)
         return [str(one.value) for one in found.hits]
+
+
+def make_filter(where: Where, cameras: Sequence[str] = ()) -> Any:
+    """Qdrant's filter for these points; `cameras` are the names that a filter on the camera means."""
+    from qdrant_client import models
+
+    exact = [
+        models.FieldCondition(key=name, match=models.MatchValue(value=value)) for name, value in where.exact().items()
+    ]
+    return models.Filter(must=[*exact, *where.filters.to_qdrant(cameras)])
 
 
 def _rows(vectors: list[Any]) -> Vectors:

@@ -15,10 +15,12 @@ from jina_clip_integrations.collections import store as store_module
 from jina_clip_integrations.collections.filters import Filters, parse_moment
 from jina_clip_integrations.collections.identity import CollectionModel
 from jina_clip_integrations.collections.names import decode_name, encode_name
-from jina_clip_integrations.collections.payload import list_folders, make_place
+from jina_clip_integrations.collections.payload import INDEXES, list_folders, make_place
 from jina_clip_integrations.collections.points import Where
+from jina_clip_integrations.collections.server_points import make_filter
 from jina_clip_integrations.collections.store import FolderStore
 from jina_clip_integrations.errors import InputError
+from tests.collections import qdrant_engine
 
 MODEL = CollectionModel.of("mine", 4)
 ROOT = Path("/images")
@@ -60,6 +62,31 @@ PAYLOADS = [
 ]
 
 
+CASES: list[tuple[dict[str, Any], list[int]]] = [
+    ({}, [0, 1, 2, 3, 4, 5, 7]),
+    ({"since": moment(2)}, [1, 2, 3, 5, 7]),
+    ({"until": moment(2)}, [0, 2, 4]),
+    ({"since": moment(2), "until": moment(3)}, [2, 3]),
+    ({"since": moment(20).replace(tzinfo=None), "until": moment(20)}, [1]),
+    ({"folder": "trip"}, [1, 2, 4, 5]),
+    ({"folder": "/trip/sea/"}, [2]),
+    ({"folder": "trip\\sea"}, [2]),
+    ({"folder": "."}, [0, 1, 2, 3, 4, 5, 7]),
+    ({"folder": "nowhere"}, []),
+    ({"kinds": frozenset({"text"})}, [5]),
+    ({"kinds": frozenset({"PNG", ".jpg"})}, [0, 1, 2, 3, 4, 7]),
+    ({"kinds": frozenset({"png", "text"})}, [0, 5]),
+    ({"min_bytes": 2000, "max_bytes": 4000}, [2, 3, 4]),
+    ({"camera": "canon"}, [1, 4]),
+    ({"camera": "z 6"}, [2]),
+    ({"camera": "leica"}, []),
+    ({"near": (48.8, 2.3, 20)}, [2]),
+    ({"near": (50, 8, 700)}, [2, 3]),
+    ({"near": (-17, -179.9, 50)}, [7]),
+    ({"folder": "trip", "kinds": frozenset({"jpeg"}), "camera": "canon", "since": moment(0)}, [1]),
+]
+
+
 @pytest.fixture(params=["embedded", "server"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FolderStore]:
     """The points of `PAYLOADS`, whose vectors say how near they are to (1, 0, 0, 0): the later the nearer."""
@@ -92,34 +119,20 @@ def found(store: FolderStore, **given: Any) -> list[int]:
     return sorted(names.index(point.payload["name"]) for point in points)
 
 
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ({}, [0, 1, 2, 3, 4, 5, 7]),
-        ({"since": moment(2)}, [1, 2, 3, 5, 7]),
-        ({"until": moment(2)}, [0, 2, 4]),
-        ({"since": moment(2), "until": moment(3)}, [2, 3]),
-        ({"since": moment(20).replace(tzinfo=None), "until": moment(20)}, [1]),
-        ({"folder": "trip"}, [1, 2, 4, 5]),
-        ({"folder": "/trip/sea/"}, [2]),
-        ({"folder": "trip\\sea"}, [2]),
-        ({"folder": "."}, [0, 1, 2, 3, 4, 5, 7]),
-        ({"folder": "nowhere"}, []),
-        ({"kinds": frozenset({"text"})}, [5]),
-        ({"kinds": frozenset({"PNG", ".jpg"})}, [0, 1, 2, 3, 4, 7]),
-        ({"kinds": frozenset({"png", "text"})}, [0, 5]),
-        ({"min_bytes": 2000, "max_bytes": 4000}, [2, 3, 4]),
-        ({"camera": "canon"}, [1, 4]),
-        ({"camera": "z 6"}, [2]),
-        ({"camera": "leica"}, []),
-        ({"near": (48.8, 2.3, 20)}, [2]),
-        ({"near": (50, 8, 700)}, [2, 3]),
-        ({"near": (-17, -179.9, 50)}, [7]),
-        ({"folder": "trip", "kinds": frozenset({"jpeg"}), "camera": "canon", "since": moment(0)}, [1]),
-    ],
-)
+@pytest.mark.parametrize(("given", "expected"), CASES)
 def test_both_kinds_of_store_choose_the_same(store: FolderStore, given: dict[str, Any], expected: list[int]) -> None:
     assert found(store, **given) == expected
+
+
+@pytest.mark.parametrize("indexed", [False, True], ids=["without indexes", "indexed"])
+def test_a_servers_own_engine_chooses_the_same(tmp_path: Path, indexed: bool) -> None:
+    """The engine of a Qdrant server, which runs in process too; the client's embedded mode only imitates it."""
+    shard = qdrant_engine.make_shard(tmp_path, PAYLOADS, INDEXES if indexed else {})
+    known = [payload["camera"] for payload in PAYLOADS if payload.get("camera")]
+    for given, expected in CASES:
+        where = Where(ROOT, filters=Filters(**given))
+        meant = make_filter(where, where.filters.matching_cameras(known))
+        assert qdrant_engine.select(shard, meant) == expected, given
 
 
 def test_vectors_are_read_as_they_were_stored(store: FolderStore) -> None:
