@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import BackendError, ImageError, InputError
 from ..images.sources import SourcePolicy
+from ..printable import printable_name
 from .description import Description
 from .duplicates import NEAR_DUPLICATE, DuplicateGroup
 from .filters import Filters
@@ -153,15 +154,16 @@ class FolderCollection:
         Raises `InputError` for a name that is not one of an indexed image, and `ImageError` for a file that is no
         longer there or that a link leads out of the folder for.
         """
+        shown = printable_name(name)
         if self.find(name).modality != "image":
-            raise InputError(f"{name} is a text, not an image")
+            raise InputError(f"{shown} is a text, not an image")
         if not self.root.is_dir():
             raise ImageError(f"the folder {self.root} is no longer there")
         path = (self.root / name).resolve()
         if not path.is_relative_to(self.root):
-            raise ImageError(f"{name}: a link that leads out of the folder")
+            raise ImageError(f"{shown}: a link that leads out of the folder")
         if not path.is_file():
-            raise ImageError(f"{name}: the file is no longer there; index the folder again")
+            raise ImageError(f"{shown}: the file is no longer there; index the folder again")
         return path
 
     def thumbnail(self, name: str, pixels: int) -> bytes:
@@ -169,4 +171,4 @@ class FolderCollection:
 
         Raises as `image_path`, and `ImageError` for an image that cannot be decoded or is too large.
         """
-        return make_thumbnail(self.image_path(name), pixels, self._policy)
+        return make_thumbnail(self.image_path(name), pixels, self._policy, name=name)

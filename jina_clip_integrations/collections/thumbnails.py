@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..images.encoded import EncodedImage
 from ..images.rendering import make_rendering
 from ..images.sources import SourcePolicy
+from ..printable import printable_name
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -26,16 +27,16 @@ QUALITY = 82
 _LARGE = threading.Semaphore(1)
 
 
-def make_thumbnail(path: Path, pixels: int, policy: SourcePolicy) -> bytes:
+def make_thumbnail(path: Path, pixels: int, policy: SourcePolicy, *, name: str | None = None) -> bytes:
     """The image at `path` as WebP (JPEG where this Pillow has no WebP), its longest side at most `pixels`.
 
-    On white where it is transparent. Raises `ImageError` for what cannot be decoded or that `policy` does not allow.
+    On white where it is transparent. Raises `ImageError` for what cannot be decoded or that `policy` does not allow,
+    in which the image is called `name` (None = by its path).
     """
     side = min(max(pixels, MIN_PIXELS), MAX_PIXELS)
-    name = os.fspath(path)
     source = EncodedImage(
-        lambda: policy.open_path(name),
-        name=name,
+        lambda: policy.open_path(os.fspath(path)),
+        name=printable_name(os.fspath(path) if name is None else name),
         rendering=make_rendering(background="white"),
         max_pixels=policy.max_pixels,
     )

@@ -13,7 +13,7 @@ from PIL import Image
 from jina_clip_integrations import JinaClipEncoder
 from jina_clip_integrations.collections.folder import FolderCollection
 from jina_clip_integrations.collections.query import Query
-from jina_clip_integrations.errors import BackendError, ConfigurationError, ImageError, InputError
+from jina_clip_integrations.errors import BackendError, ConfigurationError, ImageError, InputError, ServerError
 
 
 def names(results: Any) -> list[str]:
@@ -105,3 +105,52 @@ def test_thumbnails_are_small_upright_and_bare(open_indexed: Any, folder: Path) 
     (folder / "leaf.jpg").write_bytes(b"broken")
     with pytest.raises(ImageError, match=r"leaf\.jpg"):
         collection.thumbnail("leaf.jpg", 100)
+
+
+def test_a_folder_that_vanishes_is_said(open_indexed: Any, folder: Path) -> None:
+    collection = open_indexed(folder)
+    folder.rename(folder.parent / "elsewhere")
+    with pytest.raises(ImageError, match=r"the folder .* is no longer there"):
+        collection.image_path("apple.png")
+    with pytest.raises(ImageError, match="is no longer there"):
+        collection.thumbnail("apple.png", 100)
+    with pytest.raises(InputError, match="cannot be read"):
+        collection.index()
+    assert names(collection.search("red", cut_off=None))[0] == "apple.png"
+
+
+def test_a_backend_that_fails_while_searching(open_indexed: Any, folder: Path, colours: Any) -> None:
+    collection = open_indexed(folder)
+    colours.fail_after = (0, ServerError("the service failed"))
+    with pytest.raises(ServerError, match="the service failed"):
+        collection.search("red")
+    assert names(collection.search(Query.of(similar_to="apple.png"), cut_off=None))
+    colours.fail_after = None
+    assert names(collection.search("red", cut_off=None))[0] == "apple.png"
+
+
+@pytest.mark.parametrize("replaced", ["folder", "link", "pipe"])
+def test_an_image_that_became_something_else(open_indexed: Any, folder: Path, replaced: str) -> None:
+    collection = open_indexed(folder)
+    path = folder / "apple.png"
+    path.unlink()
+    if replaced == "folder":
+        path.mkdir()
+    elif replaced == "link":
+        os.symlink("/etc/passwd", path)
+    else:
+        os.mkfifo(path)
+    with pytest.raises(ImageError, match=r"no longer there|leads out"):
+        collection.thumbnail("apple.png", 100)
+
+
+@pytest.mark.parametrize("name", ['<img src=x onerror="alert(1)">.png', "a\nb.png", "‮gnp.png", "caf\udce9.png"])
+def test_strange_names_are_names(open_indexed: Any, folder: Path, paint: Any, name: str) -> None:
+    paint(folder / name, "black")
+    collection = open_indexed(folder)
+    assert names(collection.search("black", cut_off=None))[0] == name
+    assert collection.image_path(name) == folder / name
+    assert collection.thumbnail(name, 16)
+    with pytest.raises(InputError) as failed:
+        collection.find(f"no {name}")
+    assert "\n" not in str(failed.value)
