@@ -29,6 +29,7 @@ class ServerPoints:
         self._store = store
 
     def nearest(self, vector: Vectors, where: Where, *, top: int, with_vectors: bool = False) -> list[Point]:
+        """The points nearest to a vector, best first."""
         with self._store.client() as client:
             response = client.query_points(
                 self._store.collection,
@@ -44,6 +45,7 @@ class ServerPoints:
         ]
 
     def sample(self, where: Where, size: int) -> Vectors:
+        """Vectors of points taken at random."""
         from qdrant_client import models
 
         with self._store.client() as client:
@@ -58,10 +60,12 @@ class ServerPoints:
         return _rows([point.vector for point in response.points])
 
     def count(self, where: Where) -> int:
+        """How many points there are."""
         with self._store.client() as client:
             return int(client.count(self._store.collection, count_filter=self._filter(where), exact=True).count)
 
     def read(self, where: Where, *, with_vectors: bool = False) -> Iterator[tuple[list[dict[str, Any]], Vectors]]:
+        """Payloads and vectors, some at a time."""
         offset = None
         while True:
             with self._store.client() as client:
@@ -79,6 +83,7 @@ class ServerPoints:
                 return
 
     def revision(self) -> object:
+        """Equal as long as there are as many points as before."""
         # Others write to a server too; a change that leaves the number of points as it is hardly moves the scores.
         return self.count(Where())
 

@@ -27,6 +27,7 @@ class TablePoints:
         self._store = store
 
     def nearest(self, vector: Vectors, where: Where, *, top: int, with_vectors: bool = False) -> list[Point]:
+        """The points nearest to a vector, best first."""
         with self._store.table() as table:
             rows = np.flatnonzero(select(table, where))
             if not len(rows):
@@ -46,6 +47,7 @@ class TablePoints:
             ]
 
     def sample(self, where: Where, size: int) -> Vectors:
+        """Vectors of points taken at random, the same ones every time."""
         with self._store.table() as table:
             rows = np.flatnonzero(select(table, where))
             if len(rows) > size:
@@ -53,10 +55,12 @@ class TablePoints:
             return table.matrix[rows]
 
     def count(self, where: Where) -> int:
+        """How many points there are."""
         with self._store.table() as table:
             return int(select(table, where).sum())
 
     def read(self, where: Where, *, with_vectors: bool = False) -> Iterator[tuple[list[dict[str, Any]], Vectors]]:
+        """Payloads and vectors, all at once."""
         with self._store.table() as table:
             rows = np.flatnonzero(select(table, where))
             payloads = [table.payloads[row] for row in rows]
@@ -64,6 +68,7 @@ class TablePoints:
         yield payloads, vectors
 
     def revision(self) -> object:
+        """Equal as long as nothing changed."""
         with self._store.table() as table:
             return table.revision
 

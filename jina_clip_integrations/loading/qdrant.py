@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any
 
 from ..collections import payload as names
+from ..collections.connection import connect, describe_failure, hold_folder, is_failure_of_store
 from ..collections.identity import CollectionModel
-from ..collections.store import connect, describe_failure, hold_folder, is_failure_of_store
 from ..concurrency.retry import retry_wait
 from ..credentials import public_url
 from ..errors import BackendError, require_extra
