@@ -32,8 +32,8 @@ from reference import Reference
 from reporting import Option, heading, run, table
 from timing import best_of, in_turns
 
-from jina_clip_integrations.backends.local.backend import PATCHES_PER_BATCH
 from jina_clip_integrations.backends.local.engine import Engine
+from jina_clip_integrations.backends.running import PATCHES_PER_BATCH
 from jina_clip_integrations.images.geometry import IMAGE_MEAN, IMAGE_STD
 
 MEAN, STD = np.array(IMAGE_MEAN, np.float32), np.array(IMAGE_STD, np.float32)

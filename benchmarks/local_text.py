@@ -39,10 +39,10 @@ from reporting import Option, heading, run, table
 from timing import best_of, in_turns
 
 from jina_clip_integrations import JinaClipEncoder
-from jina_clip_integrations.backends.local.backend import TEXTS_PER_BATCH, TOKENS_PER_BATCH
-from jina_clip_integrations.backends.local.batching import by_token_budget
+from jina_clip_integrations.backends.batching import by_token_budget
 from jina_clip_integrations.backends.local.engine import Engine
-from jina_clip_integrations.backends.local.preprocess import Preprocessor
+from jina_clip_integrations.backends.local.preprocess import load_preprocessor
+from jina_clip_integrations.backends.running import TEXTS_PER_BATCH, TOKENS_PER_BATCH
 from jina_clip_integrations.demo import gallery
 
 MEDIAN, SIGMA, LONGEST = 30, 1.0, 512
@@ -71,7 +71,7 @@ def workload(folder: Path, count: int, *, every: int) -> Workload:
     chance.shuffle(names)
     words = cycle(names)
     wanted = np.clip(np.exp(chance.normal(np.log(MEDIAN), SIGMA, count)), 4, LONGEST).astype(int)
-    preprocessor = Preprocessor(folder, max_length=LONGEST)
+    preprocessor = load_preprocessor(folder, max_length=LONGEST)
     texts = [" ".join(islice(words, int(length))) for length in wanted]
     rows = [ids[:length] for ids, length in zip(preprocessor.tokenize(texts).ids, wanted, strict=True)]
     shares = [len(row) / len(ids) for row, ids in zip(rows, preprocessor.tokenize(texts).ids, strict=True)]
@@ -201,7 +201,7 @@ def _one_query(folder: Path, device: str) -> str:
     for choice in choices(device):
         bare = plain_model(folder, choice)
         with JinaClipEncoder(folder, backend="local", device=choice.device, dtype=choice.dtype) as encoder:
-            ids = torch.tensor(Preprocessor(folder, max_length=LONGEST).tokenize([QUERY]).ids).to(choice.device)
+            ids = torch.tensor(load_preprocessor(folder, max_length=LONGEST).tokenize([QUERY]).ids).to(choice.device)
             works = {"encoder": partial(encoder.encode_text, QUERY), "bare": partial(_bare, bare, ids)}
             taken = in_turns(works, rounds=9)
         times = (f"{taken[name] * 1000:.0f} ms" for name in works)

@@ -31,7 +31,7 @@ from jina_clip_integrations import JinaClipEncoder
 from jina_clip_integrations.backends.base import Batch, BatchResult
 from jina_clip_integrations.backends.local import LocalBackend, workers
 from jina_clip_integrations.backends.local.engine import Engine
-from jina_clip_integrations.backends.local.preprocess import Preprocessor
+from jina_clip_integrations.backends.local.preprocess import load_preprocessor
 from jina_clip_integrations.cache import DiskCache, MemoryCache
 from jina_clip_integrations.demo import demo_model_path, gallery
 
@@ -86,7 +86,7 @@ def watched(engine: type[Any]) -> Iterator[list[list[list[int]]]]:
 def model_and_job(folder: str, engine: Any, mix: str, *, rounds: int) -> dict[str, float]:
     """Median seconds of the model alone and of the whole job, and the job's tokens."""
     texts = job_of(mix)
-    preparation = Preprocessor(Path(folder), max_length=8192)
+    preparation = load_preprocessor(Path(folder), max_length=8192)
     encoder = JinaClipEncoder(backend=LocalBackend(folder, device="cpu"), dimensions=_cut(folder))
     with watched(type(engine)) as batches:
         encoder.encode_text(texts)
@@ -128,7 +128,7 @@ def full_size(folder: str) -> dict[str, Any]:
 
     choice = choose_devices("cpu", "auto")[0]
     engine = Engine(Path(folder), choice, attn_implementation="sdpa", compile=False)
-    preparation = Preprocessor(Path(folder), max_length=8192)
+    preparation = load_preprocessor(Path(folder), max_length=8192)
     figures: dict[str, Any] = {"type": choice.dtype}
     for mix in MIXES:
         ids = sorted(preparation.tokenize(job_of(mix)).ids, key=len)[:: JOB // SAMPLE]

@@ -28,7 +28,8 @@ from reporting import Option, heading, run, table
 from timing import best_of, in_turns
 
 from jina_clip_integrations import JinaClipEncoder
-from jina_clip_integrations.backends.local.preprocess import REDUCING_GAP, Preprocessor
+from jina_clip_integrations.backends.local.preprocess import load_preprocessor
+from jina_clip_integrations.backends.preprocess import REDUCING_GAP, Preprocessor
 from jina_clip_integrations.demo import demo_model_path
 from jina_clip_integrations.images.geometry import resize_and_crop
 from jina_clip_integrations.inputs import InputParser
@@ -83,7 +84,7 @@ def ready_rates(folder: Path, paths: Sequence[Path]) -> str:
     counts = [count for count in (1, 2, 4, 8, 16, 32) if count < processors] + [processors]
     rates = {}
     for name, fast in MODES.items():
-        preprocessor = Preprocessor(folder, max_length=512, fast_decode=fast)
+        preprocessor = load_preprocessor(folder, max_length=512, fast_decode=fast)
         rates[name] = [
             len(paths) / best_of(partial(_preprocess, preprocessor, paths, count), runs=2) for count in counts
         ]
@@ -121,7 +122,7 @@ def jobs(models: dict[str, tuple[Path, Sequence[Path], int]], device: str) -> st
 @contextmanager
 def _halves(folder: Path, paths: Sequence[Path], device: str, fast: bool) -> Iterator[dict[str, Callable[[], object]]]:
     threads = len(os.sched_getaffinity(0))
-    preprocessor = Preprocessor(folder, max_length=512, fast_decode=fast)
+    preprocessor = load_preprocessor(folder, max_length=512, fast_decode=fast)
     with JinaClipEncoder(folder, backend="local", device=device, fast_decode=fast) as encoder:
         ready = _preprocess(preprocessor, paths, threads)  # of the model's size, so that nothing is left to do to them
         yield {

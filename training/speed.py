@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812  # the customary name
 
 from jina_clip_integrations.modeling.text_rows import PaddedRows
 from jina_clip_integrations.modeling.text_tower import TextAttention
-from jina_clip_integrations.modeling.vision_tower import VisionAttention
+from jina_clip_integrations.modeling.vision_tower import Rotary, VisionAttention
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None) -> Tensor:
@@ -34,7 +34,7 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def vision_attention(
     self: VisionAttention,
     x: Tensor,
-    freqs_cis: Tensor,
+    rotary: Rotary,
     implementation: str | None,  # noqa: ARG001
     residual: Tensor,
 ) -> Tensor:
@@ -47,8 +47,7 @@ def vision_attention(
     weight = torch.cat((q_weight[order], k_weight[order], v_weight))
     bias = torch.cat((self.qkv.q_bias[order], torch.zeros_like(self.qkv.q_bias), self.qkv.v_bias))
     qkv = F.linear(x, weight, bias).view(batch, tokens, 3, self.heads, size)
-    freqs_cis = freqs_cis if freqs_cis.ndim == 4 else freqs_cis[None, None]  # (B or 1, 1, 1 + N, D / 2)
-    tables = (freqs_cis.real, freqs_cis.imag)
+    tables = (table if table.ndim == 4 else table[None, None] for table in rotary)  # (B or 1, 1, 1 + N, D / 2)
     cos, sin = (table.transpose(1, 2)[:, :, None] for table in tables)  # (B or 1, 1 + N, 1, 1, D / 2)
     q, k = _rotate(qkv[:, :, :2], cos, sin).permute(2, 0, 3, 1, 4)
     return self.out(self.norm(_attend(q, k, qkv[:, :, 2].transpose(1, 2), None)), residual=residual)

@@ -50,6 +50,8 @@ def attend(
     if implementation not in (None, "sdpa", "eager"):
         raise ConfigurationError(f"attn_implementation: {implementation!r} is not supported, only 'sdpa' and 'eager'")
     eager = implementation == "eager"
+    if is_exporting():  # one graph for every length: no blocks, no branches by size
+        return _eager(q, k, v, _bias(0, q.shape[2], q.shape[2], mask, slopes))
     if slopes is None and not eager:
         if mask is None and _is_faster_by_heads(q):
             return _by_heads(q, k, v)
@@ -62,6 +64,11 @@ def attend(
             rows = [slice(i, i + 1) for i in range(len(q))]
             return torch.cat([_alibi_row(q[i], k[i], v[i], mask[i], slopes) for i in rows])
     return _in_blocks(q, k, v, mask, slopes, _eager if eager else _fused)
+
+
+def is_exporting() -> bool:
+    """Whether the model is being traced into a graph that other runtimes will run (PyTorch 2.7 and later)."""
+    return getattr(torch.compiler, "is_exporting", bool)()
 
 
 def _alibi(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
@@ -174,15 +181,16 @@ def rotate_halves(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat((torch.addcmul(a * cos, b, sin, value=-1), torch.addcmul(b * cos, a, sin)), dim=-1)
 
 
-def rotate_interleaved(x: Tensor, freqs_cis: Tensor) -> Tensor:
-    """Rotate the pairs (feature 2j, feature 2j + 1) of `x` `(..., D)`; `freqs_cis` broadcasts to `(..., D/2)`.
+def rotate_interleaved(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate the pairs (feature 2j, feature 2j + 1) of `x` `(..., D)`; `cos`, `sin` float32 broadcast to `(..., D/2)`.
 
     As a product of complex numbers, in complex64 whatever the type of `x`: one pass instead of six.
     """
-    if x.device.type == "mps" or torch.compiler.is_compiling():  # where complex products are slow or missing
+    # In plain arithmetic where complex products are slow or missing, which compilers and exporters are as well.
+    if x.device.type == "mps" or torch.compiler.is_compiling():
         a, b = x[..., 0::2], x[..., 1::2]
-        cos, sin = freqs_cis.real.to(x.dtype), freqs_cis.imag.to(x.dtype)
+        cos, sin = cos.to(x.dtype), sin.to(x.dtype)
         return torch.stack((a * cos - b * sin, b * cos + a * sin), dim=-1).flatten(-2)
     x32 = x.to(torch.float32, memory_format=torch.contiguous_format).contiguous()  # one pass in half precision too
     pairs = torch.view_as_complex(x32.view(*x.shape[:-1], -1, 2))  # (..., D / 2)
-    return torch.view_as_real(pairs * freqs_cis).flatten(-2).to(x.dtype)
+    return torch.view_as_real(pairs * torch.complex(cos, sin)).flatten(-2).to(x.dtype)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  # the customary name
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from ..errors import InputError
@@ -18,8 +19,11 @@ LAYER_NORM_EPS = 1e-6
 
 ROTARY_BASE = 10000.0
 
+Rotary = tuple[Tensor, Tensor]
+"""Cosine and sine of every token's angles, float32."""
 
-def rotary_grid(config: JinaClipVisionConfig, device: torch.device) -> tuple[Tensor, Tensor]:
+
+def rotary_grid(config: JinaClipVisionConfig, device: torch.device) -> Rotary:
     """Cosine and sine of every patch's angles, each `(G * G, head_width / 2)` float32.
 
     The first half of the pairs encodes the patch's row, the second its column. With `intp_freq` the grid is
@@ -46,14 +50,14 @@ class VisionAttention(nn.Module):
         self.norm = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
         self.out = Linear(config.width, config.width)
 
-    def forward(self, x: Tensor, freqs_cis: Tensor, implementation: str | None, residual: Tensor) -> Tensor:
+    def forward(self, x: Tensor, rotary: Rotary, implementation: str | None, residual: Tensor) -> Tensor:
         """`residual` plus the attention of its tokens, which are the first of `x`, to all of `x` `(B, 1 + N, W)`.
 
-        `freqs_cis` broadcasts to `(2, B, H, 1 + N, D / 2)`; returns the shape of `residual`, `(B, Q, W)`.
+        `rotary` broadcasts to `(2, B, H, 1 + N, D / 2)`; returns the shape of `residual`, `(B, Q, W)`.
         """
         batch, tokens, width = x.shape
         qkv = self.qkv(x).view(batch, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        q, k = rotate_interleaved(qkv[:2], freqs_cis)  # each (B, H, 1 + N, D)
+        q, k = rotate_interleaved(qkv[:2], *rotary)  # each (B, H, 1 + N, D)
         queries = residual.shape[1]
         a = attend(q[:, :, :queries], k, qkv[2], implementation=implementation)
         a = a.transpose(1, 2).reshape(batch, queries, width)
@@ -83,9 +87,9 @@ class VisionBlock(nn.Module):
         self.norm2 = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
         self.mlp = VisionMlp(config)
 
-    def forward(self, x: Tensor, freqs_cis: Tensor, implementation: str | None, count: int | None = None) -> Tensor:
+    def forward(self, x: Tensor, rotary: Rotary, implementation: str | None, count: int | None = None) -> Tensor:
         """`x` `(B, 1 + N, W)` to the first `count` tokens of the block's result, `(B, count, W)`; None for all."""
-        x = self.attn(self.norm1(x), freqs_cis, implementation, residual=x[:, :count])
+        x = self.attn(self.norm1(x), rotary, implementation, residual=x[:, :count])
         return self.mlp(self.norm2(x), residual=x)  # type: ignore[no-any-return]
 
 
@@ -110,10 +114,10 @@ class VisionTower(nn.Module):
         its own position: the patch dropout of training. `pooler_output` `(B, W)` float32 is the CLS token of
         `last_hidden_state` `(B, 1 + N, W)`, which is after the final norm. Raises `InputError` for another size.
         """
-        x, freqs_cis = self._embed_patches(pixel_values, ids_keep)
+        x, rotary = self._embed_patches(pixel_values, ids_keep)
         states = [x]
         for block in self.blocks:
-            x = block(x, freqs_cis, self.config._attn_implementation)
+            x = block(x, rotary, self.config._attn_implementation)
             if output_hidden_states:
                 states.append(x)
         x = self.norm(x)
@@ -125,24 +129,24 @@ class VisionTower(nn.Module):
 
     def embed(self, pixel_values: Tensor) -> Tensor:
         """The pooled vectors alone, `(B, W)` float32: the last block computes CLS and nothing else."""
-        x, freqs_cis = self._embed_patches(pixel_values)
+        x, rotary = self._embed_patches(pixel_values)
         for block in self.blocks[:-1]:
-            x = block(x, freqs_cis, self.config._attn_implementation)
-        x = self.blocks[-1](x, freqs_cis, self.config._attn_implementation, count=1)  # (B, 1, W)
+            x = block(x, rotary, self.config._attn_implementation)
+        x = self.blocks[-1](x, rotary, self.config._attn_implementation, count=1)  # (B, 1, W)
         return self.norm(x)[:, 0].float()  # type: ignore[no-any-return]
 
-    def _embed_patches(self, pixel_values: Tensor, ids_keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Input of the first block, `(B, 1 + N, W)`, and the rotations of its tokens, `(1 + N, D / 2)` complex64."""
+    def _embed_patches(self, pixel_values: Tensor, ids_keep: Tensor | None = None) -> tuple[Tensor, Rotary]:
+        """Input of the first block, `(B, 1 + N, W)`, and the rotations of its tokens, each `(1 + N, D / 2)` float32."""
         patches = self._patches(pixel_values)  # (B, N, 3 * P * P)
         positions = self.pos_embed[:, 1:]  # (1, N, W)
-        freqs_cis = torch.complex(*rotary_grid(self.config, patches.device))  # (N, D / 2)
+        cos, sin = rotary_grid(self.config, patches.device)  # each (N, D / 2)
         if ids_keep is not None:
             patches = patches.gather(1, ids_keep[..., None].expand(-1, -1, patches.shape[-1]))  # (B, K, 3 * P * P)
             positions = positions[0, ids_keep]  # (B, K, W)
-            freqs_cis = freqs_cis[ids_keep][:, None]  # (B, 1, K, D / 2)
-        unrotated = torch.ones_like(freqs_cis[..., :1, :])  # CLS has no position: a factor of 1
-        cls = (self.cls_token + self.pos_embed[:, :1]).expand(len(patches), -1, -1)  # (B, 1, W)
-        return torch.cat((cls, self.patch_embed(patches) + positions), dim=1), torch.cat((unrotated, freqs_cis), dim=-2)
+            cos, sin = cos[ids_keep][:, None], sin[ids_keep][:, None]  # (B, 1, K, D / 2)
+        cls = (self.cls_token + self.pos_embed[:, :1]).expand(patches.shape[0], -1, -1)  # (B, 1, W)
+        x = torch.cat((cls, self.patch_embed(patches) + positions), dim=1)
+        return x, (F.pad(cos, (0, 0, 1, 0), value=1.0), F.pad(sin, (0, 0, 1, 0)))  # CLS has no position: no turn
 
     def _patches(self, pixel_values: Tensor) -> Tensor:
         """Split `(B, 3, S, S)` into `(B, G * G, 3 * P * P)`, row by row; what exceeds whole patches is dropped."""

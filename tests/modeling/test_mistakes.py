@@ -51,14 +51,12 @@ def _sorted_slopes(golden: Any, model: Any, patch: Patch) -> Any:
 
 
 def _neighbours_in_text(golden: Any, model: Any, patch: Patch) -> Any:
-    wrong = lambda x, cos, sin: attention.rotate_interleaved(x, torch.complex(cos, sin))  # noqa: E731
-    patch.setattr(text_rows, "rotate_halves", wrong)
+    patch.setattr(text_rows, "rotate_halves", attention.rotate_interleaved)
     return model
 
 
 def _halves_in_images(golden: Any, model: Any, patch: Patch) -> Any:
-    wrong = lambda x, freqs_cis: attention.rotate_halves(x, freqs_cis.real, freqs_cis.imag)  # noqa: E731
-    patch.setattr(vision_tower, "rotate_interleaved", wrong)
+    patch.setattr(vision_tower, "rotate_interleaved", attention.rotate_halves)
     return model
 
 

@@ -5,23 +5,23 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 import torch
 
-from ...concurrency.threads import submit
+from ...concurrency.processors import processors, threads_are_given
 from ...errors import BackendError, JinaClipError
 from ...settings import LocalSettings
-from ...types import Vectors
 from ..base import BatchResult, ImageSource, Usage
+from ..preprocess import PreprocessedImage, decoding_pool, preprocess_ahead, result_of, start
+from ..running import ForwardPass
 from .devices import DeviceChoice, is_out_of_memory
 from .engine import Engine
-from .preprocess import PreprocessedImage, Preprocessor
-from .processors import compute_with, processors, shares, threads_are_given
+from .preprocess import load_preprocessor
+from .processors import compute_with, shares
 
 T = TypeVar("T")
 Claims: TypeAlias = "queue.SimpleQueue[tuple[Engine, int | None]]"
@@ -33,29 +33,12 @@ KINDS = ("cpu", "mps", "cuda")
 BATCHES_AHEAD = 2
 """Forward passes that wait for each device, so that it never idles and memory stays bounded."""
 
-MAX_DECODERS = 16
-"""Upper bound of threads that decode images where `num_workers="auto"`."""
-
-CLOSED = "the backend was closed while it was computing; keep it open until the call has returned"
-
-
-@dataclass(frozen=True)
-class ForwardPass:
-    """What one device computes in one go: rows for these positions of the batch, and what they cost."""
-
-    positions: list[int]
-    compute: Callable[[Engine], Vectors] | None
-    """None where every input failed before it reached the model."""
-    tokens: int = 0
-    errors: Mapping[int, JinaClipError] = field(default_factory=dict)
-    """Position to error of the inputs that failed."""
-
 
 class Workers:
     """Loaded engines and their threads. Thread-safe: several callers may compute at the same time."""
 
     def __init__(self, folder: Path, choices: list[DeviceChoice], settings: LocalSettings) -> None:
-        self.preprocessor = Preprocessor(folder, max_length=settings.max_length, fast_decode=settings.fast_decode)
+        self.preprocessor = load_preprocessor(folder, max_length=settings.max_length, fast_decode=settings.fast_decode)
         engines = load_engines(folder, choices, settings)
         # Any device may get any forward pass, so all are of a size that the smallest device takes.
         self.kind = min((kind_of(engine.device) for engine in engines), key=KINDS.index)
@@ -69,7 +52,7 @@ class Workers:
         self._computing = ThreadPoolExecutor(
             len(engines), "jina-clip-device", initializer=adopt, initargs=(self._own, claims(engines))
         )
-        self._decoding = ThreadPoolExecutor(decoder_count(settings.num_workers), thread_name_prefix="jina-clip-decode")
+        self._decoding = decoding_pool(settings.num_workers)
 
     def run(self, passes: Iterator[ForwardPass]) -> Generator[BatchResult, None, None]:
         """Compute every forward pass and yield its rows, in the order of `passes`.
@@ -87,11 +70,11 @@ class Workers:
                     break
                 if forward_pass is None:
                     break
-                pending.append(_submit(self._computing, self._compute, forward_pass))
+                pending.append(start(self._computing, self._compute, forward_pass))
                 while len(pending) > self._ahead:
-                    yield _wait_for(pending.popleft())
+                    yield result_of(pending.popleft())
             while pending:
-                yield _wait_for(pending.popleft())
+                yield result_of(pending.popleft())
         finally:
             for future in pending:
                 future.cancel()
@@ -117,17 +100,7 @@ class Workers:
         self, images: Sequence[ImageSource], *, ahead: int
     ) -> Generator[PreprocessedImage, None, None]:
         """Images decoded and resized in threads, in order, at most `ahead` of them waiting."""
-        pending: deque[Future[PreprocessedImage]] = deque()
-        try:
-            for position, image in enumerate(images):
-                pending.append(_submit(self._decoding, self.preprocessor.preprocess, position, image))
-                if len(pending) >= ahead:
-                    yield _wait_for(pending.popleft())
-            while pending:
-                yield _wait_for(pending.popleft())
-        finally:
-            for future in pending:
-                future.cancel()
+        return preprocess_ahead(self._decoding, self.preprocessor, images, ahead=ahead)
 
     def close(self) -> None:
         """End the threads after what they are computing; what only waits is cancelled."""
@@ -182,22 +155,3 @@ def adopt(own: threading.local, unclaimed: Claims) -> None:
     own.engine, threads = unclaimed.get_nowait()
     if threads is not None:
         compute_with(threads)
-
-
-def _submit(pool: ThreadPoolExecutor, call: Callable[..., T], *arguments: object) -> Future[T]:
-    try:
-        return submit(pool, call, *arguments)
-    except RuntimeError as error:  # the pool was shut down by another thread's `close()`
-        raise BackendError(CLOSED) from error
-
-
-def _wait_for(future: Future[T]) -> T:
-    try:
-        return future.result()
-    except CancelledError as error:
-        raise BackendError(CLOSED) from error
-
-
-def decoder_count(num_workers: int | str) -> int:
-    """Threads that decode images for the setting `num_workers`."""
-    return num_workers if isinstance(num_workers, int) else min(processors(), MAX_DECODERS)

@@ -167,7 +167,7 @@ def describe(figure: Figure) -> str:
 
 def as_json(report: Report) -> dict[str, Any]:
     """Everything that was measured, ready for JSON."""
-    from ...backends.local.processors import processors
+    from ...concurrency.processors import processors
 
     advice = report.advice
     return {
@@ -187,7 +187,7 @@ def as_json(report: Report) -> dict[str, Any]:
 
 def print_report(out: Output, report: Report) -> None:
     """The figures for people, and in the last line what to write."""
-    from ...backends.local.processors import processors
+    from ...concurrency.processors import processors
 
     choice, figures = report.choices[0], report.figures
     out.line(f"{model_title(report.model)}")

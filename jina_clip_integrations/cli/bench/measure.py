@@ -15,8 +15,8 @@ from functools import partial
 from typing import Literal, TypeAlias
 
 from ...backends.local.devices import DeviceChoice, is_out_of_memory
-from ...backends.local.processors import processors
-from ...backends.local.workers import MAX_DECODERS
+from ...backends.preprocess import MAX_DECODERS
+from ...concurrency.processors import processors
 from .model import BenchmarkModel
 from .workloads import Workloads, preprocess_workload, text_lengths
 

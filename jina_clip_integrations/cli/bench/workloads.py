@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ...backends.local.backend import PATCHES_PER_BATCH, TEXTS_PER_BATCH, TOKENS_PER_BATCH
-from ...backends.local.batching import by_token_budget
+from ...backends.batching import by_token_budget
 from ...backends.local.devices import DeviceChoice
+from ...backends.running import PATCHES_PER_BATCH, TEXTS_PER_BATCH, TOKENS_PER_BATCH
 from ...inputs import InputParser
 from .model import BenchmarkModel
 

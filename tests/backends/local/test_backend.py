@@ -24,9 +24,9 @@ from safetensors.numpy import load_file
 
 from jina_clip_integrations import JinaClipEncoder
 from jina_clip_integrations.backends.base import Batch, BatchResult, ImageSource
+from jina_clip_integrations.backends.batching import by_token_budget
 from jina_clip_integrations.backends.local import LocalBackend, describe_device
-from jina_clip_integrations.backends.local.backend import BATCHES_DECODED_AHEAD
-from jina_clip_integrations.backends.local.batching import by_token_budget
+from jina_clip_integrations.backends.running import BATCHES_DECODED_AHEAD
 from jina_clip_integrations.cache import MemoryCache
 from jina_clip_integrations.errors import CheckpointError, ConfigurationError, ImageError, InputError
 from jina_clip_integrations.retrieval.fingerprint import checkpoint_digest

@@ -294,12 +294,6 @@ class TestThreads(AnyModel):
         assert module.threads_of([cuda, cuda]) == [None, None]
         assert module.threads_of([cuda, cpu]) == [None, min(torch.get_num_threads(), module.processors())]
 
-    def test_decoders_follow_the_processors(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for available, expected in ((1, 1), (7, 7), (64, module.MAX_DECODERS)):
-            monkeypatch.setattr(module, "processors", lambda available=available: available)
-            assert module.decoder_count("auto") == expected
-        assert module.decoder_count(3) == 3
-
 
 class TestWeights(AnyModel):
     def test_workers_on_one_device_share_the_weights(self, two: Workers) -> None:
