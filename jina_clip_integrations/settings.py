@@ -158,6 +158,20 @@ class RetryPolicy(_Settings):
             require_number(item.name, getattr(self, item.name), minimum=0.0)
 
 
+def check_counts(settings: object, *names: str) -> None:
+    """Raise `ConfigurationError` unless each of these settings is a positive integer or `auto`."""
+    for name in names:
+        value = getattr(settings, name)
+        if value != "auto" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise ConfigurationError(f'{name}={value!r}: give a whole number from 1 up, or "auto"')
+
+
+def check_max_length(length: object) -> None:
+    """Raise `ConfigurationError` unless this is a number of tokens that the models take."""
+    if isinstance(length, bool) or not isinstance(length, int) or not MIN_LENGTH <= length <= MAX_LENGTH:
+        raise ConfigurationError(f"max_length={length!r}: give a number of tokens from {MIN_LENGTH} to {MAX_LENGTH}")
+
+
 @settings
 class LocalSettings(_Settings):
     """Options of a model that runs on this machine."""
@@ -193,15 +207,35 @@ class LocalSettings(_Settings):
     def __post_init__(self) -> None:
         if self.cache_dir is not None:
             object.__setattr__(self, "cache_dir", os.fspath(self.cache_dir))
-        for name in ("batch_size", "num_workers"):
-            value = getattr(self, name)
-            if value != "auto" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise ConfigurationError(f'{name}={value!r}: give a whole number from 1 up, or "auto"')
-        length = self.max_length
-        if isinstance(length, bool) or not isinstance(length, int) or not MIN_LENGTH <= length <= MAX_LENGTH:
-            raise ConfigurationError(
-                f"max_length={length!r}: give a number of tokens from {MIN_LENGTH} to {MAX_LENGTH}"
-            )
+        check_counts(self, "batch_size", "num_workers")
+        check_max_length(self.max_length)
+
+
+@settings
+class ExportedSettings(_Settings):
+    """Options of a model that was exported for another runtime and runs on this machine."""
+
+    device: str = option("auto", changes_vectors=True)
+    """ONNX Runtime: `auto`, `cpu` or `cuda`. OpenVINO: `auto` (the processor) or one of its devices, such as `gpu`."""
+    batch_size: int | Literal["auto"] = "auto"
+    """Images per pass, and maximum number of texts; `auto` suits a processor."""
+    max_length: int = option(MAX_LENGTH, changes_vectors=True)
+    """Longest text in tokens, special tokens included (3 to 8192, and no more than the export allows); longer texts are
+    truncated with a warning."""
+    num_workers: int | Literal["auto"] = "auto"
+    """Threads that decode and resize images; `auto` = the number of processors."""
+    num_threads: int | None = None
+    """Threads that the runtime computes with; None = the number of processors."""
+    fast_decode: bool = option(False, changes_vectors=True)
+    """As for the local backend."""
+
+    def __post_init__(self) -> None:
+        check_counts(self, "batch_size", "num_workers")
+        check_max_length(self.max_length)
+        if self.num_threads is not None:
+            require_integer("num_threads", self.num_threads, minimum=1)
+        if not isinstance(self.device, str):
+            raise ConfigurationError(f"device={self.device!r}: an exported model runs on one device, given by its name")
 
 
 @settings

@@ -10,12 +10,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
 from ..catalog import find_model
 from ..errors import ConfigurationError, require_extra
-from ..settings import ApiSettings, LocalSettings, SageMakerSettings, option_names, reject_unknown
+from ..retrieval.fingerprint import export_format
+from ..settings import ApiSettings, ExportedSettings, LocalSettings, SageMakerSettings, option_names, reject_unknown
 from .base import EmbeddingBackend
 
 
@@ -57,6 +59,22 @@ BACKENDS: Mapping[str, BackendEntry] = MappingProxyType(
             class_name="LocalBackend",
             extra="local",
             packages=("torch", "transformers", "safetensors"),
+            runs_here=True,
+        ),
+        "onnx": BackendEntry(
+            settings=ExportedSettings,
+            module="exported",
+            class_name="OnnxBackend",
+            extra="onnx",
+            packages=("onnxruntime", "tokenizers"),
+            runs_here=True,
+        ),
+        "openvino": BackendEntry(
+            settings=ExportedSettings,
+            module="exported",
+            class_name="OpenVinoBackend",
+            extra="openvino",
+            packages=("openvino", "tokenizers"),
             runs_here=True,
         ),
         "sagemaker": BackendEntry(
@@ -117,6 +135,13 @@ def check_serves(name: str, model: str, options: Mapping[str, Any]) -> None:
 def owners_of(option: str) -> tuple[str, ...]:
     """Names of the backends that have an option of this name."""
     return tuple(name for name, entry in BACKENDS.items() if option in entry.options)
+
+
+def default_backend(model: str) -> str:
+    """The backend of a model for which none is named: what a folder of this machine asks for, else the API."""
+    if not is_local_model(model):
+        return "api"
+    return export_format(Path(model).expanduser()) or "local"
 
 
 def is_local_model(model: str) -> bool:

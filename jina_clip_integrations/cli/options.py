@@ -6,7 +6,7 @@ import argparse
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from ..backends.registry import BACKENDS, is_local_model
+from ..backends.registry import BACKENDS, default_backend
 from ..collections.identity import ADDRESS_OPTIONS
 from ..errors import ConfigurationError
 from ..images.rendering import HIGH_BIT_DEPTHS
@@ -37,7 +37,7 @@ def add_model_options(parser: argparse.ArgumentParser, *, model: str | None = DE
     )
     group.add_argument(
         "--backend",
-        help=f"{', '.join(BACKENDS)}, or MODULE:FACTORY of your own (default: local for demo and folders, else api)",
+        help=f"{', '.join(BACKENDS)}, or MODULE:FACTORY of your own (default: api, or what runs the folder)",
     )
     group.add_argument("--dimensions", type=positive_int, metavar="N", help="width of the vectors (default: full)")
     group.add_argument("--background", metavar="COLOR", help="put this colour under transparent pixels, such as white")
@@ -124,7 +124,7 @@ def choose_backend(backend: str | None, model: str) -> Any:
     """The encoder's `backend` argument: a name, or the object that `MODULE:FACTORY` makes."""
     # A folder and the demo model exist only here; every other name the service knows, or says that it does not.
     if backend is None:
-        return "local" if is_local_model(model) else "api"
+        return default_backend(model)
     # A colon is in no name of a backend.
     if ":" in backend:
         return _call_factory(backend)

@@ -6,6 +6,7 @@ Where the vectors were computed does not matter: the API and this machine give t
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,15 @@ DIGEST_DIGITS = 32
 
 SHORT_DIGEST = len(DIGEST) + 8
 """Characters of a digest in a message."""
+
+EXPORT_FILE = "jina_clip_export.json"
+"""What an exported model says of itself; it names the model that it was made from."""
+
+IDENTITY_KEY = "identity"
+"""In its part `model`: the `model_identity` of the original, so that vectors of both can be compared."""
+
+MAX_EXPORT_BYTES = 1 << 20
+"""Largest such file that is read."""
 
 CONFIGURATION_FILES = ("config.json", "preprocessor_config.json", "tokenizer.json")
 """What besides the weights decides a vector; small enough to be read whole."""
@@ -159,7 +169,35 @@ def model_identity(model: str) -> str:
     if known is not None:
         return known.name
     folder = demo_model_path() if model == "demo" else Path(model).expanduser()
+    exported = _read_export(folder).get("model")
+    if isinstance(exported, dict) and isinstance(exported.get(IDENTITY_KEY), str):
+        return str(exported[IDENTITY_KEY])
     return f"{DIGEST}{checkpoint_digest(folder)[:DIGEST_DIGITS]}" if folder.is_dir() else model
+
+
+def export_format(folder: Path) -> str | None:
+    """The format of the exported model in `folder`; None where there is none, or it does not say."""
+    found = _read_export(folder).get("format")
+    return found if isinstance(found, str) else None
+
+
+def _read_export(folder: Path) -> dict[str, Any]:
+    """What an exported folder says of itself, unchecked; nothing where it is none."""
+    path = folder / EXPORT_FILE
+    try:
+        content = json.loads(path.read_bytes()) if path.is_file() and path.stat().st_size <= MAX_EXPORT_BYTES else None
+    except (OSError, ValueError, RecursionError):  # who runs the model says what is wrong with the file
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def export_digest(folder: Path) -> str:
+    """SHA-256 of an exported folder, 64 hexadecimal digits: its small files, and samples of its graphs and weights."""
+    content = hashlib.sha256()
+    for path in sorted(each for each in folder.iterdir() if each.is_file()):
+        small = path.suffix == ".json"
+        content.update(_digest_part(path.name, _blocks_of(path) if small else [_sample(path)]))
+    return content.hexdigest()
 
 
 def checkpoint_digest(folder: Path) -> str:
@@ -196,10 +234,17 @@ def _blocks_of(path: Path) -> Iterator[bytes]:
 
 def _sample_weights(path: Path) -> bytes:
     """Size, header and samples of a safetensors file: 8 bytes with the header's length, the header, the tensors."""
-    size = path.stat().st_size
     with path.open("rb") as file:
         header_bytes = int.from_bytes(file.read(8), "little")
-        parts = [f"{size}\0".encode(), file.read(min(header_bytes, MAX_HEADER_BYTES))]
+        header = file.read(min(header_bytes, MAX_HEADER_BYTES))
+    return _sample(path, header)
+
+
+def _sample(path: Path, header: bytes = b"") -> bytes:
+    """Size of a file, what is given of its beginning, and evenly spaced blocks."""
+    size = path.stat().st_size
+    parts = [f"{size}\0".encode(), header]
+    with path.open("rb") as file:
         for number in range(SAMPLES_PER_FILE):
             file.seek(max(0, size - SAMPLE_BYTES) * number // (SAMPLES_PER_FILE - 1))
             parts.append(file.read(SAMPLE_BYTES))

@@ -1,0 +1,158 @@
+"""`export_model`: from a checkpoint to a folder that other runtimes can use."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from ..backends.exported.folder import (
+    DTYPES,
+    GRAPH_SUFFIX,
+    TOKENIZER_FILE,
+    Description,
+    ImagePreprocessing,
+)
+from ..backends.local import LocalBackend
+from ..errors import InputError, require_extra
+from ..modeling import JinaClipModel, JinaClipProcessor
+from ..retrieval.fingerprint import model_identity
+from ..settings import require_choice
+from .agreement import check_agreement, measure_agreement
+from .conversions import convert_to_openvino, quantize_onnx
+from .onnx_graphs import OPSET, write_text_graph, write_vision_graph
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written."""
+
+    folder: Path
+    files: dict[str, int]
+    """Name to size in bytes."""
+    agreement: dict[str, float]
+    """Smallest cosine with the original in float32, by modality."""
+
+
+def export_model(
+    model: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    format: str = "onnx",
+    dtype: str = "float32",
+    **options: Any,
+) -> ExportReport:
+    """Write `model` to the new folder `output` as two graphs, with tokenizer and description, and check what they give.
+
+    Args:
+        model: As for the local backend: a name, `demo`, a checkpoint folder or a Hub id.
+        output: A folder that does not exist yet, or is empty. It appears when everything in it is complete.
+        format: `onnx` or `openvino`.
+        dtype: How weights are stored: `float32`, `float16`, or `int8` (products of 8 bits, which changes vectors).
+        **options: Download options of the local backend: `revision`, `cache_dir`, `local_files_only`, `token`.
+
+    Raises:
+        ConfigurationError: an unknown format or type.
+        CheckpointError: a model that cannot be read.
+        InputError: an `output` that holds something.
+        BackendError: the graphs do not compute the same vectors; nothing is left behind.
+        ImportError: the extra `export` is not installed.
+    """
+    require_choice("format", format, tuple(GRAPH_SUFFIX))
+    require_choice("dtype", dtype, DTYPES)
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        require_extra(package, extra="export", purpose="Exporting a model")
+    if format == "openvino":
+        require_extra("openvino", extra="openvino", purpose="Exporting for OpenVINO")
+    if format == "openvino" and dtype == "int8":
+        require_extra("nncf", extra="export", purpose="Weights of 8 bits for OpenVINO")
+    backend = LocalBackend(model, **options)
+    with _new_folder(Path(output).expanduser()) as folder:
+        description = _write_files(backend, folder, format, dtype)
+        agreement = measure_agreement(backend.folder, folder, format, {})
+        check_agreement(agreement, dtype)
+        replace(description, agreement=agreement).write(folder)
+    target = Path(output).expanduser()
+    return ExportReport(target, {each.name: each.stat().st_size for each in sorted(target.iterdir())}, agreement)
+
+
+@contextmanager
+def _new_folder(target: Path) -> Iterator[Path]:
+    """A folder beside `target` that becomes it when the block ends well, and is deleted otherwise."""
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise InputError(f"{target} is there already; choose another folder, or delete it first")
+    if not target.parent.is_dir():
+        raise InputError(f"{target}: there is no folder {target.parent}")
+    fresh = target.with_name(f"{target.name}.part")
+    shutil.rmtree(fresh, ignore_errors=True)  # of a run that was killed
+    fresh.mkdir()
+    try:
+        yield fresh
+        if target.exists():
+            target.rmdir()
+        fresh.replace(target)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+
+
+def _write_files(backend: LocalBackend, folder: Path, format: str, dtype: str) -> Description:
+    source = backend.folder
+    wanted = torch.float16 if dtype == "float16" and format == "onnx" else torch.float32
+    model = JinaClipModel.from_pretrained(source, dtype=wanted).eval()
+    processor = JinaClipProcessor.from_pretrained(source)
+    description = _describe(backend, model, processor, format, dtype)
+    with TemporaryDirectory(dir=folder) as scratch:
+        for modality, write in (("text", write_text_graph), ("image", write_vision_graph)):
+            target = folder / description.file(modality)
+            if format == "onnx" and dtype != "int8":
+                write(model, target)
+                continue
+            plain = Path(scratch) / f"{modality}.onnx"
+            write(model, plain)
+            _convert(plain, target, format, dtype)
+            for each in Path(scratch).iterdir():
+                each.unlink()
+    processor.tokenizer.backend_tokenizer.save(str(folder / TOKENIZER_FILE))
+    description.write(folder)
+    return description
+
+
+def _convert(plain: Path, target: Path, format: str, dtype: str) -> None:
+    """From a float32 ONNX graph to what was asked for."""
+    if format == "onnx":
+        quantize_onnx(plain, target)
+    else:
+        convert_to_openvino(plain, target, dtype)
+
+
+def _describe(
+    backend: LocalBackend, model: JinaClipModel, processor: JinaClipProcessor, format: str, dtype: str
+) -> Description:
+    text, vision, images = model.config.text_config, model.config.vision_config, processor.image_processor
+    return Description(
+        format=format,
+        dtype=dtype,
+        identity=model_identity(backend.model),
+        spec=backend.spec,
+        max_length=backend.spec.max_length,
+        pad_id=text.settings.pad_token_id,
+        default_task=text.default_instruction_task,
+        images=ImagePreprocessing(
+            size=images.size,
+            mean=tuple(images.image_mean),
+            std=tuple(images.image_std),
+            resize_mode=images.resize_mode,
+            interpolation=images.interpolation,
+            fill_color=images.fill_color,
+        ),
+        patches=vision.grid_size**2 + 1,
+        opset=OPSET if format == "onnx" else None,
+    )

@@ -1,0 +1,60 @@
+"""What is made of an ONNX graph: one with weights of 8 bits, and one for OpenVINO."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .onnx_graphs import MAX_FILE_BYTES
+
+QUANTIZED_OPERATORS = ("MatMul",)
+"""Layers whose weights become 8 bits. Embedding tables stay as they are: looking rows up costs no arithmetic."""
+
+
+def quantize_onnx(source: Path, target: Path) -> None:
+    """Write the graph with int8 weights per output channel; activations are quantized while it runs."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    large = sum(each.stat().st_size for each in source.parent.glob(f"{source.name}*")) > MAX_FILE_BYTES
+    with _errors_only(logging.getLogger()):  # it suggests a step that changes nothing where shapes are known
+        quantize_dynamic(
+            source,
+            target,
+            op_types_to_quantize=list(QUANTIZED_OPERATORS),
+            per_channel=True,
+            # Without VNNI, pairs of products of full 8 bits overflow the 16 bits that older processors add them in.
+            reduce_range=True,
+            weight_type=QuantType.QInt8,
+            use_external_data_format=large,
+        )
+
+
+def convert_to_openvino(source: Path, target: Path, dtype: str) -> None:
+    """Write the graph as OpenVINO's pair of `.xml` and `.bin`; int8 means weights alone, products stay in float32."""
+    import openvino
+
+    model = openvino.convert_model(source)
+    if dtype == "int8":
+        model = _compress(model)
+    openvino.save_model(model, target, compress_to_fp16=dtype == "float16")
+
+
+def _compress(model: Any) -> Any:
+    import nncf
+
+    # Its tables of statistics and its bar would stand on the screen; a graph as it is read would lose its weights.
+    with _errors_only(logging.getLogger("nncf")):
+        return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
+
+
+@contextmanager
+def _errors_only(logger: logging.Logger) -> Iterator[None]:
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
