@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, SecretStr, create_model, field_serializer
 
 from ..backends.registry import BACKENDS
 from ..credentials import clean_key, drop_sensitive, find_key
-from ..settings import ApiSettings, LocalSettings, SageMakerSettings
+from ..settings import ApiSettings, ExportedSettings, LocalSettings, SageMakerSettings
 
 
 def seal(given: object, *, source: str) -> SecretStr | None:
@@ -52,7 +52,7 @@ class _Unloaded:
 
 if TYPE_CHECKING:  # the same for type checkers, which see the fields of the settings classes
 
-    class BackendFields(BaseModel, ApiSettings, LocalSettings, SageMakerSettings):
+    class BackendFields(BaseModel, ApiSettings, LocalSettings, ExportedSettings, SageMakerSettings):
         """Every option of every backend."""
 
         batch_size: int | Literal["auto"] | None = None  # type: ignore[assignment]  # each backend allows less

@@ -15,7 +15,7 @@ MEGABYTE = 1_000_000
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options of `jina-clip export`."""
-    parser.add_argument("output", metavar="FOLDER", help="new folder for the two graphs, the tokenizer and a description")
+    parser.add_argument("output", metavar="FOLDER", help="new folder for graphs, tokenizer and description")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="as for the local backend (default: %(default)s)")
     parser.add_argument("--format", choices=list(GRAPH_SUFFIX), default="onnx", help="default: %(default)s")
     parser.add_argument(

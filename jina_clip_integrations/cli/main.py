@@ -28,6 +28,7 @@ COMMANDS = {
     "classify": "zero-shot classification: the images of a folder by labels of your own",
     "evaluate": "how well a model finds things in your data, and how small its vectors may become",
     "serve": "this machine behind Jina's HTTP schema, for others to point base_url at",
+    "export": "a model as graphs for ONNX Runtime, OpenVINO and browsers",
     "bench": "how fast this machine is, and which batch size, precision and workers suit it",
     "doctor": "what is installed, what would be used, what is missing",
 }

@@ -120,9 +120,17 @@ def _write_files(backend: LocalBackend, folder: Path, format: str, dtype: str) -
             _convert(plain, target, format, dtype)
             for each in Path(scratch).iterdir():
                 each.unlink()
-    processor.tokenizer.backend_tokenizer.save(str(folder / TOKENIZER_FILE))
+    _write_tokenizer(processor.tokenizer.backend_tokenizer, folder / TOKENIZER_FILE)
     description.write(folder)
     return description
+
+
+def _write_tokenizer(tokenizer: Any, path: Path) -> None:
+    """Write the tokenizer without the truncation and padding that some checkpoints' files ask for."""
+    plain = type(tokenizer).from_str(tokenizer.to_str())
+    plain.no_truncation()
+    plain.no_padding()
+    plain.save(str(path))
 
 
 def _convert(plain: Path, target: Path, format: str, dtype: str) -> None:

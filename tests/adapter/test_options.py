@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from jina_clip_integrations import ApiBackend, JinaClipEncoder, LocalBackend, SageMakerBackend
+from jina_clip_integrations import JinaClipEncoder
+from jina_clip_integrations.backends.registry import BACKENDS
 from jina_clip_integrations.errors import ConfigurationError
 from tests.adapters import LANGCHAIN, LLAMA_INDEX, Adapter
 from tests.fakes import BlockingBackend
@@ -27,7 +28,7 @@ TOKEN = "hf_0123456789"
 def test_the_fields_are_the_options_of_the_encoder_the_backends_and_the_framework(adapter: Adapter) -> None:
     takes = {
         name
-        for kind in (JinaClipEncoder, ApiBackend, LocalBackend, SageMakerBackend)
+        for kind in (JinaClipEncoder, *(entry.load() for entry in BACKENDS.values()))
         for name, parameter in inspect.signature(kind).parameters.items()
         if parameter.kind is not parameter.VAR_KEYWORD
     }

@@ -46,8 +46,10 @@ def test_constructors_take_exactly_the_options_of_the_settings_class(name: str) 
 
 
 def test_an_option_of_another_backend_says_whose_it_is() -> None:
-    with pytest.raises(ConfigurationError, match=r"'device' is an option of backend=\"local\", not of backend=\"api\""):
-        create_backend("api", "jina-clip-v2", {"device": "cpu"})
+    with pytest.raises(
+        ConfigurationError, match=r"'compile' is an option of backend=\"local\", not of backend=\"api\""
+    ):
+        create_backend("api", "jina-clip-v2", {"compile": True})
     with pytest.raises(ConfigurationError, match=r"'region_name' is an option of backend=\"sagemaker\""):
         create_backend("local", "jina-clip-v2", {"region_name": "eu-central-1"})
     assert owners_of("timeout") == ("api", "sagemaker")
