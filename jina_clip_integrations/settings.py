@@ -215,7 +215,7 @@ class LocalSettings(_Settings):
 class ExportedSettings(_Settings):
     """Options of a model that was exported for another runtime and runs on this machine."""
 
-    device: str = option("auto", changes_vectors=True)
+    device: Device = option("auto", changes_vectors=True)
     """ONNX Runtime: `auto`, `cpu` or `cuda`. OpenVINO: `auto` (the processor) or one of its devices, such as `gpu`."""
     batch_size: int | Literal["auto"] = "auto"
     """Images per pass, and maximum number of texts; `auto` suits a processor."""
