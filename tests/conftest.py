@@ -41,3 +41,15 @@ def no_keys_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees a key of the person who runs it."""
     for name in ("JINA_API_KEY", "JINAAI_API_KEY", "JINA_AUTH_TOKEN"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def user_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What stands for this package's folder in the user's cache."""
+    return tmp_path_factory.mktemp("user-cache")
+
+
+@pytest.fixture(autouse=True)
+def no_cache_of_the_user(monkeypatch: pytest.MonkeyPatch, user_cache: Path) -> None:
+    """No test reads or writes the cache of the person who runs it."""
+    monkeypatch.setattr("jina_clip_integrations.collections.locations.cache_folder", lambda: user_cache)

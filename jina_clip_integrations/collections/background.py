@@ -13,7 +13,7 @@ import numpy as np
 
 from ..cache import DiskCache, text_keys
 from ..types import Vectors
-from .locations import cache_folder
+from . import locations
 
 if TYPE_CHECKING:
     from ..encoder import JinaClipEncoder
@@ -93,7 +93,7 @@ def background_vectors(encoder: JinaClipEncoder) -> Vectors:
 
     identity = f"{VectorFingerprint.of(encoder)!r}"
     keys = text_keys(BACKGROUND_TEXTS, identity=identity, normalize=True, task=encoder.query_task)
-    cache = DiskCache(cache_folder() / "background")
+    cache = DiskCache(locations.cache_folder() / "background")
     # A folder for caches that cannot be written, as in some containers, costs time and nothing else.
     with contextlib.closing(cache), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)

@@ -2,7 +2,7 @@
 
     red car +beach -snow -"two people"
 
-is the direction of "red car" plus that of "beach", minus those of "snow" and "two people". The grammar:
+is the direction of "red car" plus that of "beach", minus half of those of "snow" and "two people". The grammar:
 
 * `+` and `-` are operators at the beginning of a word only, so `t-shirt` and `C++` are plain words; an operator takes
   the one word behind it, or the phrase in quotes.
@@ -32,12 +32,17 @@ if TYPE_CHECKING:
 CANCELLED = 1e-3
 """Length of a sum, per unit of weight, below which it has no direction but that of rounding errors."""
 
+MINUS_WEIGHT = 0.5
+"""Weight of what is taken away where none is said. At 1 the difference of two texts that are alike, which is what "this
+but not that" is about, has little left of what was asked for; measured in `benchmarks/negation.py`."""
+
 MAX_TERMS = 64
 """Most terms of a query: more is a mistake, or somebody else's."""
 
 _ESCAPED = re.compile(r'\\([-+"^\\])')
 _WEIGHT = re.compile(r"\^(\d+(?:\.\d*)?|\.\d+)")
 _OPERATORS = {"+": 1.0, "-": -1.0}
+_DEFAULT_WEIGHTS = {"+": 1.0, "-": MINUS_WEIGHT}
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,11 @@ class Term:
             raise InputError("a part of the query is blank")
 
     @property
+    def words(self) -> str:
+        """What it says, in small letters, or which file it names; empty for an image, which is not looked into."""
+        return " ".join((self.text or self.stored or "").casefold().split())
+
+    @property
     def kind(self) -> str:
         """`text` or `image`: what its vector is one of, as far as it can be told without looking it up."""
         return "text" if self.text is not None else "image"
@@ -71,7 +81,10 @@ class Term:
 
 @dataclass(frozen=True)
 class Query:
-    """What is searched for. Raises `InputError` for no term, or for more than `MAX_TERMS`."""
+    """What is searched for.
+
+    Raises `InputError` for no term, for more than `MAX_TERMS`, and where the same is asked for and taken away.
+    """
 
     terms: tuple[Term, ...]
 
@@ -80,6 +93,9 @@ class Query:
             raise InputError("the query is blank")
         if len(self.terms) > MAX_TERMS:
             raise InputError(f"a query of {len(self.terms)} parts; at most {MAX_TERMS} are added up")
+        asked, taken = ({one.words for one in self.terms if one.words and one.weight * sign > 0} for sign in (1, -1))
+        for words in sorted(asked & taken):
+            raise InputError(f"the query cancels itself out: it asks for {words!r} and takes it away")
 
     @classmethod
     def parse(cls, words: str) -> Query:
@@ -107,14 +123,14 @@ class Query:
             text: Taken as it is, operators and all.
             image: What `encode_image` takes.
             plus: Texts, or terms, that are added with their weight.
-            minus: Texts, or terms, that are taken away with their weight.
+            minus: Texts that are taken away with `MINUS_WEIGHT`, or terms, with their own weight.
             similar_to: Name of an indexed file.
         """
         terms = [Term(text=text)] if text is not None else []
         terms += [Term(image=image)] if image is not None else []
         terms += [Term(stored=similar_to)] if similar_to is not None else []
         terms += [_as_term(one) for one in plus]
-        taken = [_as_term(one) for one in minus]
+        taken = [_as_term(one, MINUS_WEIGHT) for one in minus]
         terms += [Term(-one.weight, one.text, one.image, one.stored) for one in taken]
         return cls(tuple(terms))
 
@@ -161,8 +177,8 @@ def _encode(encoder: JinaClipEncoder, terms: Sequence[Term]) -> Vectors:
     return encoder.encode(items, task=encoder.query_task)
 
 
-def _as_term(part: str | Term) -> Term:
-    return part if isinstance(part, Term) else Term(text=part)
+def _as_term(part: str | Term, weight: float = 1.0) -> Term:
+    return part if isinstance(part, Term) else Term(weight, text=part)
 
 
 def _read_terms(words: str) -> Iterator[Term]:
@@ -181,7 +197,8 @@ def _read_terms(words: str) -> Iterator[Term]:
         if sign is None and weight is None:
             plain.append(text)
         else:
-            terms.append(Term((sign or 1.0) * (1.0 if weight is None else weight), text=text))
+            usual = _DEFAULT_WEIGHTS.get(words[position], 1.0)
+            terms.append(Term((sign or 1.0) * (usual if weight is None else weight), text=text))
         position = end
     if plain:
         yield Term(text=" ".join(plain))

@@ -10,10 +10,13 @@ from platformdirs import macos, unix, windows
 
 from jina_clip_integrations.collections import locations
 
+REAL_RULE = locations.cache_folder
+
 
 @pytest.fixture(autouse=True)
 def cache_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The real rule, with a cache of the test's own."""
+    monkeypatch.setattr(locations, "cache_folder", REAL_RULE)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     return tmp_path / "xdg"
 

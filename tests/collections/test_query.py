@@ -19,24 +19,24 @@ def parts(words: str) -> list[tuple[float, str | None]]:
     ("words", "expected"),
     [
         ("red car", [(1, "red car")]),
-        ('red car +beach -snow -"two people"', [(1, "red car"), (1, "beach"), (-1, "snow"), (-1, "two people")]),
+        ('red car +beach -snow -"two people"', [(1, "red car"), (1, "beach"), (-0.5, "snow"), (-0.5, "two people")]),
         ("red +beach car", [(1, "red car"), (1, "beach")]),
         ("t-shirt C++ a+b", [(1, "t-shirt C++ a+b")]),
-        ("-snow", [(-1, "snow")]),
-        ("-t-shirt", [(-1, "t-shirt")]),
+        ("-snow", [(-0.5, "snow")]),
+        ("-t-shirt", [(-0.5, "t-shirt")]),
         ('"-snow" white', [(1, "-snow white")]),
         (r"\-snow \+x", [(1, "-snow +x")]),
         ('12" vinyl', [(1, '12" vinyl')]),
-        (r'-"a \"b\" \\c"', [(-1, 'a "b" \\c')]),
+        (r'-"a \"b\" \\c"', [(-0.5, 'a "b" \\c')]),
         (r"C:\temp", [(1, r"C:\temp")]),
         ("car +beach^0.5 -snow^2", [(1, "car"), (0.5, "beach"), (-2, "snow")]),
         ('"red car"^2 +beach', [(2, "red car"), (1, "beach")]),
-        ('-"two people"^.5', [(-0.5, "two people")]),
+        ('-"two people"^.25', [(-0.25, "two people")]),
         ("x^2", [(1, "x^2")]),
-        (r"-x\^2", [(-1, "x^2")]),
-        ("-x^y", [(-1, "x^y")]),
-        ("-^2", [(-1, "^2")]),
-        ("+пляж　-雪", [(1, "пляж"), (-1, "雪")]),
+        (r"-x\^2", [(-0.5, "x^2")]),
+        ("-x^y", [(-0.5, "x^y")]),
+        ("-^2", [(-0.5, "^2")]),
+        ("+пляж　-雪", [(1, "пляж"), (-0.5, "雪")]),
     ],
 )
 def test_the_grammar(words: str, expected: list[tuple[float, str]]) -> None:
@@ -76,9 +76,15 @@ def test_too_many_parts() -> None:
         Query.parse("+a " * (MAX_TERMS + 1))
 
 
+@pytest.mark.parametrize("words", ["red -red", "Red  car -'x' -\"red car\"", "+red -red +blue"])
+def test_what_is_asked_for_and_taken_away(words: str) -> None:
+    with pytest.raises(InputError, match="cancels itself out: it asks for 'red"):
+        Query.parse(words)
+
+
 def test_parts_that_are_given_one_by_one() -> None:
-    query = Query.of("-not an operator", plus=["beach"], minus=[Term(0.5, text="snow")], similar_to="a.png")
-    assert [term.weight for term in query.terms] == [1, 1, 1, -0.5]
+    query = Query.of("-not an operator", plus=["beach"], minus=[Term(0.3, text="snow"), "rain"], similar_to="a.png")
+    assert [term.weight for term in query.terms] == [1, 1, 1, -0.3, -0.5]
     assert query.terms[0].text == "-not an operator"
     assert query.stored == ("a.png",)
     assert (Query.parse("red") + query).terms[0].text == "red"
