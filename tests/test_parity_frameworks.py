@@ -1,4 +1,4 @@
-"""Same model, same vectors, through both frameworks' classes: on this machine and over the API from our own server."""
+"""Same model, same vectors, through the classes of frameworks and stores: here and over the API from our own server."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from jina_clip_integrations import ImageError, LocalBackend
+from jina_clip_integrations.chroma import JinaClipEmbeddingFunction
+from jina_clip_integrations.inputs import InputParser
+from jina_clip_integrations.lancedb import JinaClipEmbeddings as TableEmbeddings
 from jina_clip_integrations.langchain import JinaClipEmbeddings
 from jina_clip_integrations.llama_index import JinaClipEmbedding
 from jina_clip_integrations.server import create_app
@@ -72,6 +75,14 @@ class Golden:
     rows: dict[str, np.ndarray]
     serving: Serving
 
+    @property
+    def places(self) -> dict[str, dict[str, Any]]:
+        """Options of a class that computes here, and of one that asks the server."""
+        return {
+            "local": {"model": str(FOLDER), "device": "cpu", "dtype": "float32", "max_length": 512},
+            "api": {"model": "v2", "base_url": f"{self.serving.url}/v1", "batch_size": 5, "max_retries": 0},
+        }
+
     def expected(self, kind: str, dimensions: int | None) -> np.ndarray:
         return truncate_and_normalize(self.rows[kind], dimensions=dimensions, normalized=True)
 
@@ -113,10 +124,7 @@ def ask(
     """`ask(way, face, 16)("texts", […])`: the class of one framework, with its model here or behind the server."""
     framework = FRAMEWORKS[request.param]
     monkeypatch.setattr("jina_clip_integrations.backends.remote.api.find_model", lambda name: golden.backend.spec)
-    places: dict[str, dict[str, Any]] = {
-        "local": {"model": str(FOLDER), "device": "cpu", "dtype": "float32", "max_length": 512},
-        "api": {"model": "v2", "base_url": f"{golden.serving.url}/v1", "batch_size": 5, "max_retries": 0},
-    }
+    places = golden.places
     opened: list[Any] = []
 
     def make(way: str, face: Callable[[Any], Any], dimensions: int | None = None) -> Asked:
@@ -172,3 +180,20 @@ def test_bad_images_can_be_skipped(golden: Golden, ask, face, way: str) -> None:
     near(rows[[0, 2]], golden.expected("image", None)[:2])
     assert np.isnan(rows[[1, 3]]).all()
     assert {index: type(error) for index, error in asked.model.last_errors.items()} == {1: ImageError, 3: ImageError}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("dimensions", [None, 16])
+def test_the_functions_of_stores(golden: Golden, monkeypatch, way: str, dimensions: int | None) -> None:
+    """Chroma's and LanceDB's embedding functions, built from what the store keeps."""
+    monkeypatch.setattr("jina_clip_integrations.backends.remote.api.find_model", lambda name: golden.backend.spec)
+    options = {"backend": way, "dimensions": dimensions, **golden.places[way]}
+    chroma = JinaClipEmbeddingFunction.build_from_config(JinaClipEmbeddingFunction(**options).get_config())
+    mixed = [*golden.texts, *(np.asarray(InputParser().image(path).open()) for path in golden.images)]
+    expected = [golden.expected(kind, dimensions) for kind in ("none", "image")]
+    near(chroma(mixed), np.concatenate(expected))
+    near(chroma.embed_query(golden.texts), golden.expected(QUERY_TASK, dimensions))
+    tables = {source: TableEmbeddings.create(**options, source=source) for source in ("text", "image")}
+    near(tables["text"].compute_source_embeddings(golden.texts), expected[0])
+    near(tables["image"].compute_source_embeddings(golden.images), expected[1])
+    near(tables["image"].compute_query_embeddings(golden.texts[0]), golden.expected(QUERY_TASK, dimensions)[:1])

@@ -29,6 +29,8 @@ class LazyEncoder:
         """The encoder, unless an option was assigned since: read without a lock or a comparison at every call."""
         self.version = 0
         """Grows with every assignment of an option."""
+        self.agreed: list[Mapping[str, Any]] = []
+        """Fingerprints of stored vectors that its own were found to be comparable with."""
         self._version_lock = ForkSafeLock()  # not `_lock`: an assignment does not wait for a model to load
         self._lock = ForkSafeLock()
         self._encoder: JinaClipEncoder | None = None
