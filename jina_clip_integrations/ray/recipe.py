@@ -10,8 +10,8 @@ from typing import Any
 import ray
 
 from ..backends.base import EmbeddingBackend
-from ..backends.local.processors import THREAD_VARIABLES
 from ..backends.registry import BACKENDS
+from ..concurrency.processors import THREAD_VARIABLES
 from ..credentials import drop_sensitive, find_key, public_url
 from ..encoder import JinaClipEncoder
 from ..encoder.settings import EncoderSettings
