@@ -9,7 +9,7 @@ from typing import Any
 
 from .identity import CollectionModel
 from .names import decode_name
-from .payload import CAMERA, FORMAT, MODALITY, MTIME_NS, NAME, PLACE, TAKEN, list_folders
+from .payload import CAMERA, FORMAT, MODALITY, MODEL, MTIME_NS, NAME, PLACE, TAKEN, list_folders
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,9 @@ class Description:
     """Images that say where they were taken."""
 
 
-def describe_payloads(payloads: Iterable[Mapping[str, Any]], model: CollectionModel | None) -> Description:
-    """The description of points with these payloads."""
+def describe_payloads(payloads: Iterable[Mapping[str, Any]], *, where: str) -> Description:
+    """The description of points of the store `where` with these payloads."""
+    model: CollectionModel | None = None
     modalities: Counter[str] = Counter()
     cameras: Counter[str] = Counter()
     formats: Counter[str] = Counter()
@@ -45,6 +46,8 @@ def describe_payloads(payloads: Iterable[Mapping[str, Any]], model: CollectionMo
     names: set[str] = set()
     with_place = 0
     for payload in payloads:
+        # Any point will do, and asking the store would wait for whoever is writing to it.
+        model = model or CollectionModel.from_payload(payload[MODEL], where=where)
         modalities[payload[MODALITY]] += 1
         names.add(decode_name(payload[NAME]))
         times.append(payload[TAKEN] if payload.get(TAKEN) is not None else payload[MTIME_NS] / 1e9)

@@ -5,6 +5,7 @@ Thread-safe, also while another thread is indexing.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -88,9 +89,11 @@ class FolderSearch:
             vector: What `embed` gave for this query, so that several searches embed it once.
 
         Raises:
-            InputError: a query that is not understood, has no direction, or names a file that is not indexed.
+            InputError: a query that is not understood, has no direction, or names a file that is not indexed; a
+                setting that cannot work.
             ImageError, BackendError: as `JinaClipEncoder.encode`; `BackendError` also if the store fails.
         """
+        _check(top, cut_off, diversity)
         asked = Query.parse(query) if isinstance(query, str) else query
         where = Where(self._root, modality, filters or Filters())
         vector = self.embed(asked) if vector is None else vector
@@ -115,7 +118,9 @@ class FolderSearch:
 
     def stored_vector(self, name: str) -> Vectors:
         """The vector `(d,)` of an indexed file, the mean of its passages for a text. Raises `InputError`."""
-        found = [rows for _, rows in self._points.read(Where(self._root, name=name), with_vectors=True) if len(rows)]
+        where = Where(self._root, name=name)
+        read = self._points.read(where, with_vectors=True) if self._store.exists() else iter(())
+        found = [rows for _, rows in read if len(rows)]
         if not found:
             raise _not_indexed(name)
         vector: Vectors = normalize(np.concatenate(found).mean(axis=0, keepdims=True))[0]
@@ -189,7 +194,17 @@ class FolderSearch:
     def describe(self) -> Description:
         """What is in the collection: counts, model, span of times, folders, cameras."""
         payloads = self._points.read(Where(self._root)) if self._store.exists() else iter(())
-        return describe_payloads((payload for some, _ in payloads for payload in some), self._store.model())
+        return describe_payloads((payload for some, _ in payloads for payload in some), where=self._store.location)
+
+
+def _check(top: int, cut_off: CutOff, diversity: float) -> None:
+    """Before anything is embedded."""
+    if top < 1:
+        raise InputError(f"top={top}: at least one result is needed")
+    if isinstance(cut_off, float) and not math.isfinite(cut_off):  # nothing is above NaN, nor below
+        raise InputError(f"cut_off={cut_off}: a finite number is needed, 'auto', or None for all")
+    if not 0 <= diversity <= 1:
+        raise InputError(f"diversity={diversity}: a number from 0 to 1 is needed")
 
 
 def _not_indexed(name: str) -> InputError:

@@ -148,6 +148,14 @@ def test_texts_and_images_of_a_query_are_one_call(
     assert "warm03.png" not in names(found)
 
 
+@pytest.mark.parametrize(
+    "options", [{"top": 0}, {"cut_off": float("nan")}, {"cut_off": float("inf")}, {"diversity": 2}, {"diversity": -0.1}]
+)
+def test_settings_that_cannot_work(collection: FolderCollection, options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        collection.search("red", **options)
+
+
 def test_an_unknown_name_in_a_query(collection: FolderCollection) -> None:
     with pytest.raises(InputError, match=r"'\.\./secret' is not in the collection"):
         collection.search(Query.of(similar_to="../secret"))
@@ -212,6 +220,7 @@ def test_a_search_does_not_wait_for_a_write(collection: FolderCollection, monkey
     thread.start()
     assert writing.wait(30)
     assert "new.png" not in names(collection.search("red"))
+    assert collection.describe().images == 24
     go_on.set()
     thread.join(30)
     assert "new.png" in names(collection.search("red"))
