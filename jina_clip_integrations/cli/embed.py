@@ -164,7 +164,7 @@ def embed_rows(
     """Hand rows to `keep`, chunk by chunk, from row `start` on; also those that were finished before an error."""
     sizer = ChunkSizer()
     with out.progress(len(job.sources), "embedding") as bar:
-        bar.advance(start)
+        bar.skip(start)
         while bar.done < len(job.sources):
             with sizer.measure():
                 rows = _embed_chunk(job, encoder, keep, bar.done, sizer.size)

@@ -61,13 +61,15 @@ class LoadProgress:
         self._stack = contextlib.ExitStack()
         self._bar: Progress | None = None
         self._report: LoadReport | None = None
+        self._already = 0
 
     def show(self, report: LoadReport) -> None:
         """Move the bar to where the report is."""
-        self._report = report
         if self._bar is None:
             self._bar = self._stack.enter_context(self._out.progress(report.total, "loading"))
+        self._bar.skip(report.already - self._already)
         self._bar.advance(report.done - self._bar.done)
+        self._report, self._already = report, report.already
 
     def __enter__(self) -> LoadProgress:
         return self

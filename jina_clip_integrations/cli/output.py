@@ -72,6 +72,12 @@ class Progress:
         if self._display is not None:
             self._display.advance(count)
 
+    def skip(self, count: int) -> None:
+        """`count` items were finished before this run, and say nothing of its speed."""
+        self.done += count
+        if self._display is not None:
+            self._display.skip(count)
+
     def close(self) -> None:
         """Show where the count ended."""
         if self._display is not None:
@@ -83,7 +89,7 @@ class ProgressLines:
 
     def __init__(self, total: int, label: str) -> None:
         self._total, self._label = total, label
-        self._done, self._printed = 0, -1
+        self._done, self._skipped, self._printed = 0, 0, -1
         self._last_line_s = self._started_s = time.monotonic()
 
     def advance(self, count: int) -> None:
@@ -92,6 +98,11 @@ class ProgressLines:
         # A job that is quick enough prints one line, at its end.
         if time.monotonic() - self._last_line_s >= PROGRESS_LINE_EVERY_S:
             self._print_line()
+
+    def skip(self, count: int) -> None:
+        """`count` items were finished before."""
+        self._done += count
+        self._skipped += count
 
     def close(self) -> None:
         """Print the final count, unless the last line has said it."""
@@ -102,7 +113,26 @@ class ProgressLines:
         self._last_line_s, self._printed = time.monotonic(), self._done
         percent = 100 * self._done // self._total if self._total else 100
         took_s = self._last_line_s - self._started_s
-        print(f"{self._label}: {self._done}/{self._total} ({percent}%) after {took_s:.1f} s", file=sys.stderr)
+        rate = (self._done - self._skipped) / took_s if took_s > 0 else 0.0
+        speed = f", {format_rate(rate)}" if rate else ""
+        left_s = (self._total - self._done) / rate if rate else 0.0
+        left = f", {format_duration(left_s)} left" if left_s else ""
+        print(
+            f"{self._label}: {self._done}/{self._total} ({percent}%) after {format_duration(took_s)}{speed}{left}",
+            file=sys.stderr,
+        )
+
+
+def format_rate(rate: float) -> str:
+    """`1,200 a second`, `2.5 a second`."""
+    return f"{rate:,.0f} a second" if rate >= 10 else f"{rate:.2g} a second"
+
+
+def format_duration(seconds: float) -> str:
+    """`5.0 s`, `12 min`, `30 h`: two or three digits, in the unit that needs no more."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.0f} h"
 
 
 def _open_display(total: int, label: str) -> ProgressBar | ProgressLines:

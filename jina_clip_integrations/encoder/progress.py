@@ -21,6 +21,12 @@ class ProgressBar:
         if self._bar is not None:
             self._bar.update(items)
 
+    def skip(self, items: int) -> None:
+        """Count `items` as finished before, which say nothing of the speed."""
+        if self._bar is not None:
+            self._bar.initial += items
+            self._bar.update(items)
+
     def close(self) -> None:
         """Leave the bar as it stands. Idempotent."""
         if self._bar is not None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from jina_clip_integrations.cli.output import Output, format_table, plural
+from jina_clip_integrations.cli.output import Output, format_duration, format_table, plural
 
 
 def test_people_get_lines_and_machines_one_document(capsys: pytest.CaptureFixture[str]) -> None:
@@ -38,14 +38,32 @@ def test_progress_elsewhere_than_on_a_terminal_is_now_and_then_a_line(
             now[0] += 0.5
             bar.advance()
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "counting: 10/40 (25%) after 5.0 s"
-    assert lines[-1] == "counting: 40/40 (100%) after 20.0 s"
+    assert lines[0] == "counting: 10/40 (25%) after 5.0 s, 2 a second, 15.0 s left"
+    assert lines[-1] == "counting: 40/40 (100%) after 20.0 s, 2 a second"
     assert len(lines) == 4
+
+
+def test_what_was_finished_before_makes_a_run_no_faster(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    with Output().progress(1_000_000, "counting") as bar:
+        bar.skip(900_000)
+        now[0] += 10
+        bar.advance(100)
+    assert capsys.readouterr().err == "counting: 900100/1000000 (90%) after 10.0 s, 10 a second, 3 h left\n"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.04, "0.0 s"), (99.9, "99.9 s"), (600, "10 min"), (36_000, "10 h")])
+def test_durations(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
 
 
 def test_progress_on_a_terminal_is_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    with Output().progress(2, "counting") as bar:
+    with Output().progress(3, "counting") as bar:
+        bar.skip(1)
         bar.advance(2)
     captured = capsys.readouterr()
     assert "counting: 100%" in captured.err
