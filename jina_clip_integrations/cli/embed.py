@@ -4,42 +4,27 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..collections.chunk_sizes import ChunkSizer
-from ..collections.scan import file_modality, read_stamp, read_text, scan
 from ..errors import InputError, JinaClipError
-from ..retrieval.fingerprint import model_fingerprint, model_identity
+from ..retrieval.fingerprint import model_fingerprint
 from ..retrieval.vector_table import TableInfo
 from ..types import Vectors
+from .embed_job import Job, gather_sources, job_digest
+from .embed_ray import add_ray_options, describe_run, embed_with_ray, is_dataset, wants_ray
 from .messages import INCOMPLETE, OK, for_command_line
 from .options import add_fetch_options, add_model_options, add_output_options, open_encoder, open_output, vector_width
 from .output import Output, plural, warn_of_unread
-from .vector_files import Source, WorkingFile, dump_lines, find_writer
+from .vector_files import WorkingFile, dump_lines, find_writer
 
 if TYPE_CHECKING:
     from ..encoder import JinaClipEncoder
-
-STDIN = "-"
-
-
-@dataclass
-class Job:
-    """What is to be embedded, and what turned out not to be."""
-
-    sources: Sequence[Source]
-    skip_errors: bool = False
-    failed: dict[int, str] = field(default_factory=dict)
-    """Row to why it was left out."""
-    unread: dict[str, str] = field(default_factory=dict)
-    """File of another kind in a folder to why it is not read; such files have no row."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -52,12 +37,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strict", action="store_true", help=f"exit with {INCOMPLETE} if anything was left out")
     add_model_options(parser)
     add_fetch_options(parser)
+    add_ray_options(parser)
     add_output_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Embed everything that was named: the texts, then the lines of --texts, then the images."""
     out = open_output(args)
+    if wants_ray(args) and is_dataset(args.output):
+        from .embed_partitions import embed_partitions
+
+        return embed_partitions(args, out)
     unread: dict[str, str] = {}
     job = Job(gather_sources(args, out, unread), skip_errors=args.skip_errors, unread=unread)
     # A file can be resumed, so its rows go to a working file first; what went down a pipe is gone.
@@ -72,46 +62,6 @@ def run(args: argparse.Namespace) -> int:
     return INCOMPLETE if args.strict and (job.failed or job.unread) else OK
 
 
-def gather_sources(args: argparse.Namespace, out: Output, unread: dict[str, str]) -> list[Source]:
-    """Everything that the command line names, in order. Raises `InputError` if that is nothing or not there.
-
-    Files of folders that are neither images nor texts and look like something to embed go to `unread`.
-    """
-    for text in args.items:
-        if file_modality(text) == "image" and Path(text).is_file():
-            out.note(f"note: {text} is embedded as words; for the image use --images {text}")
-    # argparse cannot tell how options and words were interleaved, so the order is fixed: words, lines, images.
-    sources = [Source("text", text) for text in args.items]
-    sources += [Source("text", line) for line in _read_lines(args.texts)]
-    for named in args.images:
-        sources += _find_images(named, unread, must_exist=not args.skip_errors)
-    if not sources:
-        warn_of_unread(out, unread)
-        raise InputError("nothing to embed: give texts, --texts FILE or --images FILE")
-    return sources
-
-
-def _read_lines(file: str | None) -> list[str]:
-    if file is None:
-        return []
-    content = sys.stdin.read() if file == STDIN else read_text(Path(file).expanduser())
-    return [line for line in content.splitlines() if line.strip()]
-
-
-def _find_images(named: str, unread: dict[str, str], *, must_exist: bool) -> list[Source]:
-    path = Path(named).expanduser()
-    if named.startswith(("http://", "https://", "data:")) or path.is_file():
-        return [Source("image", named)]
-    if path.is_dir():
-        folder, others = path.resolve(), dict[str, str]()
-        found = [file for file in scan(folder, unread=others) if file.modality == "image"]
-        unread.update({str(folder / name): reason for name, reason in others.items()})
-        return [Source("image", str(file.path)) for file in found]
-    if must_exist:
-        raise InputError(f"--images {named}: there is no such file or folder")
-    return [Source("image", named)]  # the encoder leaves it out, with the reason
-
-
 def embed_to_file(job: Job, args: argparse.Namespace, out: Output) -> None:
     """Embed into a working file, and turn that into the output once it is complete."""
     output = Path(args.output).expanduser()
@@ -122,15 +72,21 @@ def embed_to_file(job: Job, args: argparse.Namespace, out: Output) -> None:
         info = TableInfo(model=encoder.model, dimensions=width, fingerprint=fingerprint)
         part = WorkingFile(output, dimensions=width, job=job_digest(job, encoder.model, encoder.rendering.colors))
         with contextlib.closing(part):
-            resume(part, job, out)
-            with report_kept_rows(part, job, out):
-                embed_rows(job, encoder, part.append, out, start=part.rows)
+            ray_facts: dict[str, Any] = {}
+            with report_kept_rows(part, job, out), contextlib.ExitStack() as stack:
+                if wants_ray(args):
+                    ray_facts["ray"] = stack.enter_context(embed_with_ray(job, part, args, out))
+                else:
+                    resume(part, job, out)
+                    embed_rows(job, encoder, part.append, out, start=part.rows)
                 write(output, job.sources, part.vectors(), info)
             part.discard()
     out.line(f"{plural(len(job.sources), 'vector')} of {width} dimensions in {output}")
     failed = {job.sources[row].input: reason for row, reason in job.failed.items()}
     failed.update(job.unread)
-    out.result({**info.facts(), "output": str(output), "count": len(job.sources), "failed": failed})
+    if ray_facts:
+        out.line(describe_run(ray_facts["ray"]))
+    out.result({**info.facts(), "output": str(output), "count": len(job.sources), "failed": failed, **ray_facts})
 
 
 def resume(part: WorkingFile, job: Job, out: Output) -> None:
@@ -213,14 +169,3 @@ def report_kept_rows(part: WorkingFile, job: Job, out: Output) -> Iterator[None]
             raise KeyboardInterrupt(f"interrupted: {remark}; the same command again goes on from there") from None
         out.note(f"{remark}; the same command again goes on from there")
         raise
-
-
-def job_digest(job: Job, model: str, colors: str = "") -> str:
-    """A digest of the model and of every input, files by size and time: only the same job may be continued."""
-    content = hashlib.sha256(f"{model_identity(model)}{colors}".encode())
-    for source in job.sources:
-        # Size and time instead of content: hashing a folder of photos would take as long as decoding it.
-        path = Path(source.input).expanduser() if source.kind == "image" else None
-        state: Any = read_stamp(path) if path is not None and path.is_file() else ""
-        content.update(f"{source.kind}\n{source.input}\n{state}\n".encode(errors="surrogatepass"))
-    return content.hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..backends.registry import BACKENDS, default_backend
@@ -81,9 +82,14 @@ def open_encoder(args: argparse.Namespace, **overrides: Any) -> JinaClipEncoder:
     """
     from ..encoder import JinaClipEncoder
 
+    settings = {**encoder_settings(args), "backend": choose_backend(args.backend, args.model)}
+    return JinaClipEncoder(**(settings | overrides))
+
+
+def encoder_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Constructor arguments of the encoder that the options describe, all but `backend`."""
     settings: dict[str, Any] = {
         "model": args.model,
-        "backend": choose_backend(args.backend, args.model),
         "dimensions": args.dimensions,
         "cache": args.cache,
         **rendering_options(args),
@@ -91,7 +97,7 @@ def open_encoder(args: argparse.Namespace, **overrides: Any) -> JinaClipEncoder:
     }
     if getattr(args, "allow_private_addresses", False):
         settings["sources"] = SourcePolicy.trusted()
-    return JinaClipEncoder(**(settings | overrides))
+    return settings
 
 
 def rendering_options(args: argparse.Namespace) -> dict[str, Any]:
@@ -122,26 +128,34 @@ def address_options(args: argparse.Namespace) -> dict[str, str]:
 
 def choose_backend(backend: str | None, model: str) -> Any:
     """The encoder's `backend` argument: a name, or the object that `MODULE:FACTORY` makes."""
+    chosen = backend_or_factory(backend, model)
+    return chosen() if callable(chosen) else chosen
+
+
+def backend_or_factory(backend: str | None, model: str) -> str | Callable[[], Any]:
+    """A backend's name, or the function that `MODULE:FACTORY` names.
+
+    This imports code that the user named, as `python -m` does. Raises `ConfigurationError` for anything else.
+    """
     # A folder and the demo model exist only here; every other name the service knows, or says that it does not.
     if backend is None:
         return default_backend(model)
     # A colon is in no name of a backend.
     if ":" in backend:
-        return _call_factory(backend)
+        return _find_factory(backend)
     if backend not in BACKENDS:
         known = ", ".join(map(repr, BACKENDS))
         raise ConfigurationError(f"--backend {backend!r} is none of {known}, nor MODULE:FACTORY")
     return backend
 
 
-def _call_factory(path: str) -> Any:
-    """The backend that `MODULE:FACTORY` makes. This runs code that the user named, as `python -m` does."""
+def _find_factory(path: str) -> Callable[[], Any]:
     module_name, _, factory_name = path.partition(":")
     try:
-        factory = getattr(importlib.import_module(module_name), factory_name)
+        factory: Callable[[], Any] = getattr(importlib.import_module(module_name), factory_name)
     except (ImportError, AttributeError) as error:
         raise ConfigurationError(f"--backend {path}: {error}") from error
-    return factory()
+    return factory
 
 
 def positive_int(text: str) -> int:

@@ -49,9 +49,12 @@ class Output:
             self.line(text)
 
     @contextlib.contextmanager
-    def progress(self, total: int, label: str) -> Iterator[Progress]:
-        """Count `total` items on stderr: a bar on a terminal, now and then a line elsewhere."""
-        bar = Progress(total, label, quiet=self.quiet)
+    def progress(self, total: int, label: str, *, elapsed_s: float = 0.0) -> Iterator[Progress]:
+        """Count `total` items on stderr: a bar on a terminal, now and then a line elsewhere.
+
+        `elapsed_s` is how long the work has been going on already.
+        """
+        bar = Progress(total, label, quiet=self.quiet, elapsed_s=elapsed_s)
         try:
             yield bar
         finally:
@@ -61,10 +64,10 @@ class Output:
 class Progress:
     """Counts finished items, and shows the count unless `quiet`. Not thread-safe."""
 
-    def __init__(self, total: int, label: str, *, quiet: bool = False) -> None:
+    def __init__(self, total: int, label: str, *, quiet: bool = False, elapsed_s: float = 0.0) -> None:
         self.total = total
         self.done = 0
-        self._display = None if quiet else _open_display(total, label)
+        self._display = None if quiet else _open_display(total, label, elapsed_s)
 
     def advance(self, count: int = 1) -> None:
         """`count` more items are finished."""
@@ -87,10 +90,11 @@ class Progress:
 class ProgressLines:
     """Progress for a log file or a pipe: a line every few seconds, and one at the end."""
 
-    def __init__(self, total: int, label: str) -> None:
+    def __init__(self, total: int, label: str, elapsed_s: float = 0.0) -> None:
         self._total, self._label = total, label
         self._done, self._skipped, self._printed = 0, 0, -1
-        self._last_line_s = self._started_s = time.monotonic()
+        self._last_line_s = time.monotonic()
+        self._started_s = self._last_line_s - elapsed_s
 
     def advance(self, count: int) -> None:
         """`count` more items are finished."""
@@ -135,12 +139,12 @@ def format_duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.0f} h"
 
 
-def _open_display(total: int, label: str) -> ProgressBar | ProgressLines:
+def _open_display(total: int, label: str, elapsed_s: float) -> ProgressBar | ProgressLines:
     if not sys.stderr.isatty():
-        return ProgressLines(total, label)  # the control characters of a bar would fill a log
+        return ProgressLines(total, label, elapsed_s)  # the control characters of a bar would fill a log
     from ..encoder.progress import ProgressBar
 
-    return ProgressBar(total, shown=True, label=label, unit="")
+    return ProgressBar(total, shown=True, label=label, unit="", elapsed_s=elapsed_s)
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

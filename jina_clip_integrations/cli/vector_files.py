@@ -47,6 +47,7 @@ class WorkingFile:
     def __init__(self, output: Path, *, dimensions: int, job: str) -> None:
         self.path = output.with_name(f"{output.name}.part")
         self.dimensions = dimensions
+        self.job = job
         self._head = json.dumps({"job": job, "dimensions": dimensions}).encode() + b"\n"
         self._locked = lock_file(self.path)
         if self._locked is None:

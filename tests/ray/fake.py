@@ -38,3 +38,8 @@ def expected_text(text: str, task: str | None = None) -> Any:
 def expected_image(source: Any) -> Any:
     """The row of an image, by its `open()`."""
     return unit(image_vector(source))
+
+
+def make_slow() -> BlockingBackend:
+    """The backend of a job that is interrupted: a command line names it as `tests.ray.fake:make_slow`."""
+    return make_fake(pause_s=0.1)()
