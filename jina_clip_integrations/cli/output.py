@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..printable import printable_name, printable_text, to_json
@@ -28,6 +29,26 @@ class Output:
         """Print a line for people on stdout; nothing with `--json`."""
         if not self.as_json:
             print(printable_text(text))
+
+    def draw(self, sequence: str) -> None:
+        """Send a sequence that the terminal acts on to stdout as it is; nothing with `--json`."""
+        if not self.as_json:
+            sys.stdout.write(sequence)
+
+    def paths(self, paths: Iterable[str], *, end: bytes) -> None:
+        """Print paths for other programs, byte by byte as the system has them, each followed by `end`.
+
+        Where `end` is a line break, a path that holds one is left out with a warning. On a terminal they are printable.
+        """
+        for path in paths:
+            data = os.fsencode(path)
+            if end in data:
+                self.warn(f"left out {path}: a line break in its name; --null separates paths with zero bytes")
+            elif sys.stdout.isatty():
+                print(printable_name(path))
+            else:
+                sys.stdout.flush()
+                sys.stdout.buffer.write(data + end)
 
     def result(self, value: Any) -> None:
         """Print the machine-readable result on stdout; nothing without `--json`."""

@@ -8,16 +8,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ..collections.filters import Filters
 from ..collections.hits import Hit
 from ..collections.identity import CollectionModel
 from ..collections.query import Query
-from ..collections.search import FolderSearch
+from ..collections.search import FolderSearch, Results
 from ..collections.store import FolderStore
 from ..errors import InputError
 from ..images.rendering import make_rendering, parse_colors
 from ..printable import printable_name
 from ..retrieval.ranking import reciprocal_rank_fusion
-from ..types import Modality
 from .index import add_store_options
 from .messages import OK
 from .options import (
@@ -26,25 +26,34 @@ from .options import (
     add_output_options,
     open_encoder,
     open_output,
-    positive_int,
     rendering_options,
 )
 from .output import Output
+from .search_options import (
+    KINDS,
+    add_display_options,
+    add_filter_options,
+    add_query_options,
+    add_result_options,
+    check_display,
+    make_filters,
+    make_query,
+    read_kinds,
+)
+from .terminal import Graphics
+from .thumbnails import choose_graphics, draw_thumbnail
 
 SNIPPET_CHARACTERS = 100
 """Most characters of a passage in the list; with its rank and name it still fits a terminal's line or two."""
 
-KINDS: dict[str, Modality] = {"images": "image", "texts": "text"}
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options of `jina-clip search`."""
-    parser.add_argument("query", nargs="?", help="words to search with")
-    parser.add_argument("--image", metavar="FILE", help="search with this image instead")
+    add_query_options(parser)
     add_store_options(parser)
-    parser.add_argument("--top", type=positive_int, default=5, metavar="K", help="results per list (default: 5)")
-    parser.add_argument("--kind", choices=["all", *KINDS], default="all", help="what to look for (default: all)")
-    parser.add_argument("--fuse", action="store_true", help="one list of images and texts, merged by rank")
+    add_result_options(parser)
+    add_filter_options(parser)
+    add_display_options(parser, paths="the paths of the results")
     add_model_options(parser, model=None)
     add_fetch_options(parser)
     add_output_options(parser)
@@ -53,8 +62,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Search for one query."""
     out = open_output(args)
-    if (args.query is None) == (args.image is None):
-        raise InputError("give either words to search with or --image FILE")
+    query = make_query(args)
+    check_display(args)
+    kinds, formats = read_kinds(args.kind)
+    filters = make_filters(args, formats)
     # The store is looked at before the model is loaded, which takes seconds and may turn out to be the wrong one.
     check_store_exists(args.store)
     with FolderStore(args.store, collection=args.collection) as store:
@@ -65,8 +76,8 @@ def run(args: argparse.Namespace) -> int:
         # Checked again with the encoder: only it knows the width of a model that its server names.
         with open_encoder(args) as encoder:
             CollectionModel.of_encoder(encoder).check(held, where=args.store)
-            lists = search_lists(FolderSearch(store, encoder), make_query(args), args)
-    print_hits(out, lists, args)
+            lists = search_lists(FolderSearch(store, encoder), query, filters, kinds, args)
+    print_results(out, lists, args)
     return OK
 
 
@@ -93,18 +104,22 @@ def adopt_settings(args: argparse.Namespace, held: CollectionModel) -> None:
             setattr(args, name, getattr(args, name) or value)
 
 
-def make_query(args: argparse.Namespace) -> Query:
-    """What is searched for. Raises `InputError` for a query that is not understood."""
-    return Query.parse(args.query) if args.image is None else Query.of(image=args.image)
-
-
-def search_lists(search: FolderSearch, query: Query, args: argparse.Namespace) -> dict[str, list[Hit]]:
+def search_lists(
+    search: FolderSearch, query: Query, filters: Filters, kinds: Sequence[str], args: argparse.Namespace
+) -> dict[str, Results]:
     """One list of results per kind."""
-    kinds = KINDS if args.kind == "all" else {args.kind: KINDS[args.kind]}
     vector = search.embed(query)
     return {
-        kind: search.search(query, modality=modality, top=args.top, cut_off=None, vector=vector).hits
-        for kind, modality in kinds.items()
+        kind: search.search(
+            query,
+            filters=filters,
+            modality=KINDS[kind],
+            top=args.top,
+            cut_off=args.cut_off,
+            diversity=args.diversity,
+            vector=vector,
+        )
+        for kind in kinds
     }
 
 
@@ -113,18 +128,48 @@ def fuse(lists: Sequence[Sequence[Hit]], *, top: int) -> list[Hit]:
     return [fused.id for fused in reciprocal_rank_fusion(lists)][:top]
 
 
-def print_hits(out: Output, lists: dict[str, list[Hit]], args: argparse.Namespace) -> None:
-    """Print the results, for people or as JSON."""
+def print_results(out: Output, results: dict[str, Results], args: argparse.Namespace) -> None:
+    """Print the results as lists, as JSON, or as paths."""
+    lists = {kind: found.hits for kind, found in results.items()}
     if args.fuse:
         lists = {"merged by rank": fuse(list(lists.values()), top=args.top)}
+    if args.paths:
+        paths = dict.fromkeys(hit.path for hits in lists.values() for hit in hits)
+        out.paths(paths, end=b"\0" if args.null else b"\n")
+    else:
+        print_hits(out, lists, choose_graphics(args, out))
+    tell_hidden(out, results)
+    if (len(lists) > 1 or args.fuse) and not args.paths:
+        out.note("Texts score higher against words than images do: compare scores within a list, not between them.")
+    out.result(
+        {
+            "query": args.query,
+            "image": args.image,
+            "model": args.model,
+            "results": _as_json(lists),
+            "hidden": {kind: found.hidden for kind, found in results.items()},
+            "cut_off": {kind: found.cut_off for kind, found in results.items()},
+        }
+    )
+
+
+def print_hits(out: Output, lists: dict[str, list[Hit]], graphics: Graphics | None) -> None:
+    """Print the lists for people, images drawn in front of their line."""
     for title, hits in lists.items():
         out.line(f"{title[0].upper()}{title[1:]}")
         for rank, hit in enumerate(hits, 1):
+            if graphics is not None and hit.modality == "image":
+                draw_thumbnail(out, graphics, hit.path)
             out.line(f"{rank:3d}  {hit.score:6.3f}  {describe_hit(hit)}")
         out.line("" if hits else "     nothing\n")
-    if len(lists) > 1 or args.fuse:
-        out.note("Texts score higher against words than images do: compare scores within a list, not between them.")
-    out.result({"query": args.query, "image": args.image, "model": args.model, "results": _as_json(lists)})
+
+
+def tell_hidden(out: Output, results: dict[str, Results]) -> None:
+    """Say how many results the cut-off left out."""
+    for kind, found in results.items():
+        if found.hidden and found.cut_off is not None:
+            hidden = f"{found.hidden:,} {kind} below the cut-off of {found.cut_off:.3f} are hidden"
+            out.note(f"{hidden}; --cut-off none shows them.")
 
 
 def describe_hit(hit: Hit) -> str:
@@ -134,7 +179,7 @@ def describe_hit(hit: Hit) -> str:
     where = f" (passage {hit.passage + 1} of {hit.passages})" if hit.passages > 1 else ""
     text = " ".join(hit.text.split())
     snippet = text if len(text) <= SNIPPET_CHARACTERS else f"{text[: SNIPPET_CHARACTERS - 1]}…"
-    return f"{hit.name}{where}: {snippet}"
+    return f"{printable_name(hit.name)}{where}: {snippet}"
 
 
 def _as_json(lists: dict[str, list[Hit]]) -> Any:

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigurationError
 from ..types import Vectors
-from .hits import Hit
+from .hits import Hit, make_hit
+from .payload import SHA256
+from .points import PointSource, Where
 
 NEAR_DUPLICATE = 0.97
 """Cosine from which two images count as the same."""
@@ -59,6 +61,15 @@ class DuplicateGroup:
     def bytes_of_others(self) -> int:
         """What the others take on the disk."""
         return sum(other.image.size for other in self.others)
+
+
+def find_duplicates(points: PointSource, where: Where, *, threshold: float = NEAR_DUPLICATE) -> list[DuplicateGroup]:
+    """`group_duplicates` of the images that `where` means."""
+    read = list(points.read(where, with_vectors=True))
+    hits = [make_hit(1.0, payload) for payloads, _ in read for payload in payloads]
+    digests = [str(payload[SHA256]) for payloads, _ in read for payload in payloads]
+    vectors = np.concatenate([rows for _, rows in read]) if read else np.empty((0, 0), np.float32)
+    return group_duplicates(hits, digests, vectors, threshold=threshold)
 
 
 def group_duplicates(

@@ -67,6 +67,11 @@ class IndexReport:
     """Whether it was asked to stop before it was finished; another run goes on from there."""
 
     @property
+    def changes(self) -> int:
+        """How many files of the store are not as they were, or could not be brought up to date."""
+        return self.added + self.updated + self.refreshed + self.removed + len(self.failed)
+
+    @property
     def left_out(self) -> dict[str, str]:
         """Every file that is not in the store, to the reason."""
         return {**self.unread, **self.failed}

@@ -21,7 +21,7 @@ from ..vectors import normalize
 from .background import background_vectors
 from .cutoff import SAMPLE, Background, background_scores
 from .description import Description, describe_payloads
-from .duplicates import NEAR_DUPLICATE, DuplicateGroup, group_duplicates
+from .duplicates import NEAR_DUPLICATE, DuplicateGroup, find_duplicates
 from .filters import Filters
 from .hits import Hit, make_hit
 from .points import Point, PointSource, Where
@@ -185,11 +185,7 @@ class FolderSearch:
         if not self._store.exists():
             return []
         where = Where(self._root, "image", filters or Filters())
-        read = list(self._points.read(where, with_vectors=True))
-        hits = [make_hit(1.0, payload) for payloads, _ in read for payload in payloads]
-        digests = [str(payload["sha256"]) for payloads, _ in read for payload in payloads]
-        vectors = np.concatenate([rows for _, rows in read]) if read else np.empty((0, 0), np.float32)
-        return group_duplicates(hits, digests, vectors, threshold=threshold)
+        return find_duplicates(self._points, where, threshold=threshold)
 
     def describe(self) -> Description:
         """What is in the collection: counts, model, span of times, folders, cameras."""

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 DEFAULT_COLLECTION = "jina-clip"
 
 POINTS_PER_REQUEST = 256
+POINTS_AT_ONCE = 2**31
+"""An embedded store looks at every point for every page, so all of them are one page; they are in memory anyway."""
 POINTS_PER_READ = 4096
 """Points that are read at a time with their vectors, which come as Python floats: 130 MB at a width of 1,024."""
 
@@ -321,7 +323,8 @@ class FolderStore:
         selected = _match(ROOT, encode_name(str(root)))
         if names is not None:
             selected.should = _any_of([encode_name(name) for name in names])
-        for points in self._pages(selected, POINTS_PER_REQUEST, with_payload=wanted):
+        size = POINTS_PER_REQUEST if self.is_server else POINTS_AT_ONCE
+        for points in self._pages(selected, size, with_payload=wanted):
             yield from points
 
     def _pages(self, selected: Any, size: int, **wanted: Any) -> Iterator[list[Any]]:

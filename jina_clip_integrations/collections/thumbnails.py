@@ -33,7 +33,12 @@ def make_thumbnail(path: Path, pixels: int, policy: SourcePolicy, *, name: str |
     On white where it is transparent. Raises `ImageError` for what cannot be decoded or that `policy` does not allow,
     in which the image is called `name` (None = by its path).
     """
-    side = min(max(pixels, MIN_PIXELS), MAX_PIXELS)
+    return encode_thumbnail(open_small(path, pixels, policy, name=name), _bounded(pixels))
+
+
+def open_small(path: Path, pixels: int, policy: SourcePolicy, *, name: str | None = None) -> PIL.Image.Image:
+    """The image at `path` in RGB, its longest side at most `pixels`. Raises as `make_thumbnail`."""
+    side = _bounded(pixels)
     source = EncodedImage(
         lambda: policy.open_path(os.fspath(path)),
         name=printable_name(os.fspath(path) if name is None else name),
@@ -42,18 +47,28 @@ def make_thumbnail(path: Path, pixels: int, policy: SourcePolicy, *, name: str |
     )
     width, height = source.size()
     if width * height < LARGE_PIXELS:
-        return encode_thumbnail(source.open(min_side=side), side)
+        return _shrink(source.open(min_side=side), side)
     with _LARGE:
-        return encode_thumbnail(source.open(min_side=side), side)
+        return _shrink(source.open(min_side=side), side)
+
+
+def _bounded(pixels: int) -> int:
+    return min(max(pixels, MIN_PIXELS), MAX_PIXELS)
+
+
+def _shrink(image: PIL.Image.Image, side: int) -> PIL.Image.Image:
+    import PIL.Image
+
+    small = image.copy()
+    small.thumbnail((side, side), PIL.Image.Resampling.LANCZOS)
+    return small
 
 
 def encode_thumbnail(image: PIL.Image.Image, side: int) -> bytes:
     """An RGB image, made smaller where it is larger than `side`, in a format of browsers."""
-    import PIL.Image
     from PIL import features
 
-    small = image.copy()
-    small.thumbnail((side, side), PIL.Image.Resampling.LANCZOS)
+    small = _shrink(image, side)
     buffer = io.BytesIO()
     if features.check("webp"):
         small.save(buffer, "WEBP", quality=QUALITY, method=2)

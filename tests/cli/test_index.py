@@ -179,3 +179,103 @@ def test_a_folder_is_needed(run: Any, colours: Any, folder: Path, tmp_path: Path
     assert ran.code == 2
     assert "folder" in ran.err
     assert not (tmp_path / "store").exists()
+
+
+# Following a folder
+
+
+@pytest.fixture
+def changes(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What following the folder tells: names, or functions that are called in between; then Ctrl-C."""
+    told: list[Any] = []
+
+    def watch(root: Path, *, exclude: Path | None) -> Any:
+        for one in told:
+            if callable(one):
+                one()
+            else:
+                yield one
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jina_clip_integrations.cli.index.watch_folder", watch)
+    return told
+
+
+def test_a_followed_folder_is_indexed_as_it_changes(
+    index: Any, run: Any, folder: Path, tmp_path: Path, paint: Any, changes: list[Any]
+) -> None:
+    seen: list[Any] = []
+
+    def search() -> None:  # another program can, between changes
+        seen.append(run("search", "red", "--store", tmp_path / "store", "--paths", "--kind", "images").out)
+
+    changes += [None, lambda: paint(folder / "rose.png", "red"), frozenset({"rose.png"}), search]
+    changes += [lambda: (folder / "trip").rename(folder / "journey"), frozenset({"trip", "journey"}), search]
+    ran = index("--watch", "--strict")
+    assert ran.code == 130
+    assert f"no longer following {folder}; what changed until now is in the store" in ran.err
+    assert "rose.png" in seen[0]
+    assert "journey/sea.png" in seen[1]
+    assert "trip/" not in seen[1]
+
+
+def test_following_says_what_was_done(index: Any, folder: Path, paint: Any, changes: list[Any]) -> None:
+    changes += [None, lambda: paint(folder / "rose.png", "red"), frozenset({"rose.png"})]
+    changes += [lambda: (folder / "rose.png").write_bytes(b"x"), frozenset({"rose.png"})]
+    ran = index("--watch")
+    assert ran.out.splitlines()[2:] == [
+        "1 added, 0 updated, 0 unchanged, 0 removed, 0 left out",
+        "0 added, 0 updated, 0 unchanged, 0 removed, 1 left out",
+    ]
+    assert "left out rose.png" in ran.err
+
+
+def test_an_outage_while_following_is_made_up_for(
+    index: Any, colours: Any, folder: Path, paint: Any, changes: list[Any]
+) -> None:
+    def fail() -> None:
+        paint(folder / "rose.png", "red")
+        colours.fail_after = (0, ServerError("the service failed"))
+
+    def recover() -> None:
+        colours.fail_after = None
+
+    changes += [None, fail, frozenset({"rose.png"}), recover, frozenset({"apple.png"})]
+    ran = index("--watch")
+    assert "the service failed; tried again after the next change" in ran.err
+    assert "1 added, 0 updated, 1 unchanged" in ran.out
+
+
+def test_a_followed_store_in_use_is_waited_for(index: Any, folder: Path, tmp_path: Path, changes: list[Any]) -> None:
+    from jina_clip_integrations.collections.store import FolderStore
+
+    opened: list[FolderStore] = []
+    changes += [lambda: (folder / "apple.png").unlink(), lambda: opened.append(FolderStore(str(tmp_path / "store")))]
+    changes += [frozenset({"apple.png"}), lambda: opened[0].close(), frozenset({"other.png"})]
+    ran = index("--watch")
+    assert "in use by another program" in ran.err
+    assert "0 added, 0 updated, 0 unchanged, 1 removed" in ran.out
+
+
+def test_a_followed_folder_that_goes_away_ends_in_one_line(
+    index: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jina_clip_integrations.collections.watch import watch_folder
+
+    def watch(root: Path, *, exclude: Path | None) -> Any:
+        for told in watch_folder(root, exclude=exclude, settle_s=0.1):
+            yield told
+            shutil.rmtree(folder, ignore_errors=True)
+
+    monkeypatch.setattr("jina_clip_integrations.cli.index.watch_folder", watch)
+    ran = index("--watch", "--quiet")
+    assert ran.code == 2
+    assert ran.err.count("\n") == 1
+    assert f"the folder {folder} " in ran.err
+    assert "is kept" in ran.err
+
+
+def test_following_has_no_end_that_json_could_wait_for(index: Any) -> None:
+    ran = index("--watch", "--json")
+    assert ran.code == 2
+    assert "exclude each other" in ran.err

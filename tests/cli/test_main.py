@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -48,7 +49,7 @@ print("LOADED", sorted(heavy & set(sys.modules)))
     ran = run_process(code=code)
     assert "LOADED []" in ran.stdout
     for name in command.COMMANDS:
-        assert f"\n    {name} " in ran.stdout
+        assert re.search(rf"\n    {name}\s", ran.stdout)
 
 
 def test_a_whole_run_in_a_process_keeps_stdout_clean(folder: Path, tmp_path: Path) -> None:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from jina_clip_integrations.cli.search import adopt_settings, describe_hit, fuse
 from jina_clip_integrations.collections.hits import Hit
@@ -117,7 +123,6 @@ def test_what_is_not_said_comes_from_the_store(given: dict[str, str], adopted: t
     ("arguments", "said"),
     [
         ((), "either words"),
-        (("red", "--image", "x.png"), "either words"),
         (("  ",), "blank"),
         (("red", "--dimensions", "8"), "holds vectors of [colours, 16 dimensions"),
         (("red", "--top", "0"), "positive integer"),
@@ -160,3 +165,248 @@ def test_a_search_renders_its_image_as_the_store_was_made(
     other = run("search", "red", *store, "--background", "black")
     assert other.code == 2
     assert "images rendered with #ffffff scale" in other.err
+
+
+# Queries of several parts
+
+
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [
+        (("white +blue^2 -yellow",), "trip/sea.png"),
+        (("red", "--plus", "blue^3"), "trip/sea.png"),
+        (("red", "--minus", "yellow^0.1", "--plus", "green^3"), "leaf.jpg"),
+        (("--plus", "green"), "leaf.jpg"),
+        (("--similar-to", "apple.png"), "cherry.png"),
+        (("--similar-to", "apple.png", "--plus", "green^9"), "leaf.jpg"),
+        (("--image", "{apple}", "--minus", "red", "--plus", "blue"), "trip/sea.png"),
+        (("blue", "--image", "{apple}", "--plus", "blue^2"), "trip/sea.png"),
+    ],
+    ids=word_ids,
+)
+def test_words_images_and_files_are_added_up(
+    run: Any, colours: Any, folder: Path, tmp_path: Path, paint: Any, words: tuple[str, ...], first: str
+) -> None:
+    paint(folder / "cherry.png", "red", (9, 9))
+    store = ("--store", tmp_path / "store")
+    assert run("index", folder, *store, *colours.options).code == 0
+    filled = [word.format(apple=folder / "apple.png") for word in words]
+    ran = run("search", *filled, *store, "--kind", "images", "--json")
+    assert ran.code == 0, ran.err
+    assert names(ran.json["results"]["images"])[0] == first
+
+
+def test_plus_and_minus_are_taken_as_they_are(search: Any, colours: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    real = colours.embed
+    monkeypatch.setattr(colours, "embed", lambda batch: seen.extend(batch.texts or ()) or real(batch))
+    assert search('red +"two people"', "--plus", "C++ ^ -x", "--minus", "b^2").code == 0
+    assert seen == ["red", "two people", "C++ ^ -x", "b"]
+
+
+# Filters
+
+
+@pytest.fixture
+def album(run: Any, colours: Any, tmp_path: Path) -> Any:
+    """`album(…)` searches for red images among photographs that differ in one fact each; their names without suffix."""
+    from tests.collections.test_facts import make_exif
+
+    root = tmp_path / "album"
+    (root / "trip").mkdir(parents=True)
+
+    def take(name: str, size: int = 8, **parts: Any) -> None:
+        exif = make_exif(
+            {{"first": "first", "taken": 0x8769, "place": 0x8825}[key]: tags for key, tags in parts.items()}
+        )
+        Image.new("RGB", (size, size), (220, 20, 20)).save(root / name, exif=exif.tobytes())
+        os.utime(root / name, (0, 0))
+
+    take("old.jpg", taken={0x9003: "2019:12:31 23:59:59"})
+    take("new.jpg", taken={0x9003: "2024:05:17 12:00:00"})
+    take("sydney.webp", place={1: "S", 2: (33.0, 51.0, 0.0), 3: "E", 4: (151.0, 12.0, 0.0)})
+    take("trip/canon.jpg", first={0x010F: "Canon", 0x0110: "Canon EOS 5D"})
+    take("large.bmp", size=200)
+    assert run("index", root, "--store", tmp_path / "store", *colours.options).code == 0
+
+    def search(*words: object) -> set[str]:
+        ran = run("search", "red", "--store", tmp_path / "store", "--top", 20, "--json", *words)
+        assert ran.code == 0, ran.err
+        found = ran.json["results"]
+        return {Path(hit["name"]).stem for hits in found.values() for hit in hits}
+
+    return search
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        (("--since", "2020"), {"new"}),
+        (("--since", "2024-05-17", "--until", "2024-05-17"), {"new"}),
+        (("--since", "2024-05-17T12:00:01"), set()),
+        (("--until", "2019", "--since", "2019"), {"old"}),
+        (("--folder", "trip"), {"canon"}),
+        (("--folder", "trip/"), {"canon"}),
+        (("--kind", "jpeg"), {"old", "new", "canon"}),
+        (("--kind", "jpg,webp"), {"old", "new", "canon", "sydney"}),
+        (("--min-size", "100k"), {"large"}),
+        (("--max-size", "0.1M", "--kind", "bmp"), set()),
+        (("--camera", "eos"), {"canon"}),
+        (("--near", "33.86S,151.2E,10"), {"sydney"}),
+        (("--near=-33.86,151.2,10km",), {"sydney"}),
+        (("--near", "33.86N,151.2E,10"), set()),
+    ],
+    ids=word_ids,
+)
+def test_filters(album: Any, options: tuple[str, ...], found: set[str]) -> None:
+    assert album(*options) == found
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--since", "soon"), "'soon' is no time"),
+        (("--since", "2024", "--until", "2023"), "no time is since 2024"),
+        (("--kind", "pictures"), "--kind 'pictures' is none of all, images, texts"),
+        (("--kind", "images,jpeg"), "either images and texts, or formats"),
+        (("--min-size", "many"), "'many' is no size"),
+        (("--min-size", "3", "--max-size", "2"), "no file has at least 3"),
+        (("--near", "here"), "'here' is no place"),
+        (("--near", "91N,0E"), "latitude from -90"),
+        (("--near", "1E,1E"), "is no place"),
+        (("--near", "1,2,3,4"), "is no place"),
+        (("--near", "1,2,-3"), "a distance in km above 0"),
+        (("--cut-off", "high"), "'high' is neither auto"),
+        (("--diversity", "2"), "not a number from 0 to 1"),
+        (("--similar-to", "gone.png"), "not in the collection"),
+        (("--minus", "red^0"), "weight"),
+        (("--plus", " "), "blank"),
+        (("--minus", "red"), "takes it away"),
+        (("+",), "character 1"),
+        (('"two people',), "never closed"),
+        (("--paths", "--json"), "exclude each other"),
+        (("--paths", "--thumbnails"), "exclude each other"),
+    ],
+    ids=word_ids,
+)
+def test_what_is_not_understood_is_one_line(search: Any, options: tuple[str, ...], said: str) -> None:
+    words = options if options[0] in ("+", '"two people') else ("red", *options)
+    ran = search(*words)
+    assert ran.code == 2
+    assert said in ran.err
+    assert "Traceback" not in ran.err
+    assert ran.out == ""
+
+
+# Which results, and how they are shown
+
+
+def test_a_cut_off_hides_and_says_how_many(search: Any) -> None:
+    ran = search("red", "--cut-off", 0.5, "--kind", "images")
+    assert "apple.png" in ran.out
+    assert "leaf.jpg" not in ran.out
+    assert "2 images below the cut-off of 0.500 are hidden; --cut-off none shows them." in ran.err
+    found = search("red", "--cut-off", 0.5, "--kind", "images", "--json").json
+    assert (found["hidden"], found["cut_off"]) == ({"images": 2}, {"images": 0.5})
+    found = search("red", "--json").json
+    assert (found["hidden"], found["cut_off"]) == ({"images": 0, "texts": 0}, {"images": None, "texts": None})
+    assert search("red", "--cut-off", "auto", "--json").code == 0
+
+
+def test_diverse_results_are_less_alike(run: Any, colours: Any, folder: Path, tmp_path: Path, paint: Any) -> None:
+    for number in range(4):
+        paint(folder / f"red {number}.png", "red", (9 + number, 9))
+    store = ("--store", tmp_path / "store")
+    assert run("index", folder, *store, *colours.options).code == 0
+    asked = ("search", "red", *store, "--kind", "images", "--top", 3, "--json")
+    assert all("red" in name or name == "apple.png" for name in names(run(*asked).json["results"]["images"]))
+    assert {"leaf.jpg", "trip/sea.png"} & set(names(run(*asked, "--diversity", 0.9).json["results"]["images"]))
+
+
+def test_paths_are_all_that_is_printed(search: Any, folder: Path) -> None:
+    ran = search("blue", "--paths")
+    paths = ran.out.splitlines()
+    assert paths[0] == str(folder / "trip" / "sea.png")
+    files = ("apple.png", "leaf.jpg", "list.txt", "trip/notes.md", "trip/sea.png")
+    assert sorted(paths) == [str(folder / name) for name in files]
+    assert ran.err == ""
+    assert search("blue", "-0").out.split("\0")[:-1] == paths
+    assert search("blue", "--null", "--cut-off", 1).out == ""
+
+
+def test_a_path_with_a_line_break_needs_zero_bytes(run: Any, colours: Any, tmp_path: Path, paint: Any) -> None:
+    root = tmp_path / "odd"
+    paint(root / "a\nb.png", "red")
+    paint(root / os.fsdecode(b"caf\xe9.png"), "blue")
+    store = ("--store", tmp_path / "store")
+    assert run("index", root, *store, *colours.options).code == 0
+
+    def search(option: str) -> tuple[bytes, str]:
+        words = [sys.executable, "-c", BYTES, str(tmp_path / "store"), option]
+        ran = subprocess.run(words, capture_output=True, check=True, cwd=Path(__file__).parent)
+        return ran.stdout, ran.stderr.decode()
+
+    prefix = os.fsencode(root)
+    out, _ = search("-0")
+    assert set(out.split(b"\0")[:-1]) == {prefix + b"/a\nb.png", prefix + b"/caf\xe9.png"}
+    out, err = search("--paths")
+    assert out == prefix + b"/caf\xe9.png\n"
+    assert "a\\nb.png: a line break in its name" in err
+
+
+BYTES = """
+import sys
+import colour_backend
+from jina_clip_integrations.cli.main import main
+backend = colour_backend.ColourBackend()
+colour_backend.shared = lambda: backend
+sys.exit(main(["search", "red", "--store", sys.argv[1], sys.argv[2], *backend.options]))
+"""
+
+
+def test_images_are_drawn_in_front_of_their_names(search: Any, folder: Path) -> None:
+    from tests.cli.test_sixel import decode
+
+    ran = search("blue", "--graphics", "sixel", "--top", 2)
+    drawn = re.findall(r"\x1bP.*?\x1b\\", ran.out)
+    assert len(drawn) == 2  # of texts there is nothing to draw
+    pixels = decode(drawn[0])
+    assert pixels.shape == (24, 24, 3)
+    assert abs(pixels - np.array([30, 60, 220]) / 2.55).max() <= 1
+    text = re.sub(r"\x1bP.*?\x1b\\\n", "", ran.out)
+    assert text == search("blue", "--top", 2).out
+
+
+def test_without_a_terminal_that_draws_it_is_said(search: Any) -> None:
+    ran = search("blue", "--thumbnails")
+    assert ran.out == search("blue").out
+    assert "no thumbnails: the output is no terminal that draws images" in ran.err
+
+
+def test_an_image_that_is_gone_or_broken_has_no_thumbnail(search: Any, folder: Path) -> None:
+    (folder / "apple.png").unlink()
+    (folder / "leaf.jpg").write_bytes(b"no image")
+    ran = search("red", "--graphics", "kitty", "--kind", "images")
+    assert ran.code == 0
+    assert "     no thumbnail: no such file\n  1   0." in ran.out
+    assert "     no thumbnail: not an image" in ran.out
+    assert ran.out.count("\x1b_G") == 1
+
+
+@pytest.mark.parametrize("graphics", ["kitty", "iterm", "sixel"])
+def test_no_name_reaches_the_terminal_as_it_is(
+    run: Any, colours: Any, tmp_path: Path, paint: Any, graphics: str
+) -> None:
+    root = tmp_path / "odd"
+    evil = "\x1b]0;title\a\x1b[2J\x9b31m\u202egnp"
+    paint(root / f"{evil}.png", "red")
+    (root / f"{evil}\n.txt").write_text(f"red {evil}", "utf-8")
+    store = ("--store", tmp_path / "store")
+    assert run("index", root, *store, *colours.options).code == 0
+    for words in (("search", "red", *store), ("search", "red", *store, "--fuse")):
+        out = run(*words, "--graphics", graphics).out
+        drawn = re.sub(r"\x1b_G[^\x1b]*\x1b\\|\x1b\]1337;File=[ -~]*\a|\x1bP[ -~]*\x1b\\", "", out)
+        assert len(drawn) < len(out)
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", drawn)
+        assert drawn.count("\\x1b]0;title") >= 2
+        assert not any(line.startswith(".txt") for line in drawn.splitlines())

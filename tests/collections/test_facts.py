@@ -256,6 +256,25 @@ def test_damaged_files_have_facts_or_none(tmp_path: Path, format_: str, effort: 
         assert facts is None or facts.width * facts.height <= 10**6
 
 
+def test_damaged_exif_leaves_the_image_its_size(tmp_path: Path, effort: int) -> None:
+    path, found = tmp_path / "a.jpg", set()
+    Image.new("RGB", (30, 20)).save(path, exif=make_exif(FULL).tobytes())
+    whole = path.read_bytes()
+    start, end = whole.index(b"Exif"), whole.index(b"\xff\xdb")
+    for number in range(400 * effort):
+        random = np.random.default_rng(number)
+        data = bytearray(whole)
+        for at in random.integers(start + 6, end, 1 + number % 4):
+            data[at] = random.choice([0, 255, random.integers(256)])
+        path.write_bytes(data)
+        facts = read_facts(path)
+        assert facts is not None
+        assert {facts.width, facts.height} == {30, 20}
+        assert facts.latitude is None or (abs(facts.latitude) <= 90 and abs(facts.longitude) <= 180)
+        found.add((facts.taken, facts.camera, facts.latitude))
+    assert len(found) > 40  # the damage is real
+
+
 def test_a_payload_has_what_is_known() -> None:
     facts = ImageFacts(3, 2, "png", taken=5.0, latitude=1.0, longitude=2.0)
     place_ = {"lat": 1.0, "lon": 2.0}

@@ -82,7 +82,7 @@ def test_points_come_back_with_their_files(tmp_path: Path) -> None:
 
 
 def test_many_files_are_read_in_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "POINTS_PER_REQUEST", 3)
+    monkeypatch.setattr(store_module, "POINTS_AT_ONCE", 3)
     with FolderStore(str(tmp_path / "s")) as store:
         store.prepare(MODEL)
         store.put(ROOT, [entry(f"{n}.png") for n in range(10)], np.ones((10, 4), np.float32), MODEL)
