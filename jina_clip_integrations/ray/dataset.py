@@ -262,7 +262,7 @@ class Run:
         )
         used = dataclasses.replace(workers, workers=self.used_workers)
         try:
-            for answer in run_partitions(job, pending, used):
+            for answer in run_partitions(job, job.recipe.secrets(), pending, used):
                 self._note(answer)
         except ray.exceptions.RayError as error:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -9,6 +9,7 @@ import ray
 import ray.data
 
 from .partition_worker import PARTITION, PartitionJob, PartitionWorker
+from .recipe import Secrets
 from .workers import WorkerPlan
 
 MAX_BLOCKS = 10_000
@@ -21,7 +22,9 @@ def attach() -> None:
         ray.init(log_to_driver=False)
 
 
-def run_partitions(job: PartitionJob, pending: Sequence[int], workers: WorkerPlan) -> Iterator[dict[str, Any]]:
+def run_partitions(
+    job: PartitionJob, secrets: Secrets, pending: Sequence[int], workers: WorkerPlan
+) -> Iterator[dict[str, Any]]:
     """What became of each partition, in the order in which they are finished.
 
     The dataset holds numbers only: rows never pass through the object store, so that memory is bounded by what a worker
@@ -34,6 +37,10 @@ def run_partitions(job: PartitionJob, pending: Sequence[int], workers: WorkerPla
     dataset.context.max_errored_blocks = 0
     dataset.context.enable_progress_bars = False
     answers = dataset.map_batches(
-        PartitionWorker, fn_constructor_args=(job,), batch_size=1, batch_format="pyarrow", **workers.map_arguments()
+        PartitionWorker,
+        fn_constructor_args=(job, secrets),
+        batch_size=1,
+        batch_format="pyarrow",
+        **workers.map_arguments(),
     )
     yield from answers.iter_rows()

@@ -19,7 +19,7 @@ from ..retrieval.vector_table import EMBEDDING, INPUT, KIND, to_list_array
 from ..types import Vectors
 from .manifest import Manifest, Receipt, check_pieces
 from .reading import Chunk, Columns, read_chunks
-from .recipe import EncoderRecipe
+from .recipe import EncoderRecipe, Secrets
 from .rows import embed_inputs
 from .sinks import FAILED, Sink, count_rows, write_parquet_file
 from .storage import Storage
@@ -79,7 +79,8 @@ class PartitionWorker:
     An error comes back as a row, so that the program that started the job raises it as it is.
     """
 
-    def __init__(self, job: PartitionJob) -> None:
+    def __init__(self, job: PartitionJob, secrets: Secrets) -> None:
+        job.recipe.with_secrets(secrets)
         self.job = job
         self.manifest = Manifest(job.sink_storage)
         self._encoder: JinaClipEncoder | None = None

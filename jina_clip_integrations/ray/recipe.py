@@ -34,11 +34,17 @@ class Secret:
         return HIDDEN
 
 
+class Secrets(dict[str, Any]):
+    """Secret options on their way to the workers of a job, whose environment need not hold them; `repr` hides them."""
+
+    def __repr__(self) -> str:
+        return HIDDEN
+
+
 class EncoderRecipe:
     """Makes equal encoders in any number of processes.
 
-    It travels to the workers of a cluster with the key in it, because their environment need not hold one; `repr`,
-    logs and manifests do not show it.
+    Its pickle carries no secret, as the encoder's own does not: what workers need of them goes beside it, in `Secrets`.
     """
 
     def __init__(
@@ -72,6 +78,22 @@ class EncoderRecipe:
     def __repr__(self) -> str:
         backend = self.backend if isinstance(self.backend, str) else getattr(self.backend, "__name__", "…")
         return f"{type(self).__name__}(model={self.model!r}, backend={backend!r}, options={sorted(self._options)})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        options = {name: value for name, value in self._options.items() if not isinstance(value, Secret)}
+        headers = self._options.get("headers")
+        if headers is not None and headers.value:
+            options["headers"] = Secret(drop_sensitive(headers.value))
+        return {"model": self.model, "backend": self.backend, "_options": options}
+
+    def secrets(self) -> Secrets:
+        """The secret options."""
+        return Secrets({name: value.value for name, value in self._options.items() if isinstance(value, Secret)})
+
+    def with_secrets(self, secrets: Secrets) -> EncoderRecipe:
+        """This recipe, with the secret options that `secrets` gave."""
+        self._options |= {name: Secret(value) for name, value in secrets.items()}
+        return self
 
     def with_key_of_here(self) -> EncoderRecipe:
         """This recipe, with the key of this process's environment where the hosted service needs one."""

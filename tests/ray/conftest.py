@@ -116,8 +116,8 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     from jina_clip_integrations.ray.partition_worker import PARTITION, PartitionWorker
     from jina_clip_integrations.ray.workers import WorkerPlan
 
-    def run_here(job: Any, pending: Any, workers: Any) -> Iterator[dict[str, Any]]:
-        worker = PartitionWorker(ray.cloudpickle.loads(ray.cloudpickle.dumps(job)))
+    def run_here(job: Any, secrets: Any, pending: Any, workers: Any) -> Iterator[dict[str, Any]]:
+        worker = PartitionWorker(*ray.cloudpickle.loads(ray.cloudpickle.dumps((job, secrets))))
         for number in pending:
             yield from worker(pa.table({PARTITION: [number]})).to_pylist()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -429,6 +430,10 @@ def test_no_key_is_written_or_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         recipe = EncoderRecipe(backend="api", **options).with_key_of_here()
         embedder = JinaClipBatchEmbedder(text="t", **options)
         assert "secret" not in f"{recipe!r} {vars(recipe)} {embedder!r} {recipe.describe(('api_key', 'headers'))}"
+        assert b"secret" not in pickle.dumps(recipe) + pickle.dumps(embedder)
+        assert "secret" not in repr(recipe.secrets())
+        travelled = pickle.loads(pickle.dumps(recipe)).with_secrets(pickle.loads(pickle.dumps(recipe.secrets())))
+        assert {**travelled.open()._options} == {**recipe.open()._options}
     assert recipe.open()._options["api_key"] == "jina_secret_of_env"
 
 
