@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -64,7 +65,8 @@ def attached(address: str | None = None) -> Iterator[None]:
 def _connect(address: str, attempts: int) -> None:
     try:
         options = {"include_dashboard": False} if address == LOCAL else {}
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
+        with _without_stderr():
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
     except Exception as error:  # Ray raises a bare `Exception` where a node does not start in time
         ray.shutdown()
         if attempts > 1:
@@ -72,6 +74,20 @@ def _connect(address: str, attempts: int) -> None:
             return
         where = "a Ray cluster on this machine does not start" if address == LOCAL else f"no Ray cluster at {address}"
         raise BackendError(f"{where}: {' '.join(str(error).split())[:300]}") from error
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Let nothing of this process be written to stderr: what Ray's libraries say there tells a user nothing."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def check_reachable(address: str) -> None:
