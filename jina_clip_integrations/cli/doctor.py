@@ -36,7 +36,7 @@ EXTRAS = {
     "onnx": ("onnxruntime", "tokenizers"),
     "openvino": ("openvino", "tokenizers"),
     "export": ("nncf", "onnx", "onnxscript"),
-    "app": ("python-multipart", "watchfiles"),
+    "app": ("watchfiles",),
     "mcp": ("mcp",),
     "ray": ("ray",),
     "evaluate": ("faiss-cpu", "ir-measures", "matplotlib", *MTEB, "scipy", "sentence-transformers"),

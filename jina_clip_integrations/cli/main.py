@@ -25,6 +25,7 @@ COMMANDS = {
     "load": "put Parquet files of vectors into Qdrant, LanceDB or PostgreSQL, in bulk",
     "search": "search a store made by index, with words or with an image",
     "duplicates": "images of a folder that are the same or nearly so, and which to keep",
+    "app": "search a folder of one's own images in the browser",
     "estimate": "what embedding a folder would cost, and what resizing saves",
     "classify": "zero-shot classification: the images of a folder by labels of your own",
     "evaluate": "how well a model finds things in your data, and how small its vectors may become",

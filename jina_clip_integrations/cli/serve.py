@@ -57,7 +57,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _add_network_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("address and access")
     group.add_argument("--host", default=DEFAULT_HOST, help=f"address to listen on (default: {DEFAULT_HOST})")
-    group.add_argument("--port", type=_port, default=DEFAULT_PORT, help=f"0 picks a free one (default: {DEFAULT_PORT})")
+    group.add_argument(
+        "--port", type=port_number, default=DEFAULT_PORT, help=f"0 picks a free one (default: {DEFAULT_PORT})"
+    )
     group.add_argument("--api-key-env", metavar="NAME", help="environment variable with the bearer key to ask for")
     group.add_argument(
         "--cors-origin",
@@ -114,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
         from ..server import create_app
 
         app = create_app(encoder, settings)
-        address = f"{scheme}://{_url_host(args.host)}:{listening.getsockname()[1]}/v1"
+        address = f"{scheme}://{url_host(args.host)}:{listening.getsockname()[1]}/v1"
         out.note(f"serving {args.model} at {address} (stop with Ctrl-C)")
         _log_to_stderr(quiet=args.quiet)
         warnings.filterwarnings("ignore", message=".*were cut$")  # clients ask for that, and are told in `usage`
@@ -225,7 +227,7 @@ def open_socket(host: str, port: int) -> socket.socket:
         raise ConfigurationError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
 
 
-def _url_host(host: str) -> str:
+def url_host(host: str) -> str:
     """`host` for a URL, where an IPv6 address needs brackets."""
     return f"[{host}]" if ":" in host else host
 
@@ -249,7 +251,8 @@ def _log_to_stderr(*, quiet: bool) -> None:
         logger.propagate = False
 
 
-def _port(text: str) -> int:
+def port_number(text: str) -> int:
+    """An argparse type: a port from 0 to 65535."""
     number = int(text) if text.isascii() and text.isdigit() else -1
     if not 0 <= number <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port number")

@@ -136,6 +136,10 @@ class FolderCollection:
         """As `FolderSearch.search`."""
         return self._search.search(query, **options)
 
+    def browse(self, **options: Any) -> list[Hit]:
+        """As `FolderSearch.browse`."""
+        return self._search.browse(**options)
+
     def duplicates(self, *, threshold: float = NEAR_DUPLICATE, filters: Filters | None = None) -> list[DuplicateGroup]:
         """As `FolderSearch.duplicates`."""
         return self._search.duplicates(threshold=threshold, filters=filters)

@@ -31,7 +31,11 @@ if TYPE_CHECKING:
     from ..encoder import JinaClipEncoder
     from .store import FolderStore
 
-CutOff = float | Literal["auto"] | None
+CutOff = float | Literal["auto", "lenient"] | None
+
+LENIENT = 10
+"""About how many unrelated entries a lenient cut-off lets through. A page of images is taken in at a glance: one that
+does not belong there costs less than one that is missing."""
 
 POOL = 5
 """How many candidates per result a diverse list is chosen from."""
@@ -84,7 +88,7 @@ class FolderSearch:
             modality: `image` or `text`.
             top: Most results.
             cut_off: A cosine below which nothing is shown; `auto` = what unrelated files reach by chance in this
-                collection (`cutoff`); None = show everything.
+                collection (`cutoff`); `lenient` = so that about `LENIENT` of them still show; None = show everything.
             diversity: From 0, the best ones, to 1, as different from each other as can be (maximal marginal relevance).
             vector: What `embed` gave for this query, so that several searches embed it once.
 
@@ -105,7 +109,7 @@ class FolderSearch:
         # What is like a file is not that file itself.
         hits = [(point, make_hit(point.score, point.payload)) for point in found]
         hits = [(point, hit) for point, hit in hits if hit.name not in names]
-        limit = self.cut_off(asked, modality) if cut_off == "auto" else cut_off
+        limit = self._limit(asked, modality, cut_off)
         best = hits[:top]
         hidden = 0 if limit is None else sum(hit.score < limit for _, hit in best)
         shown = [pair for pair in hits if limit is None or pair[1].score >= limit]
@@ -135,13 +139,28 @@ class FolderSearch:
             raise _not_indexed(name)
         return min(found, key=lambda hit: hit.passage)
 
-    def cut_off(self, query: Query, modality: Modality = "image") -> float | None:
+    def _limit(self, query: Query, modality: Modality, cut_off: CutOff) -> float | None:
+        if not isinstance(cut_off, str):
+            return cut_off
+        return self.cut_off(query, modality, unrelated=LENIENT if cut_off == "lenient" else 1)
+
+    def browse(self, *, filters: Filters | None = None, modality: Modality = "image") -> list[Hit]:
+        """Everything that passes the filters, without a query and so without an order; every score is 1."""
+        where = Where(self._root, modality, filters or Filters())
+        read = self._points.read(where) if self._store.exists() else iter(())
+        return [make_hit(1.0, payload) for payloads, _ in read for payload in payloads]
+
+    def cut_off(self, query: Query, modality: Modality = "image", *, unrelated: int = 1) -> float | None:
         """The score that unrelated entries reach by chance for queries like this one; None where too little is known.
 
-        The same whatever the filters, so that a filter does not bring back what was hidden.
+        About so many `unrelated` ones exceed it. The same whatever the filters, so that a filter does not bring back
+        what was hidden.
         """
         background = self._background(query, modality)
-        return None if background is None else background.cut_off(self._points.count(Where(self._root, modality)))
+        if background is None:
+            return None
+        # The best of every n / k entries: k of them in all.
+        return background.cut_off(self._points.count(Where(self._root, modality)) // unrelated)
 
     def _background(self, query: Query, modality: Modality) -> Background | None:
         """Computed once for queries of the same build, until the collection changes."""

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from jina_clip_integrations import JinaClipEncoder
+from jina_clip_integrations.collections.filters import Filters
 from jina_clip_integrations.collections.folder import FolderCollection
 from jina_clip_integrations.collections.query import Query
 from jina_clip_integrations.errors import BackendError, ConfigurationError, ImageError, InputError, ServerError
@@ -70,6 +71,23 @@ def test_another_model_is_refused_and_the_store_let_go(open_indexed: Any, folder
     with FolderCollection.open(folder, encoder=made, store=store) as again:
         assert asked[0].model == "colours"
         assert again.describe().images == 3
+
+
+def test_everything_is_there_without_a_query(open_indexed: Any, folder: Path) -> None:
+    collection = open_indexed(folder)
+    assert sorted(hit.name for hit in collection.browse()) == ["apple.png", "leaf.jpg", "trip/sea.png"]
+    assert [hit.name for hit in collection.browse(filters=Filters(folder="trip"))] == ["trip/sea.png"]
+    assert {hit.modality for hit in collection.browse(modality="text")} == {"text"}
+
+
+def test_a_lenient_cut_off_is_lower_and_hides_less(open_indexed: Any, paint: Any, tmp_path: Path) -> None:
+    for number in range(60):
+        paint(tmp_path / "many" / f"{number}.png", "blue" if number % 2 else "green", (24 + number, 24))
+    collection = open_indexed(tmp_path / "many")
+    strict, lenient = (collection.search("red", top=60, cut_off=rule) for rule in ("auto", "lenient"))
+    assert lenient.cut_off < strict.cut_off
+    assert lenient.hidden <= strict.hidden
+    assert len(lenient.hits) + lenient.hidden == 60
 
 
 def test_no_folder(tmp_path: Path, encoder: JinaClipEncoder) -> None:
