@@ -31,6 +31,7 @@ COMMANDS = {
     "evaluate": "how well a model finds things in your data, and how small its vectors may become",
     "serve": "this machine behind Jina's HTTP schema, for others to point base_url at",
     "export": "a model as graphs for ONNX Runtime, OpenVINO and browsers",
+    "mcp": "a folder of images for agents: a Model Context Protocol server",
     "bench": "how fast this machine is, and which batch size, precision and workers suit it",
     "doctor": "what is installed, what would be used, what is missing",
 }

@@ -1,0 +1,210 @@
+"""`jina-clip mcp`: a folder of images for agents, over the Model Context Protocol."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Mapping
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from ..collections.identity import CollectionModel
+from ..collections.scan import resolve_folder
+from ..collections.store import DEFAULT_COLLECTION
+from ..credentials import is_loopback, unquote
+from ..errors import BackendError, ConfigurationError, require_extra
+from ..images.sources import SourcePolicy
+from ..printable import printable_text
+from ..settings import DEFAULT_MODEL
+from .messages import OK
+from .options import add_model_options, address_options, open_encoder, positive_int
+from .output import Output
+from .search import adopt_settings
+from .serve import BACKLOG, KEEP_ALIVE_S, open_socket, serve
+
+if TYPE_CHECKING:
+    import uvicorn
+    from starlette.applications import Starlette
+
+    from ..collections.folder import FolderCollection
+    from ..encoder import JinaClipEncoder
+    from ..mcp import CollectionSource
+    from ..mcp.server import ImageSearchServer
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8791
+TOKEN_VARIABLE = "JINA_CLIP_MCP_TOKEN"  # noqa: S105  # the name of a variable
+STOP_S = 5
+"""How long requests in progress have once the server was told to stop, in seconds."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options of `jina-clip mcp`."""
+    parser.add_argument("folder", help="folder of images, all that an agent can reach")
+    parser.add_argument(
+        "--store", metavar="PATH", help="folder of the store, or URL of a Qdrant server (default: in the user's cache)"
+    )
+    parser.add_argument("--collection", default=DEFAULT_COLLECTION, help="collection in it (default: %(default)s)")
+    parser.add_argument("--no-index", action="store_true", help="serve what is indexed, without looking for changes")
+    parser.add_argument("--allow-embed", action="store_true", help="offer a tool that hands out vectors, too")
+    parser.add_argument(
+        "--max-calls",
+        type=positive_int,
+        default=120,
+        metavar="N",
+        help="calls per minute, of all clients (default: 120)",
+    )
+    parser.add_argument("--quiet", action="store_true", help="no notes on stderr")
+    _add_http_options(parser)
+    add_model_options(parser, model=None)
+    parser.epilog = "Without --http it speaks on stdin and stdout, as hosts start it. Nothing in the folder is changed."
+
+
+def _add_http_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("streamable HTTP")
+    group.add_argument("--http", action="store_true", help="serve over HTTP instead, for several clients at a time")
+    group.add_argument("--host", default=DEFAULT_HOST, help=f"address to listen on (default: {DEFAULT_HOST})")
+    group.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"0 picks a free one (default: {DEFAULT_PORT})")
+    group.add_argument(
+        "--token",
+        action="store_true",
+        help=f"ask for a token on this machine too; elsewhere always (your own one: in {TOKEN_VARIABLE})",
+    )
+    group.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME", help="answer to this host name too; repeatable"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until the host closes the connection, or until interrupted."""
+    require_extra("mcp", extra="mcp", purpose="jina-clip mcp")
+    out = Output(quiet=args.quiet)
+    log_to_stderr()
+    if args.http:
+        serve_http(args, out)
+    else:
+        with closing(open_source(args, out)) as source:
+            make_server(args, source, token=None).run("stdio")
+    return OK
+
+
+def serve_http(args: argparse.Namespace, out: Output) -> None:
+    """Serve over HTTP until interrupted."""
+    from ..mcp.http import PATH, bracket, create_http_app
+
+    token = choose_token(args, os.environ)
+    # The port first: one that is taken shows at once, and not after the model was loaded.
+    with open_http_socket(args.host, args.port) as listening, closing(open_source(args, out)) as source:
+        app = create_http_app(make_server(args, source, token=token), host=args.host, allow_hosts=args.allow_host)
+        out.note(f"serving at http://{bracket(args.host)}:{listening.getsockname()[1]}{PATH} (stop with Ctrl-C)")
+        if token is not None and not os.environ.get(TOKEN_VARIABLE):
+            print(f"clients send: Authorization: Bearer {token}", file=sys.stderr)  # with --quiet, too
+        serve(_make_uvicorn(app), listening)
+
+
+def choose_token(args: argparse.Namespace, environment: Mapping[str, str]) -> str | None:
+    """The token to ask for: the user's own, else a new one where `--token` or the address wants one."""
+    # In a variable and not in an option, which every user of the machine could read in the list of processes.
+    own = unquote(environment.get(TOKEN_VARIABLE, "")).strip()
+    if own:
+        return own
+    return secrets.token_urlsafe(24) if args.token or not is_loopback(args.host) else None
+
+
+def open_http_socket(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises `ConfigurationError` for a port in use, and says how to get another one."""
+    if not 0 <= port <= 65535:
+        raise ConfigurationError(f"--port {port} is not a port number")
+    try:
+        return open_socket(host, port)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error.message}; --port 0 picks a free one") from error
+
+
+def open_source(args: argparse.Namespace, out: Output) -> CollectionSource:
+    """The folder's collection, opened if that is possible now.
+
+    Raises what cannot get better by waiting: a bad folder, model or setting. A store that another program has open, or
+    a service that does not answer, is tried again by every call.
+    """
+    from ..mcp import CollectionSource
+
+    root = resolve_folder(args.folder)
+    source = CollectionSource(root, lambda: open_collection(args), index=not args.no_index)
+    try:
+        source.get()
+    except BackendError as error:
+        hint = "; to serve several hosts, start one server with --http" if "in use" in error.message else ""
+        out.warn(f"{error}{hint}")
+    except BaseException:
+        source.close()
+        raise
+    return source
+
+
+def open_collection(args: argparse.Namespace) -> FolderCollection:
+    """The folder's collection, with the model that its store was made with unless an option names one."""
+    from ..collections.folder import FolderCollection
+
+    # Names of images come from an agent: only files of the folder, and no address is fetched.
+    sources = SourcePolicy.agent(resolve_folder(args.folder), schemes=())
+
+    def make_encoder(held: CollectionModel | None) -> JinaClipEncoder:
+        if held is not None:
+            adopt_settings(args, held)
+        args.model = args.model or DEFAULT_MODEL
+        return open_encoder(args, sources=sources)
+
+    return FolderCollection.open(
+        args.folder,
+        encoder=make_encoder,
+        store=args.store,
+        collection=args.collection,
+        backend=args.backend,
+        address=address_options(args),
+    )
+
+
+def make_server(args: argparse.Namespace, source: CollectionSource, *, token: str | None) -> ImageSearchServer:
+    """The server with these options."""
+    from ..mcp import McpSettings, create_server
+    from .options import choose_backend
+
+    settings = McpSettings(allow_embed=args.allow_embed, max_calls_per_minute=args.max_calls)
+    leaves = choose_backend(args.backend, args.model or DEFAULT_MODEL) != "local"
+    return create_server(source, settings, token=token, open_world=leaves)
+
+
+def _make_uvicorn(app: Starlette) -> uvicorn.Server:
+    import uvicorn
+
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=STOP_S,
+        )
+    )
+
+
+class PrintableFormatter(logging.Formatter):
+    """What clients wrote, such as names of files and tools, acts on no terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record, its line breaks as they are."""
+        return printable_text(super().format(record))
+
+
+def log_to_stderr() -> None:
+    """Warnings and errors of all packages go to stderr: stdout is the protocol's."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter("%(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
