@@ -268,6 +268,9 @@ class RemoteSettings(_Settings):
     token_budget: int | None = None
     """Tokens that this object may spend in this process. A request is sent only if the upper bounds of its cost and of
     those under way fit; images that the service fetches are fetched by the client too, for their size."""
+    shared_limits: Any = None
+    """What many processes share the three limits above by, which are then its own: a `RayLimiter` of
+    `jina_clip_integrations.ray`. Pickles keep it."""
     max_request_bytes: int = 4 * 1024 * 1024
     """Largest encoded body; a single larger item is still sent, alone."""
     max_request_tokens: int = 50_000
@@ -290,12 +293,23 @@ class RemoteSettings(_Settings):
         for name in ("requests_per_minute", "tokens_per_minute", "token_budget"):
             if getattr(self, name) is not None:
                 require_integer(name, getattr(self, name), minimum=0 if name == "token_budget" else 1)
+        if self.shared_limits is not None:
+            self._check_shared_limits()
         require_choice("embedding_type", self.embedding_type, EMBEDDING_TYPES)
         require_choice("resize_images", self.resize_images, RESIZE_MODES)
         if isinstance(self.timeout, (bool, int, float)):
             require_number("timeout", self.timeout, minimum=0.001)
         elif not hasattr(self.timeout, "as_dict"):
             raise ConfigurationError(f"timeout must be seconds or an httpx.Timeout, not {type(self.timeout).__name__}")
+
+    def _check_shared_limits(self) -> None:
+        if not hasattr(self.shared_limits, "ask"):
+            raise ConfigurationError(f"shared_limits must be a limiter, not {type(self.shared_limits).__name__}")
+        for name in ("requests_per_minute", "tokens_per_minute", "token_budget"):
+            if getattr(self, name) is not None:
+                raise ConfigurationError(
+                    f"{name} is given beside shared_limits; give it to the limiter, which keeps it for all processes"
+                )
 
 
 @settings

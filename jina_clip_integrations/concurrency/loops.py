@@ -52,6 +52,11 @@ def run_in_background_loop(call: Callable[[], Awaitable[T]]) -> T:
     return cast(T, result)
 
 
+def start_in_background_loop(call: Callable[[], Awaitable[T]]) -> Future[T]:
+    """Start `call()` on the background loop without waiting for it; cancelling the future cancels it there."""
+    return cast("Future[T]", _portal().start_task_soon(call))
+
+
 async def _catch(call: Callable[[], Awaitable[T]]) -> tuple[T | None, BaseException | None]:
     """Errors as values: a `KeyboardInterrupt` or `SystemExit` that went through the loop would end it for everyone."""
     try:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 
 class Stopped(Exception):  # noqa: N818  # not an error: the work ended elsewhere
@@ -54,7 +55,7 @@ class StopSignal:
 class Wait:
     """A step: wait until `until` is done, for at most `seconds`. Raises `Stopped` if `stop_signal` ends it."""
 
-    until: Future[None]
+    until: Future[Any]
     seconds: float | None = None
     stop_signal: StopSignal | None = field(default=None, compare=False, repr=False)
 

@@ -1,4 +1,4 @@
-"""Embedding in bulk on a Ray cluster: a class for pipelines of your own, and jobs that run exactly once.
+"""Ray: a class for pipelines of your own, jobs that run exactly once, one account for many workers, replicas.
 
     import ray
     from jina_clip_integrations.ray import JinaClipBatchEmbedder, embed_dataset
@@ -18,19 +18,31 @@ from ..errors import require_extra
 if TYPE_CHECKING:
     from .dataset import embed_dataset as embed_dataset
     from .embedder import JinaClipBatchEmbedder as JinaClipBatchEmbedder
+    from .limiter import AccountLimits as AccountLimits
+    from .limiter import RayLimiter as RayLimiter
     from .report import EmbedProgress as EmbedProgress
     from .report import EmbedReport as EmbedReport
     from .workers import WorkerPlan as WorkerPlan
 
 _HOMES = {
+    "AccountLimits": "limiter",
     "EmbedProgress": "report",
     "EmbedReport": "report",
     "JinaClipBatchEmbedder": "embedder",
+    "RayLimiter": "limiter",
     "WorkerPlan": "workers",
     "embed_dataset": "dataset",
 }
 
-__all__ = ["EmbedProgress", "EmbedReport", "JinaClipBatchEmbedder", "WorkerPlan", "embed_dataset"]
+__all__ = [
+    "AccountLimits",
+    "EmbedProgress",
+    "EmbedReport",
+    "JinaClipBatchEmbedder",
+    "RayLimiter",
+    "WorkerPlan",
+    "embed_dataset",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -21,6 +21,7 @@ from .encodings import Expected
 from .error_mapping import ErrorKind
 from .flow import request_flow
 from .limits import Limits
+from .limits.shared import SharedLimits
 from .prepare import ItemEncoder
 from .requests import EncodedItem, RequestBatch, RequestBatcher, RequestCaps, RequestTemplate
 from .responses import Rows
@@ -75,20 +76,27 @@ class RemoteBackend:
             spec=spec,
             resize_images=settings.resize_images,
             max_image_bytes=settings.max_image_bytes,
-            measure_urls=settings.token_budget is not None,
+            measure_urls=any(
+                getattr(limits, "token_budget", None) is not None for limits in (settings, settings.shared_limits)
+            ),
         )
 
-    def _new_service(self) -> Service:
+    def _new_limits(self) -> Limits:
         settings = self._settings
-        limits = Limits(
+        if settings.shared_limits is not None:
+            return SharedLimits(settings.shared_limits, max_concurrency=settings.max_concurrency)
+        return Limits(
             max_concurrency=settings.max_concurrency,
             requests_per_minute=settings.requests_per_minute,
             tokens_per_minute=settings.tokens_per_minute,
             token_budget=settings.token_budget,
         )
+
+    def _new_service(self) -> Service:
+        settings = self._settings
         return Service(
             name=self._name,
-            limits=limits,
+            limits=self._new_limits(),
             transport=self._transport,
             max_retries=settings.max_retries,
             retry=settings.retry,
@@ -310,11 +318,12 @@ class RemoteBackend:
     def _caps(self, template: RequestTemplate) -> RequestCaps:
         settings = self._settings
         known = (settings.batch_size, template.max_items, self._service.limits.item_cap)
+        per_minute = getattr(settings.shared_limits, "tokens_per_minute", None) or settings.tokens_per_minute
         # A request above the minute's tokens would be refused however long it waited.
         return RequestCaps(
             items=min(cap for cap in known if cap is not None),
             bytes=settings.max_request_bytes,
-            tokens=min(settings.max_request_tokens, settings.tokens_per_minute or settings.max_request_tokens),
+            tokens=min(settings.max_request_tokens, per_minute or settings.max_request_tokens),
         )
 
     def _learn_width(self, rows: Rows) -> None:

@@ -129,14 +129,34 @@ class _Request:
         limits = self.service.limits
         while True:
             try:
-                reservation = limits.reserve(self.clock.now(), self.tokens, self.max_tokens)
+                reservation = yield from self.take_turn()
             except BudgetExceededError:
                 if not (count := limits.affordable(self.costs)):
                     raise
                 return self.send_instead(self.batch.split(count))
-            if isinstance(reservation, Reservation):
+            if reservation is not None:
                 return reservation
-            yield Wait(reservation, None, self.stop_signal)
+
+    def take_turn(self) -> Generator[Wait, Any, Reservation | None]:
+        """A reservation, or None after a wait for something to be settled. Raises why there is none."""
+        limits = self.service.limits
+        answer = limits.reserve(self.clock.now(), self.tokens, self.max_tokens)
+        if isinstance(answer, Reservation):
+            return answer
+        taken = False
+        try:
+            yield Wait(answer, None, self.stop_signal)
+            turn = answer.result() if answer.done() and not answer.cancelled() else None
+            if isinstance(turn, JinaClipError):
+                raise turn
+            taken = True
+            return turn
+        finally:
+            # Interrupted: a turn that nobody takes would keep others waiting, one that has come or is still to come.
+            if not taken and not answer.cancel() and not answer.cancelled():
+                turn = answer.result()
+                if isinstance(turn, Reservation):
+                    limits.cancel(turn)
 
     def account(self, reply: Reply, reservation: Reservation, seconds: float) -> None:
         """Count what the exchange cost and report it."""

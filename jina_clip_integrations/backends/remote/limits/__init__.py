@@ -1,6 +1,8 @@
 """How much, how fast and how many at once: arithmetic on times that are handed in, no clock of its own.
 
-One `Limits` belongs to one backend and is shared by all threads and tasks that use it. Three parts:
+One `Limits` belongs to one backend and is shared by all threads and tasks that use it. Where many processes share the
+limits of one account, each has a `SharedLimits`, which asks a `Limiter` for its turns; `Turns` is what such a limiter
+hands out. Three parts:
 
 - `ConcurrencyLimiter`: requests in flight.
 - `RateLimiter` and `RemainingQuota`: requests and tokens per minute, from settings, from the service's headers, and
@@ -15,7 +17,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 
-from .budget import Reservation, TokenBudget
+from .budget import Reservation, TokenBudget, Turn
 from .concurrency import ConcurrencyLimiter, Ticket
 from .rate import WINDOW_S, RateLimiter, RemainingQuota
 
@@ -30,6 +32,7 @@ __all__ = [
     "Reservation",
     "Ticket",
     "TokenBudget",
+    "Turn",
 ]
 
 REQUESTS_LEFT = "x-ratelimit-remaining-requests"
@@ -46,20 +49,26 @@ class Limits:
         requests_per_minute: int | None = None,
         tokens_per_minute: int | None = None,
         token_budget: int | None = None,
+        tokens_spent: int = 0,
+        window_s: float = WINDOW_S,
     ) -> None:
+        """`tokens_spent` were spent of the budget before; `window_s` is what the service means by a minute."""
         self.concurrency = ConcurrencyLimiter(max_concurrency)
         self.item_cap: int | None = None
         """Items per request that the service turned out to allow."""
-        self._budget = None if token_budget is None else TokenBudget(token_budget)
+        self._budget = None if token_budget is None else TokenBudget(token_budget, tokens_spent)
         self._spent = 0
-        self._requests = RateLimiter(requests_per_minute) if requests_per_minute else None
-        self._tokens = RateLimiter(tokens_per_minute) if tokens_per_minute else None
+        self._window_s = window_s
+        self._requests = RateLimiter(requests_per_minute, window_s) if requests_per_minute else None
+        self._tokens = RateLimiter(tokens_per_minute, window_s) if tokens_per_minute else None
         self._requests_left: RemainingQuota | None = None  # until a header speaks of it
         self._tokens_left: RemainingQuota | None = None
         self._held_until = -math.inf
         self._lock = threading.Lock()
 
-    def reserve(self, now: float, tokens: int, max_tokens: int | None = None) -> Reservation | Future[None]:
+    def reserve(
+        self, now: float, tokens: int, max_tokens: int | None = None
+    ) -> Reservation | Future[None] | Future[Turn]:
         """Reserve a start time for `tokens` by estimate, and a share of the budget for the `max_tokens` it may cost.
 
         A future, and nothing reserved, if the budget's room depends on requests under way: try again when it is done.
@@ -85,6 +94,39 @@ class Limits:
             if self._tokens_left:
                 self._tokens_left.take(start, tokens)
             return Reservation(start, share, token_entry, request_entry, tokens)
+
+    def begin(self, now: float, tokens: int, max_tokens: int) -> Reservation | float:
+        """A reservation for a request that begins now, at a time that only its sender knows, and ends with `finish`.
+
+        Or, if it may not, the seconds until asking again is worth it; infinite = when a request under way is settled.
+        Raises `BudgetExceededError`.
+        """
+        with self._lock:
+            share = 0 if self._budget is None else self._budget.reserve(max_tokens)
+            if share is None:
+                return math.inf
+            for limiter in (self._requests, self._tokens):
+                if limiter is not None:
+                    limiter.forget(now)
+            if (start := self._earliest(now, tokens)) > now:
+                if self._budget is not None:
+                    self._budget.settle(share, 0)
+                return start - now
+            if self._requests_left:
+                self._requests_left.take(now, 1)
+            if self._tokens_left:
+                self._tokens_left.take(now, tokens)
+            token_entry = self._tokens.begin(tokens) if self._tokens else None
+            return Reservation(now, share, token_entry, self._requests.begin(1) if self._requests else None, tokens)
+
+    def finish(self, now: float, reservation: Reservation, *, spent: int) -> None:
+        """`settle` what `begin` gave."""
+        with self._lock:
+            if reservation.open and self._requests and reservation.request_entry is not None:
+                self._requests.finish(reservation.request_entry, now, 1)
+            if reservation.open and self._tokens and reservation.token_entry is not None:
+                self._tokens.finish(reservation.token_entry, now, spent)
+        self.settle(reservation, spent=spent)
 
     def settle(self, reservation: Reservation, *, spent: int) -> None:
         """Close a reservation with the tokens that the service counted, 0 for a request that failed. Once only."""
@@ -121,8 +163,8 @@ class Limits:
         if REQUESTS_LEFT not in headers and TOKENS_LEFT not in headers:  # most servers; no lock needed
             return
         with self._lock:
-            self._requests_left = self._requests_left or RemainingQuota()
-            self._tokens_left = self._tokens_left or RemainingQuota()
+            self._requests_left = self._requests_left or RemainingQuota(self._window_s)
+            self._tokens_left = self._tokens_left or RemainingQuota(self._window_s)
             self._requests_left.learn(now, headers.get(REQUESTS_LEFT))
             self._tokens_left.learn(now, headers.get(TOKENS_LEFT))
 
@@ -139,10 +181,15 @@ class Limits:
     def slow_down(self, *, requests_per_minute: int | None = None, tokens_per_minute: int | None = None) -> None:
         """Keep to a rate that the service named, unless a slower one is kept already."""
         with self._lock:
-            if requests_per_minute and (self._requests is None or requests_per_minute < self._requests.limit):
-                self._requests = RateLimiter(requests_per_minute)
-            if tokens_per_minute and (self._tokens is None or tokens_per_minute < self._tokens.limit):
-                self._tokens = RateLimiter(tokens_per_minute)
+            self._requests = self._slowed(self._requests, requests_per_minute)
+            self._tokens = self._slowed(self._tokens, tokens_per_minute)
+
+    def _slowed(self, limiter: RateLimiter | None, per_minute: int | None) -> RateLimiter | None:
+        if per_minute and limiter is None:
+            return RateLimiter(per_minute, self._window_s)
+        if per_minute and limiter is not None:  # the same one, since what it has booked counts on
+            limiter.limit = min(limiter.limit, per_minute)
+        return limiter
 
     def cap_items(self, cap: int) -> None:
         """Remember that the service takes at most `cap` items per request."""
@@ -153,6 +200,12 @@ class Limits:
         """How many of these items, from the first on, the budget has room for; `costs` are upper bounds."""
         with self._lock:
             return len(costs) if self._budget is None else self._budget.affordable(costs)
+
+    @property
+    def tokens_left(self) -> int | None:
+        """The largest upper bound of a cost that the budget has room for; None without a budget."""
+        with self._lock:
+            return None if self._budget is None else self._budget.left
 
     @property
     def tokens_spent(self) -> int:

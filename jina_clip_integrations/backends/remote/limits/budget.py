@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import TypeAlias
 
-from ....errors import BudgetExceededError
+from ....errors import BudgetExceededError, JinaClipError
 
 
 @dataclass
@@ -24,14 +25,20 @@ class Reservation:
     tokens: int = 0
     """Its tokens by estimate."""
     open: bool = True
+    key: str = ""
+    """What a limiter of many processes knows it by."""
+
+
+Turn: TypeAlias = Reservation | JinaClipError
+"""What a limiter of many processes answers: a turn, or why there will be none."""
 
 
 class TokenBudget:
     """At most `total` tokens are spent; for each request the upper bound of its cost is set aside. Not thread-safe."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, spent: int = 0) -> None:
         self.total = total
-        self.spent = 0
+        self.spent = spent
         self.pending = 0
         self._excess = 1.0
         """By what factor the service once exceeded the upper bound; bounds are multiplied by it from then on."""
@@ -53,10 +60,14 @@ class TokenBudget:
         self.pending += needed
         return needed
 
+    @property
+    def left(self) -> int:
+        """The largest upper bound that could still be met if nothing under way cost anything."""
+        return max(0, math.floor((self.total - self.spent) / self._excess))
+
     def affordable(self, costs: Iterable[int]) -> int:
         """How many of these costs, from the first on, could be met if nothing under way cost anything."""
-        left = self.total - self.spent
-        return sum(math.ceil(cost * self._excess) <= left for cost in accumulate(costs))
+        return sum(cost <= self.left for cost in accumulate(costs))
 
     def next_settlement(self) -> Future[None]:
         """Done as soon as something under way was settled."""

@@ -15,23 +15,30 @@ class RateLimiter:
     Not thread-safe; neither is `RemainingQuota`. `Limits` holds the lock.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, window_s: float = WINDOW_S) -> None:
         self.limit = limit
+        self.window_s = window_s
         self._taken: deque[list[float]] = deque()  # [when, amount], in order of time
+        self._under_way = 0.0
+        """Units of requests that began and have no time yet."""
 
     def earliest(self, now: float, amount: float) -> float:
-        """First time, not before `now`, at which `amount` more units fit."""
+        """First time, not before `now`, at which `amount` more units fit; infinite while requests under way are in the
+        way."""
         amount = min(amount, self.limit)  # a larger one would never fit
+        room = self.limit - self._under_way
+        if amount > room:
+            return math.inf
         # Not before an entry that is booked already, so that entries stay in order of time.
         start = max(now, self._taken[-1][0]) if self._taken else now
         # `now` may be a time to come, and what lies there given back: older entries are passed over, not forgotten.
-        recent = [entry for entry in self._taken if entry[0] + WINDOW_S > start]
+        recent = [entry for entry in self._taken if entry[0] + self.window_s > start]
         used = sum(taken for _, taken in recent)
         for when, taken in recent:
-            if used + amount <= self.limit:
+            if used + amount <= room:
                 break
             used -= taken
-            start = max(start, when + WINDOW_S)
+            start = max(start, when + self.window_s)
         return start
 
     def take(self, when: float, amount: float) -> list[float]:
@@ -40,20 +47,37 @@ class RateLimiter:
         self._taken.append(entry)
         return entry
 
+    def begin(self, amount: float) -> list[float]:
+        """Book `amount` units for a request that somebody sends at a time of his own; they count until `finish`."""
+        entry = [math.inf, min(amount, self.limit)]
+        self._under_way += entry[1]
+        return entry
+
+    def finish(self, entry: list[float], now: float, amount: float) -> None:
+        """A request that began is over, at `now`, and took `amount` units: a window from now on they count no more."""
+        # From its end and not from its beginning: the service has counted it somewhere in between.
+        self._under_way -= entry[1]
+        entry[:] = [now, min(amount, self.limit)]
+        self._taken.append(entry)
+
     def give_back(self, entry: list[float] | None) -> None:
         """Free an entry that is not used; whoever asks from now on may have its time."""
+        if entry is not None and entry[0] == math.inf:
+            self._under_way -= entry[1]
+            return
         self._taken = deque(taken for taken in self._taken if taken is not entry)
 
     def forget(self, now: float) -> None:
         """Drop what is older than the window; `now` is the present."""
-        while self._taken and self._taken[0][0] + WINDOW_S <= now:
+        while self._taken and self._taken[0][0] + self.window_s <= now:
             self._taken.popleft()
 
 
 class RemainingQuota:
     """What the service says is left of the current minute. A header that cannot be true is ignored from then on."""
 
-    def __init__(self) -> None:
+    def __init__(self, window_s: float = WINDOW_S) -> None:
+        self._window_s = window_s
         self._last_value: float | None = None  # last value of the header
         self._left: float | None = None  # the same, less what was booked since
         self._began = -math.inf
@@ -80,7 +104,7 @@ class RemainingQuota:
         """First time, not before `now`, at which `amount` fits, as far as is known."""
         if self._unreliable or self._left is None or self._over(now) or amount <= self._left:
             return now
-        return self._began + WINDOW_S
+        return self._began + self._window_s
 
     def take(self, when: float, amount: float) -> None:
         """Count `amount` as used from `when` on."""
@@ -97,4 +121,4 @@ class RemainingQuota:
             self._left = min(self._left + amount, self._last_value)
 
     def _over(self, now: float) -> bool:
-        return now >= self._began + WINDOW_S
+        return now >= self._began + self._window_s
