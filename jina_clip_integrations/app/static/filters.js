@@ -2,7 +2,7 @@
 
 import { change, current, FILTERS, filtersIn } from "./address.js";
 import { $, button, h, icon } from "./dom.js";
-import { count, name as printable } from "./format.js";
+import { name as printable } from "./format.js";
 
 const MB = 1_000_000;
 const SIZES = [["", "Any"], [String(MB / 10), "100 kB"], [String(MB), "1 MB"], [String(5 * MB), "5 MB"], [String(20 * MB), "20 MB"]];
@@ -60,8 +60,7 @@ export function describe(name, value) {
 export function drawActiveFilters() {
   const used = filtersIn();
   $("filter-count").hidden = !used.length;
-  $("filter-count").textContent = used.length || "";
-  $("filters-button").setAttribute("aria-label", used.length ? `Filters, ${count(used.length, "in use", "in use")}` : "Filters");
+  $("filter-count").replaceChildren(...(used.length ? [String(used.length), h("span", { class: "visually-hidden" }, " in use")] : []));
   const chips = used.map((name) => {
     const text = describe(name, current().get(name));
     return h("li", {}, h("button", { type: "button", class: "chip", "aria-label": `Remove filter: ${text}`, onclick: () => change({ [name]: null, all: null }) }, h("span", { dir: "auto" }, text), icon("close")));
