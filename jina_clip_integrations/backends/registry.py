@@ -7,7 +7,7 @@ line, the fields of the adapters, the error for an unknown option and the tables
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -147,3 +147,13 @@ def default_backend(model: str) -> str:
 def is_local_model(model: str) -> bool:
     """Whether `model` can only mean weights on this machine: the demo model or an existing folder."""
     return model == "demo" or (find_model(model) is None and os.path.isdir(os.path.expanduser(model)))
+
+
+def find_factory(path: str) -> Callable[[], Any]:
+    """What `MODULE:FACTORY` names; importing it runs code that the user named, as `python -m` does."""
+    module_name, _, factory_name = path.partition(":")
+    try:
+        factory: Callable[[], Any] = getattr(import_module(module_name), factory_name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(f"--backend {path}: {error}") from error
+    return factory

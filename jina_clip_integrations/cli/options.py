@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..backends.registry import BACKENDS, default_backend
+from ..backends.registry import BACKENDS, default_backend, find_factory
 from ..collections.identity import ADDRESS_OPTIONS
 from ..errors import ConfigurationError
 from ..images.rendering import HIGH_BIT_DEPTHS
@@ -142,20 +141,11 @@ def backend_or_factory(backend: str | None, model: str) -> str | Callable[[], An
         return default_backend(model)
     # A colon is in no name of a backend.
     if ":" in backend:
-        return _find_factory(backend)
+        return find_factory(backend)
     if backend not in BACKENDS:
         known = ", ".join(map(repr, BACKENDS))
         raise ConfigurationError(f"--backend {backend!r} is none of {known}, nor MODULE:FACTORY")
     return backend
-
-
-def _find_factory(path: str) -> Callable[[], Any]:
-    module_name, _, factory_name = path.partition(":")
-    try:
-        factory: Callable[[], Any] = getattr(importlib.import_module(module_name), factory_name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigurationError(f"--backend {path}: {error}") from error
-    return factory
 
 
 def positive_int(text: str) -> int:

@@ -11,13 +11,14 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from ..credentials import is_loopback, unquote
+from ..credentials import is_loopback
 from ..errors import ConfigurationError, require_extra
-from ..server.settings import MIB, ServerSettings
+from ..server.settings import MIB, ServerSettings, read_api_keys
 from ..settings import DEFAULT_MODEL
 from .messages import OK
 from .options import choose_backend, positive_int
 from .output import Output
+from .serve_on_ray import add_ray_options, check_ray_options, run_on_ray
 
 if TYPE_CHECKING:
     import uvicorn
@@ -52,6 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_network_options(parser)
     _add_batching_options(parser, defaults)
     _add_limit_options(parser, defaults)
+    add_ray_options(parser)
 
 
 def _add_network_options(parser: argparse.ArgumentParser) -> None:
@@ -107,16 +109,19 @@ def run(args: argparse.Namespace) -> int:
         require_extra(package, extra="serve", purpose="jina-clip serve")
     out = Output(quiet=args.quiet)
     settings = build_settings(args)
-    scheme = _scheme(args)
+    origin = f"{_scheme(args)}://{url_host(args.host)}"
+    check_ray_options(args)
     if not settings.api_keys and not is_loopback(args.host):
         out.warn(f"serving on {args.host} without a key: whoever reaches this port may use it; see --api-key-env")
+    if args.ray:
+        return run_on_ray(args, settings, out, origin=origin, keep_alive_s=KEEP_ALIVE_S)
     # The port first: one that is taken shows at once, and not after minutes of loading.
     with open_socket(args.host, args.port) as listening, open_local_encoder(args) as encoder:
         _load(encoder, out)
         from ..server import create_app
 
         app = create_app(encoder, settings)
-        address = f"{scheme}://{url_host(args.host)}:{listening.getsockname()[1]}/v1"
+        address = f"{origin}:{listening.getsockname()[1]}/v1"
         out.note(f"serving {args.model} at {address} (stop with Ctrl-C)")
         _log_to_stderr(quiet=args.quiet)
         warnings.filterwarnings("ignore", message=".*were cut$")  # clients ask for that, and are told in `usage`
@@ -142,17 +147,6 @@ def build_settings(args: argparse.Namespace) -> ServerSettings:
         request_timeout_s=args.request_timeout,
         drain_timeout_s=args.drain_timeout,
     )
-
-
-def read_api_keys(variable: str | None) -> tuple[str, ...]:
-    """The comma-separated keys in an environment variable; none if `variable` is None."""
-    # Not an option with the key itself, which every user of the machine could read in the list of processes.
-    if variable is None:
-        return ()
-    keys = tuple(key.strip() for key in unquote(os.environ.get(variable, "")).split(",") if key.strip())
-    if not keys:
-        raise ConfigurationError(f"--api-key-env {variable}: this environment variable is empty or not set")
-    return keys
 
 
 def open_local_encoder(args: argparse.Namespace) -> JinaClipEncoder:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .limiter import RayLimiter as RayLimiter
     from .report import EmbedProgress as EmbedProgress
     from .report import EmbedReport as EmbedReport
+    from .serving import ServeArguments as ServeArguments
     from .workers import WorkerPlan as WorkerPlan
 
 _HOMES = {
@@ -30,6 +31,7 @@ _HOMES = {
     "EmbedReport": "report",
     "JinaClipBatchEmbedder": "embedder",
     "RayLimiter": "limiter",
+    "ServeArguments": "serving",
     "WorkerPlan": "workers",
     "embed_dataset": "dataset",
 }
@@ -40,6 +42,7 @@ __all__ = [
     "EmbedReport",
     "JinaClipBatchEmbedder",
     "RayLimiter",
+    "ServeArguments",
     "WorkerPlan",
     "embed_dataset",
 ]

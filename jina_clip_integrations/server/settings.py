@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..credentials import clean_key
+from ..credentials import clean_key, unquote
 from ..errors import ConfigurationError
 from ..images.sources import AGENT_MAX_PIXELS, SourcePolicy
 from ..settings import option_names, reject_unknown, require_integer, require_number
@@ -145,3 +146,14 @@ def _clean_server_key(given: str) -> str:
     if key is None:
         raise ConfigurationError("api_keys holds a masked or an empty key; copy it again")
     return key
+
+
+def read_api_keys(variable: str | None) -> tuple[str, ...]:
+    """The comma-separated keys in an environment variable; none if `variable` is None."""
+    # Not an option with the key itself, which every user of the machine could read in the list of processes.
+    if variable is None:
+        return ()
+    keys = tuple(key.strip() for key in unquote(os.environ.get(variable, "")).split(",") if key.strip())
+    if not keys:
+        raise ConfigurationError(f"--api-key-env {variable}: this environment variable is empty or not set")
+    return keys

@@ -24,6 +24,7 @@ from jina_clip_integrations.cli import serve
 from jina_clip_integrations.cli.main import main
 from jina_clip_integrations.demo import gallery
 from jina_clip_integrations.errors import ConfigurationError
+from jina_clip_integrations.server.settings import read_api_keys
 
 
 def parse(*options: str) -> argparse.Namespace:
@@ -65,7 +66,7 @@ class TestOptions:
         if value is not None:
             monkeypatch.setenv("TEAM_KEY", value)
         with pytest.raises(ConfigurationError, match=r"--api-key-env TEAM_KEY: .* empty or not set"):
-            serve.read_api_keys("TEAM_KEY")
+            read_api_keys("TEAM_KEY")
 
     @pytest.mark.parametrize(
         "value", ['"one,two"', "'one, two'\n", '"one","two"', "Bearer one, two", "\ufeffone,\u200btwo"]
