@@ -21,8 +21,7 @@ from jina_clip_integrations.images.sources import AGENT_MAX_BYTES
 @pytest.fixture(autouse=True)
 def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The user's cache is a folder of the test."""
-    for module in ("locations", "background"):
-        monkeypatch.setattr(f"jina_clip_integrations.collections.{module}.cache_folder", lambda: tmp_path / "home")
+    monkeypatch.setattr("jina_clip_integrations.collections.locations.cache_folder", lambda: tmp_path / "home")
 
 
 @pytest.fixture

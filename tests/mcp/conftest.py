@@ -30,7 +30,6 @@ def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The user's cache is a folder of the test."""
     home = tmp_path / "cache-home"
     monkeypatch.setattr("jina_clip_integrations.collections.locations.cache_folder", lambda: home)
-    monkeypatch.setattr("jina_clip_integrations.collections.background.cache_folder", lambda: home)
     return home
 
 
