@@ -11,6 +11,9 @@ import ray
 from jina_clip_integrations.ray import EmbedProgress, embed_dataset
 from tests.ray.fake import make_fake
 
+PAUSE_S = 0.05
+"""What a batch takes."""
+
 
 def tell(progress: EmbedProgress) -> None:
     """Say how many partitions are finished."""
@@ -19,12 +22,13 @@ def tell(progress: EmbedProgress) -> None:
 
 def main() -> None:
     """Run the job that the arguments describe."""
-    address, source, sink, log, workers, pause_s = sys.argv[1:]
+    address, folder, workers = sys.argv[1:]
+    base = Path(folder)
     ray.init(address=address, log_to_driver=False)
     report = embed_dataset(
-        source,
-        sink,
-        backend=make_fake(Path(log), float(pause_s)),
+        base / "x.txt",
+        base / "out",
+        backend=make_fake(base / "log", PAUSE_S, base / "gate"),
         workers=int(workers),
         partition_size=100,
         on_progress=tell,

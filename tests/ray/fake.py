@@ -11,13 +11,18 @@ from typing import Any
 from tests.fakes import BlockingBackend, image_vector, text_vector, unit
 
 
-def make_fake(log: Path | None = None, pause_s: float = 0.0) -> Callable[[], BlockingBackend]:
-    """What makes the backend: each batch takes `pause_s`, and its texts go to the file `log`."""
+def make_fake(log: Path | None = None, pause_s: float = 0.0, gate: Path | None = None) -> Callable[[], BlockingBackend]:
+    """What makes the backend: each batch takes `pause_s`, and its texts go to the file `log`.
+
+    With `gate` a batch waits until `log` has fewer lines than `gate` has bytes.
+    """
 
     def make() -> BlockingBackend:
         backend = BlockingBackend()
 
         def record(batch: Any) -> None:
+            while gate is not None and log is not None and log.read_bytes().count(b"\n") >= gate.stat().st_size:
+                time.sleep(0.02)
             time.sleep(pause_s)
             if log is not None and batch.modality == "text":
                 lines = "".join(f"{os.getpid()} {text}\n" for text in batch.texts)
