@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -46,9 +46,13 @@ class Progress:
 class IndexingJob:
     """One run at a time, or with `watch` one after another while the folder changes. Thread-safe."""
 
-    def __init__(self, collection: FolderCollection, *, watch: bool = False) -> None:
+    def __init__(
+        self, collection: FolderCollection, *, watch: bool = False, on_done: Callable[[], None] | None = None
+    ) -> None:
+        """`on_done` is called after each run that did not fail, in the thread of the run; it raises nothing."""
         self._collection = collection
         self._watch = watch
+        self._on_done = on_done
         self._lock = threading.Lock()
         self._stop = threading.Event()
         store = collection.store
@@ -112,6 +116,8 @@ class IndexingJob:
             self._keep_left_out(report.left_out, only)
             shown = sorted(self._left_out.items())[:MAX_LEFT_OUT]
             self._end("done", left_out=tuple(shown), left_out_count=len(self._left_out))
+            if self._on_done is not None and not self._stop.is_set():
+                self._on_done()
 
     def _keep_left_out(self, left_out: Mapping[str, str], only: Changes) -> None:
         """Of what a run did not look at, what an earlier one found still holds."""

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote
@@ -21,6 +21,7 @@ from ..images.sources import SourcePolicy
 from ..server.errors import RequestError
 from .address import Asked, Sort
 from .indexing import IndexingJob, Progress
+from .preparation import Preparation
 from .settings import AppSettings
 from .thumbnails import ThumbnailCache
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from ..collections.description import Description
     from ..collections.filters import Filters
     from ..collections.folder import FolderCollection
-    from ..collections.query import Query
-    from ..collections.search import CutOff, Results
 
 DESCRIPTION_AGE_S = {True: 0.5, False: 20.0}
 """How old what is said of the collection may be while it is indexed, and otherwise, in seconds."""
@@ -64,16 +63,19 @@ class Library:
         self._thumbnails = ThumbnailCache(collection.thumbnail, settings.max_thumbnail_bytes)
         self._described: tuple[tuple[str, int], float, Description] | None = None
         self._lock = threading.Lock()
-        self.job = IndexingJob(collection, watch=settings.watch)
+        self.preparation = Preparation(collection)
+        self.job = IndexingJob(collection, watch=settings.watch, on_done=self.preparation.run)
 
     def start(self) -> None:
-        """Begin to index, if that is wanted."""
+        """Get searches ready, and begin to index, if that is wanted."""
+        self.preparation.start()
         if self._settings.index:
             self.job.start()
 
     def stop(self) -> None:
         """Wait for the indexing to stop at a point from which it can go on."""
         self.job.stop()
+        self.preparation.stop()
 
     def status(self) -> dict[str, Any]:
         """What the folder is called and holds, and how far indexing is."""
@@ -93,6 +95,7 @@ class Library:
             "cameras": list(about.cameras),
             "formats": list(about.formats),
             "withPlace": about.with_place,
+            "preparing": self.preparation.is_running,
             "indexing": asdict(progress),
         }
 
@@ -110,29 +113,27 @@ class Library:
         """The hits of a query, or everything that passes the filters."""
         if asked.query is None:
             return self._list(asked)
-        results = self._find(asked.query, asked, cut_off=None if asked.show_all else "lenient")
-        weak = not results.hits and results.hidden > 0
-        if weak:  # nothing stands out, and an empty page would say less than the nearest there is
-            nearest = self._find(asked.query, asked, cut_off=None, top=NEAREST)
-            results = replace(nearest, hidden=results.hidden - len(nearest.hits), cut_off=results.cut_off)
-        return {
-            "hits": [_to_json(hit) for hit in results.hits],
-            "hidden": results.hidden,
-            "cutOff": results.cut_off,
-            "weak": weak,
-            "more": len(results.hits) + results.hidden >= self._settings.max_hits,
-        }
-
-    def _find(self, query: Query, asked: Asked, *, cut_off: CutOff, top: int | None = None) -> Results:
-        top = top or self._settings.max_hits
-        return self._collection.search(
-            query,
+        most = self._settings.max_hits
+        top = min(most, MAX_VARIED) if asked.diversity else most
+        results = self._collection.search(
+            asked.query,
             filters=asked.filters,
             modality=asked.modality,
-            top=min(top, MAX_VARIED) if asked.diversity else top,
-            cut_off=cut_off,
+            top=top,
+            cut_off=None if asked.show_all else "lenient",
             diversity=asked.diversity,
+            nearest=min(NEAREST, top),
         )
+        # Where nothing stands out, an empty page would say less than the nearest there is.
+        shown = results.hits or results.nearest
+        hidden = results.hidden - len(results.nearest)
+        return {
+            "hits": [_to_json(hit) for hit in shown],
+            "hidden": hidden,
+            "cutOff": results.cut_off,
+            "weak": bool(results.nearest),
+            "more": len(shown) + hidden >= most,
+        }
 
     def _list(self, asked: Asked) -> dict[str, Any]:
         key, reverse = ORDERS[asked.sort]

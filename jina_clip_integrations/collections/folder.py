@@ -136,6 +136,10 @@ class FolderCollection:
         """As `FolderSearch.search`."""
         return self._search.search(query, **options)
 
+    def prepare_search(self) -> None:
+        """As `FolderSearch.prepare`."""
+        self._search.prepare()
+
     def browse(self, **options: Any) -> list[Hit]:
         """As `FolderSearch.browse`."""
         return self._search.browse(**options)

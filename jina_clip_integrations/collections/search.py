@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -24,6 +24,8 @@ from .description import Description, describe_payloads
 from .duplicates import NEAR_DUPLICATE, DuplicateGroup, find_duplicates
 from .filters import Filters
 from .hits import Hit, make_hit
+from .names import decode_name
+from .payload import NAME
 from .points import Point, PointSource, Where
 from .query import Query
 
@@ -40,6 +42,8 @@ does not belong there costs less than one that is missing."""
 POOL = 5
 """How many candidates per result a diverse list is chosen from."""
 MIN_POOL = 50
+PLAIN = (("text",), (1.0,))
+"""Kinds and weights of the terms of a search for words."""
 MAX_BACKGROUNDS = 256
 """Builds of queries whose background is remembered; a slider for a weight makes many."""
 
@@ -54,6 +58,8 @@ class Results:
     """How many of the best `top` are not among `hits`, because they scored below the cut-off."""
     cut_off: float | None = None
     """The score below which nothing is shown; None where there was none."""
+    nearest: list[Hit] = field(default_factory=list)
+    """Where all scored below the cut-off and `nearest` was asked for: the best of what is hidden, counted there too."""
 
 
 class FolderSearch:
@@ -65,6 +71,7 @@ class FolderSearch:
         self._root = root
         self._points: PointSource = store.points()
         self._lock = threading.Lock()
+        self._texts_lock = threading.Lock()
         self._texts: Vectors | None = None
         self._backgrounds: dict[object, Background | None] = {}
         self._known_revision: object = None
@@ -78,6 +85,7 @@ class FolderSearch:
         top: int = 20,
         cut_off: CutOff = "auto",
         diversity: float = 0.0,
+        nearest: int = 0,
         vector: Vectors | None = None,
     ) -> Results:
         """The best images, or passages of text.
@@ -90,6 +98,7 @@ class FolderSearch:
             cut_off: A cosine below which nothing is shown; `auto` = what unrelated files reach by chance in this
                 collection (`cutoff`); `lenient` = so that about `LENIENT` of them still show; None = show everything.
             diversity: From 0, the best ones, to 1, as different from each other as can be (maximal marginal relevance).
+            nearest: Most hits of `Results.nearest`, which are there where the cut-off hides all.
             vector: What `embed` gave for this query, so that several searches embed it once.
 
         Raises:
@@ -97,24 +106,25 @@ class FolderSearch:
                 setting that cannot work.
             ImageError, BackendError: as `JinaClipEncoder.encode`; `BackendError` also if the store fails.
         """
-        _check(top, cut_off, diversity)
+        _check(top, cut_off, diversity, nearest)
         asked = Query.parse(query) if isinstance(query, str) else query
         where = Where(self._root, modality, filters or Filters())
         vector = self.embed(asked) if vector is None else vector
         if not self._store.exists():
             return Results([])
-        names = set(asked.stored)
-        pool = (max(MIN_POOL, POOL * top) if diversity else top) + len(names)
-        found = self._points.nearest(vector, where, top=pool, with_vectors=diversity > 0)
+        names = frozenset(asked.stored)
+        found = self._points.nearest(
+            vector, where, top=_pool(max(top, nearest), diversity) + len(names), with_vectors=diversity > 0
+        )
         # What is like a file is not that file itself.
-        hits = [(point, make_hit(point.score, point.payload)) for point in found]
-        hits = [(point, hit) for point, hit in hits if hit.name not in names]
+        found = [point for point in found if not names or decode_name(point.payload[NAME]) not in names]
         limit = self._limit(asked, modality, cut_off)
-        best = hits[:top]
-        hidden = 0 if limit is None else sum(hit.score < limit for _, hit in best)
-        shown = [pair for pair in hits if limit is None or pair[1].score >= limit]
-        chosen = _diversify([point for point, _ in shown], top, diversity)
-        return Results([shown[position][1] for position in chosen], hidden, limit)
+        candidates = found[: _pool(top, diversity)]
+        shown = [point for point in candidates if limit is None or point.score >= limit]
+        hidden = 0 if limit is None else sum(point.score < limit for point in candidates[:top])
+        hits = _choose(shown, top, diversity)
+        closest = [] if hits else _choose(found[: _pool(nearest, diversity)], nearest, diversity)
+        return Results(hits, hidden, limit, closest)
 
     def embed(self, query: Query) -> Vectors:
         """The vector `(d,)` of a query, of unit length."""
@@ -156,15 +166,28 @@ class FolderSearch:
         About so many `unrelated` ones exceed it. The same whatever the filters, so that a filter does not bring back
         what was hidden.
         """
-        background = self._background(query, modality)
+        background = self._background(self._kinds(query), tuple(term.weight for term in query.terms), modality)
         if background is None:
             return None
         # The best of every n / k entries: k of them in all.
         return background.cut_off(self._points.count(Where(self._root, modality)) // unrelated)
 
-    def _background(self, query: Query, modality: Modality) -> Background | None:
+    def prepare(self) -> None:
+        """Load the model, and learn the cut-off of searches for words, so that no search has to wait for that.
+
+        A backend elsewhere is asked once per model and machine, for the texts of the background. Raises what `search`
+        raises for a backend or store that fails; a search tries again.
+        """
+        load = getattr(self._encoder.backend, "load", None)
+        if load is not None:
+            load()
+        self._background_texts()
+        if self._store.exists():
+            self._background(*PLAIN, "image")
+            self._background(*PLAIN, "text")
+
+    def _background(self, kinds: tuple[str, ...], weights: tuple[float, ...], modality: Modality) -> Background | None:
         """Computed once for queries of the same build, until the collection changes."""
-        kinds, weights = self._kinds(query), tuple(term.weight for term in query.terms)
         key = modality, kinds, weights
         revision = self._points.revision()
         with self._lock:
@@ -192,9 +215,10 @@ class FolderSearch:
         return Background.fit(background_scores(kinds, weights, texts, images, entries, same=same))
 
     def _background_texts(self) -> Vectors:
-        if self._texts is None:
-            self._texts = background_vectors(self._encoder)
-        return self._texts
+        with self._texts_lock:  # a search that comes while they are computed waits, and does not compute them too
+            if self._texts is None:
+                self._texts = background_vectors(self._encoder)
+            return self._texts
 
     def duplicates(self, *, threshold: float = NEAR_DUPLICATE, filters: Filters | None = None) -> list[DuplicateGroup]:
         """Images that are the same or nearly so, in groups, each with the one to keep. Nothing is ever deleted.
@@ -212,7 +236,7 @@ class FolderSearch:
         return describe_payloads((payload for some, _ in payloads for payload in some), where=self._store.location)
 
 
-def _check(top: int, cut_off: CutOff, diversity: float) -> None:
+def _check(top: int, cut_off: CutOff, diversity: float, nearest: int) -> None:
     """Before anything is embedded."""
     if top < 1:
         raise InputError(f"top={top}: at least one result is needed")
@@ -220,14 +244,27 @@ def _check(top: int, cut_off: CutOff, diversity: float) -> None:
         raise InputError(f"cut_off={cut_off}: a finite number is needed, 'auto', or None for all")
     if not 0 <= diversity <= 1:
         raise InputError(f"diversity={diversity}: a number from 0 to 1 is needed")
+    if nearest < 0:
+        raise InputError(f"nearest={nearest}: 0 or more is needed")
 
 
 def _not_indexed(name: str) -> InputError:
     return InputError(f"{name!r} is not in the collection; index the folder again if it is new")
 
 
+def _pool(top: int, diversity: float) -> int:
+    """How many candidates a list of `top` is chosen from."""
+    return max(MIN_POOL, POOL * top) if diversity and top else top
+
+
+def _choose(points: Sequence[Point], top: int, diversity: float) -> list[Hit]:
+    """Hits of the best points, or of varied ones."""
+    chosen = (points[position] for position in _diversify(points, top, diversity))
+    return [make_hit(point.score, point.payload) for point in chosen]
+
+
 def _diversify(points: Sequence[Point], top: int, diversity: float) -> Sequence[int]:
-    if not diversity or not points:
+    if not diversity or not points or not top:
         return range(min(top, len(points)))
     vectors = np.stack([point.vector for point in points if point.vector is not None])
     scores = [point.score for point in points]

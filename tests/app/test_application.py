@@ -414,15 +414,23 @@ async def test_many_requests_at_a_time_are_all_answered(client: httpx.AsyncClien
 
 
 async def test_where_nothing_is_similar_the_nearest_are_shown_and_said_to_be_that(
-    open_collection: Any, paint: Any, tmp_path: Path
+    open_collection: Any, paint: Any, tmp_path: Path, colours: Any
 ) -> None:
     root = tmp_path / "many"
     for number in range(40):
         paint(root / f"blue-{number}.png", "blue", (24 + number, 24))
     collection = open_collection(root)
     async with client_for(create_app(collection, AppSettings(index=False))) as client:
+        collection.prepare_search()
+        before = colours.calls.copy()
         found = (await client.get("/api/search", params={"q": "yellow"})).json()
+        assert colours.calls == [*before, 1]  # the query, once
         assert found["weak"] is True
         assert (len(found["hits"]), found["hidden"]) == (24, 16)
         assert all(hit["score"] < found["cutOff"] for hit in found["hits"])
+        everything = (await client.get("/api/search", params={"q": "yellow", "all": "1"})).json()
+        assert found["hits"] == everything["hits"][:24]
         assert (await client.get("/api/search?q=blue")).json()["weak"] is False
+    async with client_for(create_app(collection, AppSettings(index=False, max_hits=10))) as client:
+        few = (await client.get("/api/search", params={"q": "yellow"})).json()
+    assert (few["weak"], len(few["hits"]), few["hidden"], few["more"]) == (True, 10, 0, True)

@@ -426,6 +426,25 @@ def test_duplicates_make_lists_and_delete_nothing(
     assert sorted(path.name for path in root.iterdir()) == ["large.png", "other.png", "small.png"]
 
 
+def test_a_search_that_waits_for_the_model_says_so(
+    open_collection: Any, serve: Any, visit: Visit, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = open_collection(folder)
+    ready = threading.Event()
+    search = collection.search
+    monkeypatch.setattr(collection, "prepare_search", lambda: ready.wait(30))
+    monkeypatch.setattr(collection, "search", lambda *a, **k: ready.wait(30) and search(*a, **k))
+    watched = visit(serve(collection))
+    page = watched.go("/")
+    assert page.locator("#count").inner_text() == "3 images"  # what needs no model is there
+    page.goto(watched.url + "/?q=red&all=1")
+    told = page.locator("#count", has_text="Loading the model …")
+    told.wait_for()
+    ready.set()
+    told.wait_for(state="detached")
+    assert page.locator("#count").inner_text() == "3 images"
+
+
 def test_ten_thousand_images_scroll_like_ten(
     open_collection: Any, serve: Any, visit: Visit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

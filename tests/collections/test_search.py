@@ -56,6 +56,71 @@ def test_what_is_not_there_shows_nothing_and_says_how_much_is_hidden(collection:
     assert max(hit.score for hit in everything.hits) < nothing.cut_off
 
 
+@pytest.mark.parametrize("diversity", [0.0, 0.5])
+def test_the_nearest_of_what_is_hidden_come_from_the_same_pass(
+    collection: FolderCollection, colours: Any, diversity: float
+) -> None:
+    hidden = collection.search("a sound", top=20, diversity=diversity)
+    everything = collection.search("a sound", top=4, cut_off=None, diversity=diversity)
+    before = len(colours.calls)
+    found = collection.search("a sound", top=20, nearest=4, diversity=diversity)
+    assert len(colours.calls) == before + 1
+    assert found.nearest == everything.hits
+    assert (found.hits, found.hidden, found.cut_off) == ([], 20, hidden.cut_off)
+    assert collection.search("something red", top=20, nearest=4, diversity=diversity).nearest == []
+
+
+def test_more_of_the_nearest_than_of_the_best(collection: FolderCollection) -> None:
+    found = collection.search("a sound", top=2, nearest=5)
+    assert (len(found.nearest), found.hidden) == (5, 2)
+    red = collection.search("something red", top=2, nearest=5)
+    assert red.hits == collection.search("something red", top=2).hits
+
+
+def test_a_search_that_was_prepared_embeds_its_query_alone(collection: FolderCollection, colours: Any) -> None:
+    collection.prepare_search()
+    before = colours.calls.copy()
+    collection.search("red", nearest=3)
+    assert colours.calls == [*before, 1]
+    collection.prepare_search()
+    assert colours.calls == [*before, 1]
+
+
+def test_a_search_while_it_is_prepared_waits_for_the_background(
+    collection: FolderCollection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[int] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def compute(encoder: JinaClipEncoder) -> Any:
+        computed.append(1)
+        begun.set()
+        assert go_on.wait(30)
+        return background_vectors(encoder)
+
+    monkeypatch.setattr(search_module, "background_vectors", compute)
+    results: list[Results] = []
+    threads = [
+        threading.Thread(target=collection.prepare_search),
+        threading.Thread(target=lambda: results.append(collection.search("red"))),
+    ]
+    threads[0].start()
+    assert begun.wait(30)
+    threads[1].start()
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert computed == [1]
+    assert names(results[0])[0] == "warm00.png"
+
+
+def test_preparing_loads_the_model(encoder: JinaClipEncoder, collection: FolderCollection, colours: Any) -> None:
+    loaded: list[int] = []
+    colours.load = lambda: loaded.append(1)
+    collection.prepare_search()
+    assert loaded == [1]
+
+
 def test_a_cut_off_of_ones_own(collection: FolderCollection) -> None:
     scores = [hit.score for hit in collection.search("red", top=24, cut_off=None).hits]
     assert len(scores) == 24
@@ -149,7 +214,15 @@ def test_texts_and_images_of_a_query_are_one_call(
 
 
 @pytest.mark.parametrize(
-    "options", [{"top": 0}, {"cut_off": float("nan")}, {"cut_off": float("inf")}, {"diversity": 2}, {"diversity": -0.1}]
+    "options",
+    [
+        {"top": 0},
+        {"cut_off": float("nan")},
+        {"cut_off": float("inf")},
+        {"diversity": 2},
+        {"diversity": -0.1},
+        {"nearest": -1},
+    ],
 )
 def test_settings_that_cannot_work(collection: FolderCollection, options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):

@@ -77,7 +77,7 @@ async function load(view, asked, key, again) {
   running?.abort();
   running = new AbortController();
   const { signal } = running;
-  const waiting = setTimeout(() => document.body.classList.add("waiting"), 150);
+  const waiting = setTimeout(() => { document.body.classList.add("waiting"); tellWaiting(); }, 150);
   try {
     const answer = await (view === "duplicates" ? api.duplicates(asked, signal) : api.search(asked, signal));
     if (signal.aborted) return;
@@ -92,6 +92,15 @@ async function load(view, asked, key, again) {
     clearTimeout(waiting);
     if (!signal.aborted) document.body.classList.remove("waiting");
   }
+}
+
+/** Why the first search takes long, if it does: the next answer takes the line back. */
+function tellWaiting() {
+  const text = "Loading the model …";
+  const waits = about?.preparing && address.hasQuery() && document.body.classList.contains("waiting");
+  if (!waits || $("count").textContent === text) return;
+  $("count").textContent = text;
+  announce(text);
 }
 
 function place(...elements) {
@@ -198,6 +207,7 @@ function onStatus(status, before) {
   banner("left-out", out ? `${count(out, "file")} could not be read and cannot be found.` : "", button(null, "Which?", () => openSheet("Files that cannot be searched", leftOutList(left, out)), { class: "link" }));
   if (!first && status.images !== before.images) onMoreImages();
   if (!first && before.indexing.state === "running" && status.indexing.state === "done") announce(`All ${count(status.images, "image")} can be searched`);
+  tellWaiting();
 }
 
 function leftOutList(left, out) {

@@ -33,7 +33,7 @@ export async function refreshStatus() {
     if (error.code === "APP_GONE") { gone = true; heard.onGone(); }
   }
   // A page that nobody looks at asks seldom.
-  const wait = last?.indexing.state === "running" ? RUNNING_MS : IDLE_MS;
+  const wait = last?.preparing || last?.indexing.state === "running" ? RUNNING_MS : IDLE_MS;
   timer = setTimeout(refreshStatus, document.hidden ? IDLE_MS * 4 : wait);
 }
 
