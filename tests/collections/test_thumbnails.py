@@ -14,6 +14,7 @@ from PIL import Image, features
 
 from jina_clip_integrations.collections.thumbnails import make_thumbnail
 from jina_clip_integrations.errors import ImageError
+from jina_clip_integrations.images.encoded import EncodedImage
 from jina_clip_integrations.images.sources import SourcePolicy
 
 
@@ -80,9 +81,14 @@ def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size(
 ) -> None:
     Image.new("RGB", (3000, 2000), "teal").save(tmp_path / "large.jpg")
     decoded: list[Any] = []
-    monkeypatch.setattr(
-        "jina_clip_integrations.collections.thumbnails.encode_thumbnail", lambda image, _: decoded.append(image.size)
-    )
+    decode = EncodedImage.open
+
+    def note(self: EncodedImage, **options: Any) -> Any:
+        image = decode(self, **options)
+        decoded.append(image.size)
+        return image
+
+    monkeypatch.setattr(EncodedImage, "open", note)
     make_thumbnail(tmp_path / "large.jpg", 256, policy)
     assert decoded == [(750, 500)]
 
