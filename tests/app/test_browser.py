@@ -426,6 +426,14 @@ def test_duplicates_make_lists_and_delete_nothing(
     assert sorted(path.name for path in root.iterdir()) == ["large.png", "other.png", "small.png"]
 
 
+def test_the_head_is_one_line_at_any_width(open_collection: Any, serve: Any, visit: Visit, folder: Path) -> None:
+    page = visit(serve(open_collection(folder))).go("/")
+    for width in (700, 861, 1000, 1100, 1280, 1600):
+        page.set_viewport_size({"width": width, "height": 640})
+        assert page.evaluate("document.querySelector('.tools').scrollHeight") == 40, width
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+
+
 def test_a_search_that_waits_for_the_model_says_so(
     open_collection: Any, serve: Any, visit: Visit, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
