@@ -6,6 +6,8 @@ import argparse
 import signal
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +86,8 @@ def run_on_ray(
     `origin` is the service's address without its port.
     """
     require_extra("ray", extra="ray", purpose="jina-clip serve --ray")
-    from ..ray.serving import Place, run_until
+    from ..ray.cluster import attached
+    from ..ray.serving import Place, serving
 
     arguments = serve_arguments(args, settings)
     port = args.port or free_port(args.host)
@@ -96,15 +99,23 @@ def run_on_ray(
         keep_alive_s=keep_alive_s,
     )
     ready = f"serving {args.model} at {origin}:{port}/v1 (stop with Ctrl-C)"
-    stop = threading.Event()
-    previous = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     out.note(f"starting replicas of {args.model} …")
-    try:
-        run_until(stop, arguments, place, on_ready=lambda: out.note(ready))
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    # The signal after the cluster: attaching to one puts Ray's own handler in the place of whatever was there.
+    with attached(args.address), _sigterm_as_ctrl_c(), serving(arguments, place):
+        out.note(ready)
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
     return OK
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """SIGTERM interrupts like Ctrl-C within the block, also where replicas wait for machines that never come."""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def free_port(host: str) -> int:

@@ -8,9 +8,10 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ import ray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ray import serve
 from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
 
 from ..backends.registry import find_factory
 from ..encoder import JinaClipEncoder
@@ -25,6 +27,7 @@ from ..errors import BackendError, ConfigurationError
 from ..server import ServerSettings, create_app
 from ..server.settings import read_api_keys
 from ..settings import DEFAULT_MODEL, require_integer
+from .cluster import attached
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -34,6 +37,9 @@ APP_NAME = "jina-clip"
 
 HEALTH_PERIOD_S = 10.0
 """Seconds between two looks at a replica's health."""
+
+STOP_MARGIN_S = 60.0
+"""Seconds that the end of replicas may take beyond their drain."""
 
 NOT_IN_A_FILE = {
     "api_keys": "keys do not belong into a config file: name an environment variable of the nodes with api_key_env",
@@ -119,11 +125,16 @@ class ServeArguments(BaseModel):
         return options | {"autoscaling_config": bounds}
 
 
-def build(args: ServeArguments) -> serve.Application:
-    """The application for `serve.run`, `serve run` and `serve deploy`. Nothing is loaded before a replica starts."""
+def build(args: ServeArguments | Mapping[str, Any]) -> serve.Application:
+    """The application for `serve.run`, `serve run` and `serve deploy`. Nothing is loaded before a replica starts.
+
+    `args` of a config file arrive as they were written. Raises `ValueError` that names a field at fault.
+    """
+    # Serve converts a mapping only where the annotation is the class itself, and here annotations are strings.
+    arguments = ServeArguments.model_validate(args)
 
     def build_app() -> FastAPI:
-        return replica_app(args)
+        return replica_app(arguments)
 
     @serve.ingress(build_app)
     class JinaClip:
@@ -134,7 +145,7 @@ def build(args: ServeArguments) -> serve.Application:
             if self.app.state.service.state == "failed":  # type: ignore[attr-defined]
                 raise BackendError("the model of this replica could not be loaded; its log says why")
 
-    deployment = serve.deployment(JinaClip, name="JinaClip").options(**args.deployment_options())
+    deployment = serve.deployment(JinaClip, name="JinaClip").options(**arguments.deployment_options())
     return deployment.bind()
 
 
@@ -168,41 +179,63 @@ class Place:
     keep_alive_s: int = 75
 
 
-def run_until(
-    stop: threading.Event, args: ServeArguments, place: Place, *, on_ready: Callable[[], None] = lambda: None
-) -> None:
-    """Serve until `stop` is set, then answer the requests that were admitted and end.
+@contextmanager
+def serving(args: ServeArguments, place: Place) -> Iterator[None]:
+    """Serve within the block, which begins when every replica is ready; then answer what was admitted, and end.
 
-    Raises `ConfigurationError` where no cluster answers and `BackendError` where no replica starts.
+    Attaching to a cluster replaces this process's handler of SIGTERM: set one of your own within `attached(address)`.
+    Raises `ConfigurationError` where the cluster serves already, `BackendError` where no cluster answers or no replica
+    starts.
     """
-    _join(place)
-    try:
-        serve.start(http_options=_http_options(place))
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    with attached(place.address):
+        _check_free()
+        if place.address is None:
+            _check_room(args)
         try:
-            serve.run(build(args), name=APP_NAME, route_prefix="/")
-        except RuntimeError as error:
-            raise BackendError(f"no replica could be started: {_reason(error)}") from error
-        on_ready()
-        stop.wait()
-    finally:
-        _leave(place)
+            serve.start(http_options=_http_options(place))
+            try:
+                serve.run(build(args), name=APP_NAME, route_prefix="/")
+            except RuntimeError as error:
+                raise BackendError(f"no replica could be started: {_reason(error)}") from error
+            yield
+        finally:
+            _end(drain_s=args.settings().drain_timeout_s)
 
 
-def _join(place: Place) -> None:
-    local = {"include_dashboard": False} if place.address is None else {}
-    try:
-        ray.init(address=place.address or "local", log_to_driver=False, **local)
-    except (ConnectionError, ValueError) as error:
-        raise ConfigurationError(f"--address {place.address}: no Ray cluster answers there ({error})") from error
+def _check_free() -> None:
+    """Serve has one set of proxies per cluster, and those that run keep their port whatever is asked of a second."""
+    status = serve.status()
+    if status.proxies or status.applications:
+        names = ", ".join(sorted(status.applications)) or "none"
+        raise ConfigurationError(
+            f"Ray Serve runs already in this cluster (applications: {names}), at an address of its own. Add this "
+            "application to its config file and use `serve deploy`, or end it first with `serve shutdown`"
+        )
 
 
-def _leave(place: Place) -> None:
-    """Drain and end the application; of a cluster of ours everything else too."""
-    with suppress(RayError, KeyError):
-        serve.delete(APP_NAME)
-    if place.address is None:
-        serve.shutdown()
-    ray.shutdown()
+def _check_room(args: ServeArguments) -> None:
+    """A cluster of this machine alone never grows, and replicas that find no room would be waited for without end."""
+    replicas = args.replicas if args.max_replicas is None else args.lowest
+    for kind, share in (("CPU", args.num_cpus), ("GPU", args.num_gpus)):
+        there = ray.cluster_resources().get(kind, 0)
+        if replicas * share > there:
+            raise ConfigurationError(
+                f"{replicas} replicas of {share:g} {kind} each need {replicas * share:g}, and this machine has "
+                f"{there:g}: ask for fewer, or for smaller shares with num_{kind.lower()}s (--replica-{kind.lower()}s)"
+            )
+
+
+def _end(*, drain_s: float) -> None:
+    """Drain and end the application, and Serve too, unless somebody has deployed another one meanwhile."""
+    give_up_at = time.monotonic() + drain_s + STOP_MARGIN_S
+    with suppress(RayError, RayServeException):
+        while time.monotonic() < give_up_at:
+            with suppress(TimeoutError):  # after one minute, which a longer drain exceeds
+                serve.delete(APP_NAME)
+                break
+        if not serve.status().applications.keys() - {APP_NAME}:
+            serve.shutdown()
 
 
 def _http_options(place: Place) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ RAY_ENVIRONMENT = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what Ray will do one day, and warns of until then
     "PYTHONPATH": str(ROOT),  # functions of the tests are found by name in the workers
+    "TEAM_KEY": "the-team-key",  # what replicas of the server ask for
 }
 
 

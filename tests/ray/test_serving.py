@@ -98,3 +98,10 @@ class TestOptions:
 def test_the_application_needs_no_cluster_to_be_built() -> None:
     assert build(ServeArguments(backend=BACKEND)) is not None
     assert os.environ.get("RAY_ADDRESS") is None
+
+
+def test_a_config_file_gives_a_mapping() -> None:
+    with pytest.raises(ValueError, match="modle"):
+        build({"modle": "demo"})
+    built = build({"backend": BACKEND, "replicas": 3})
+    assert built._bound_deployment.num_replicas == 3
