@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from .embed_job import STDIN
-from .embed_ray import RayProgress, describe_run, worker_settings
+from .embed_ray import RayProgress, attach, describe_run, worker_settings
 from .messages import INCOMPLETE, OK
 from .output import Output, plural
 
@@ -15,10 +15,9 @@ from .output import Output, plural
 def embed_partitions(args: argparse.Namespace, out: Output) -> int:
     """Embed a folder, a bucket or a text file into a folder of partitions, none of which goes through this process."""
     from ..ray import embed_dataset
-    from ..ray.cluster import attached
 
     source, format = find_dataset(args)
-    with attached(args.address), RayProgress(out, args.output, total=None) as progress:
+    with attach(args, out), RayProgress(out, args.output, total=None) as progress:
         report = embed_dataset(
             source,
             args.output,

@@ -159,11 +159,10 @@ def embed_with_ray(job: Job, part: WorkingFile, args: argparse.Namespace, out: O
     are embedded, unless they are to be skipped.
     """
     from ..ray import embed_dataset
-    from ..ray.cluster import attached
 
     folder = RayFolder(Path(args.output).expanduser(), part.job)
     folder.prepare(job)
-    with attached(args.address), RayProgress(out, folder.path.name, total=len(job.sources)) as progress:
+    with attach(args, out), RayProgress(out, folder.path.name, total=len(job.sources)) as progress:
         report = embed_dataset(
             folder.inputs,
             folder.vectors,
@@ -181,6 +180,15 @@ def embed_with_ray(job: Job, part: WorkingFile, args: argparse.Namespace, out: O
     folder.collect(part, len(job.sources))
     yield report.to_dict()
     folder.discard()
+
+
+def attach(args: argparse.Namespace, out: Output) -> contextlib.AbstractContextManager[None]:
+    """Be attached to the cluster that was named; one of this machine takes a while to start, which is said."""
+    from ..ray.cluster import attached
+
+    if args.address is None:
+        out.note("starting a Ray cluster on this machine for this run")
+    return attached(args.address)
 
 
 def first_failure(job: Job) -> InputError:

@@ -113,7 +113,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     import pyarrow as pa
     import ray.cloudpickle
 
-    from jina_clip_integrations.ray import dataset
+    from jina_clip_integrations.ray import cluster, dataset
     from jina_clip_integrations.ray.partition_worker import PARTITION, PartitionWorker
     from jina_clip_integrations.ray.workers import WorkerPlan
 
@@ -122,6 +122,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
         for number in pending:
             yield from worker(pa.table({PARTITION: [number]})).to_pylist()
 
+    monkeypatch.setattr(cluster, "attached", contextlib.nullcontext)
     monkeypatch.setattr(dataset, "attach", lambda: None)
     monkeypatch.setattr(dataset, "run_partitions", run_here)
-    monkeypatch.setattr(WorkerPlan, "for_cluster", lambda **asked: WorkerPlan(workers=1, cpus=1))
+    monkeypatch.setattr(WorkerPlan, "for_cluster", lambda **asked: WorkerPlan(workers=asked["workers"] or 1, cpus=1))

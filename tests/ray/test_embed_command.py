@@ -48,7 +48,7 @@ def content(path: Path) -> Any:
     return path.read_bytes(), beside.read_bytes() if beside.exists() else None
 
 
-@pytest.mark.usefixtures("ray_driver")
+@pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("extension", [".parquet", ".npy"])
 def test_the_file_is_that_of_the_plain_path(run: Any, named: list[str], tmp_path: Path, extension: str) -> None:
     plain, on_ray = tmp_path / "a" / f"x{extension}", tmp_path / "b" / f"x{extension}"
@@ -60,13 +60,13 @@ def test_the_file_is_that_of_the_plain_path(run: Any, named: list[str], tmp_path
     assert content(on_ray) == content(plain)
     assert (ran.json["count"], ran.json["failed"]) == (TEXTS + 7, {})
     assert (ran.json["ray"]["rows"], ran.json["ray"]["partitions"], ran.json["ray"]["workers"]) == (TEXTS + 7, 3, 2)
+    assert ran.err.startswith("starting a Ray cluster on this machine for this run\n")
     assert f"embedding: {TEXTS + 7}/{TEXTS + 7} (100%)" in ran.err
     assert [path.name for path in on_ray.parent.iterdir() if path.suffix in (".ray", ".part")] == []
 
 
-@pytest.mark.usefixtures("ray_driver")
+@pytest.mark.usefixtures("here")
 def test_bad_inputs_are_left_out_alike(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A path that is relative here is found by workers, which run elsewhere."""
     monkeypatch.chdir(tmp_path)
     Path("broken.png").write_bytes(b"no image")
     Path("empty.png").touch()
@@ -90,7 +90,7 @@ def test_bad_inputs_are_left_out_alike(run: Any, tmp_path: Path, monkeypatch: py
     assert found["x.parquet"] == found["y.parquet"]
 
 
-@pytest.mark.usefixtures("ray_driver")
+@pytest.mark.usefixtures("here")
 def test_an_interruption_is_a_line_and_the_next_run_goes_on(
     run: Any, named: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,13 +100,13 @@ def test_an_interruption_is_a_line_and_the_next_run_goes_on(
         show(progress, of)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(embed_ray.RayProgress, "show", stop)
     output = tmp_path / "x.parquet"
-    ran = run("embed", *named, *BACKEND, "--output", output, "--ray", "--workers", 1)
+    with monkeypatch.context() as stopping:
+        stopping.setattr(embed_ray.RayProgress, "show", stop)
+        ran = run("embed", *named, *BACKEND, "--output", output, "--ray", "--workers", 1)
     assert ran.code == 130
     assert ran.err.endswith("are kept in x.parquet.ray; the same command again goes on from there\n")
     assert not output.exists()
-    monkeypatch.undo()
     ran = run("embed", *named, *BACKEND, "--output", output, "--ray", "--workers", 1, "--json")
     assert ran.code == 0, ran.err
     assert ran.json["ray"]["resumed_partitions"] >= 1
@@ -115,10 +115,14 @@ def test_an_interruption_is_a_line_and_the_next_run_goes_on(
     assert content(output) == content(tmp_path / "plain.parquet")
 
 
-def test_ctrl_c_in_a_terminal(run: Any, ray_cluster: Any, ray_driver: Any, named: list[str], tmp_path: Path) -> None:
-    """The program in a process of its own, attached by the address; the cluster goes on."""
-    del ray_driver
-    output = tmp_path / "x.parquet"
+@pytest.mark.usefixtures("ray_driver")
+def test_ctrl_c_in_a_terminal(
+    run: Any, ray_cluster: Any, named: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program in a process of its own, attached by the address; the cluster goes on, and the next run too."""
+    monkeypatch.chdir(tmp_path)
+    named.append("mine/0.png")  # found by workers, which run elsewhere
+    output = Path("x.parquet")
     options = ["--output", str(output), "--workers", "1"]
     command = [sys.executable, "-m", "jina_clip_integrations.cli", "embed", *named, *options]
     command += ["--backend", "tests.ray.fake:make_slow", "--address", ray_cluster.address]
@@ -132,12 +136,14 @@ def test_ctrl_c_in_a_terminal(run: Any, ray_cluster: Any, ray_driver: Any, named
     assert process.returncode == 130, said
     assert said.splitlines()[-1].startswith("jina-clip: interrupted: ")
     assert "Traceback" not in said
-    ran = run("embed", *named, *options, *BACKEND, "--ray", "--json")
+    ran = run("embed", *named, "--output", output, "--workers", 2, *BACKEND, "--ray", "--json")
     assert ran.code == 0, ran.err
-    assert (ran.json["ray"]["resumed_partitions"] >= 1, ran.json["count"]) == (True, TEXTS + 7)
+    assert (ran.json["ray"]["resumed_partitions"] >= 1, ran.json["count"]) == (True, TEXTS + 8)
+    assert run("embed", *named, *BACKEND, "--output", "plain.parquet").code == 0
+    assert content(output) == content(Path("plain.parquet"))
 
 
-@pytest.mark.usefixtures("ray_driver")
+@pytest.mark.usefixtures("here")
 def test_a_folder_takes_the_partitions_themselves(run: Any, named: list[str], tmp_path: Path) -> None:
     lines, folder = named[3], named[5]
     (Path(folder) / "broken.png").write_bytes(b"no image")
