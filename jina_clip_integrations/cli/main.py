@@ -30,6 +30,7 @@ COMMANDS = {
     "classify": "zero-shot classification: the images of a folder by labels of your own",
     "evaluate": "how well a model finds things in your data, and how small its vectors may become",
     "serve": "this machine behind Jina's HTTP schema, for others to point base_url at",
+    "verify": "whether a server, an export or a checkpoint computes the model, and which mistake it makes",
     "export": "a model as graphs for ONNX Runtime, OpenVINO and browsers",
     "mcp": "a folder of images for agents: a Model Context Protocol server",
     "bench": "how fast this machine is, and which batch size, precision and workers suit it",
