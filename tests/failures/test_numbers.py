@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from jina_clip_integrations import ApiBackend, BackendError, JinaClipEncoder, LocalBackend
+from jina_clip_integrations.backends import running
 from jina_clip_integrations.backends.base import Batch, BatchResult
-from jina_clip_integrations.backends.local import backend as local_backend
 from jina_clip_integrations.cache import DiskCache, MemoryCache
 from jina_clip_integrations.cli.main import main
 from jina_clip_integrations.vectors import usable_rows
@@ -105,7 +105,7 @@ def test_bad_activations_of_a_local_model(golden_folder: Path, value: float, tmp
             return vectors
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(local_backend, "_embed_ids", spoil)
+            patch.setattr(running, "_embed_ids", spoil)
             rows = encoder.encode_text(["a", "b", "a much longer text than the others"], on_error="skip")
         assert np.isnan(rows).all(axis=1).tolist() == [False, False, True]
         assert list(encoder.last_errors) == [2]
