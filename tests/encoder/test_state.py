@@ -57,7 +57,8 @@ class TestChoosing:
 
     def test_unknown_backend(self) -> None:
         with pytest.raises(
-            ConfigurationError, match="unknown backend 'cloud'; use 'api', 'local', 'sagemaker' or an Emb"
+            ConfigurationError,
+            match="unknown backend 'cloud'; use 'api', 'local', 'onnx', 'openvino', 'sagemaker' or an",
         ):
             JinaClipEncoder(backend="cloud")
 
