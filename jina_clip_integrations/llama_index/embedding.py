@@ -40,7 +40,7 @@ class JinaClipEmbedding(EncoderHooks):
 
     Args:
         model_name: `jina-clip-v1`, `jina-clip-v2`, `demo`, a checkpoint folder or a Hub id (`model` works too).
-        backend: `api`, `local`, `sagemaker` or an `EmbeddingBackend` object.
+        backend: `api`, `local`, `onnx`, `openvino`, `sagemaker` or an `EmbeddingBackend` object.
         dimensions: Width of the vectors; None = the model's own.
         api_key: Key of the hosted service; by default from `JINA_API_KEY`, `JINAAI_API_KEY` or `JINA_AUTH_TOKEN`.
         query_task: `auto` gives queries the model's instruction where it has one; None turns it off.
