@@ -30,7 +30,8 @@ class JinaClipEmbeddingFunction(StoredOptions):
 
     Args:
         model: `jina-clip-v1`, `jina-clip-v2`, `demo`, a checkpoint folder or a Hub id (`model_name` works too).
-        backend: `api`, `local`, `onnx`, `openvino`, `sagemaker` or an `EmbeddingBackend` object, which no collection can keep.
+        backend: `api`, `local`, `onnx`, `openvino`, `sagemaker` or an `EmbeddingBackend` object; no collection can keep
+            that one.
         dimensions: Width of the vectors; None = the model's own.
         api_key_env_var: Environment variable that holds the key, if under another name than usual.
         query_task: `auto` gives queries the model's instruction where it has one; None turns it off.

@@ -52,11 +52,11 @@ class JinaClipEncoder:
         encoder.encode_text("a red bicycle", task="retrieval.query")     # (512,)
         encoder.encode_image(["bike.jpg", "https://example.org/car.png"])  # (2, 512)
 
-    `model` is `jina-clip-v1`, `jina-clip-v2`, `demo`, a checkpoint folder or a Hub id; `backend` is `api`, `local`, `onnx`,
-    `openvino`, `sagemaker` or an object with the `EmbeddingBackend` methods. `dimensions` is the width of the vectors (None = the
-    model's own); they are truncated to it and then normalised unless `normalize` is False. `sources` says where images
-    may come from (None = `SourcePolicy()`), `cache` is a folder or a cache object, `show_progress` draws a bar
-    on stderr. All other options go to the backend.
+    `model` is `jina-clip-v1`, `jina-clip-v2`, `demo`, a checkpoint folder or a Hub id; `backend` is `api`, `local`,
+    `onnx`, `openvino`, `sagemaker` or an object with the `EmbeddingBackend` methods. `dimensions` is the width of the
+    vectors (None = the model's own); they are truncated to it and then normalised unless `normalize` is False.
+    `sources` says where images may come from (None = `SourcePolicy()`), `cache` is a folder or a cache object,
+    `show_progress` draws a bar on stderr. All other options go to the backend.
 
     `exif_orientation` turns photos upright. As in the published preprocessing transparency is dropped and grey beyond 8
     bits clipped, with a warning; `background="white"` (or any colour) is put under transparent pixels, and takes an
