@@ -100,11 +100,15 @@ def _json_types(storage: Storage, path: str, carry: Sequence[str]) -> dict[str, 
         for name in carry:
             if isinstance(row, dict) and row.get(name) is not None:
                 seen[name].add(NUMBERS.get(type(row[name])))
-    types = {}
-    for name, kinds in seen.items():
-        kind = pa.float64() if kinds == {pa.int64(), pa.float64()} else next(iter(kinds), None)
-        types[name] = pa.string() if len(kinds) > 1 and kind != pa.float64() else kind or pa.string()
-    return types
+    return {name: _common_type(kinds) for name, kinds in seen.items()}
+
+
+def _common_type(kinds: set[Any]) -> pa.DataType:
+    """The type of a column whose values are of these; None among them stands for what is no number."""
+    if kinds == {pa.int64(), pa.float64()}:
+        return pa.float64()
+    [kind] = kinds if len(kinds) == 1 else [None]
+    return kind or pa.string()
 
 
 def read_chunks(
