@@ -6,12 +6,17 @@ node as a failing machine would. Ends with its input, and with it every process 
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 from ray.cluster_utils import Cluster
 
 STORE_BYTES = 200_000_000
 """Object store of a node; Ray wants 75 MB at least."""
+
+
+NOTICE_S = 60
+"""How long a cluster may take to notice that a node is gone, in seconds; Ray looks every three."""
 
 
 def serve() -> None:
@@ -28,6 +33,9 @@ def serve() -> None:
                 second = cluster.add_node(num_cpus=1, resources={"second": 1}, object_store_memory=STORE_BYTES)
             elif second is not None:
                 cluster.remove_node(second, allow_graceful=False)
+                # Until the cluster has noticed: work of a later test would be given to the dead node.
+                with contextlib.suppress(TimeoutError):
+                    cluster.wait_for_nodes(timeout=NOTICE_S)
             print("done", flush=True)
     finally:
         cluster.shutdown()

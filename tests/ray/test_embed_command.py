@@ -134,7 +134,8 @@ def test_ctrl_c_in_a_terminal(
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
-    assert said.splitlines()[-1].startswith("jina-clip: interrupted: ")
+    # Threads of Ray that were cut off may say so behind it.
+    assert sum(line.startswith("jina-clip: interrupted: ") for line in said.splitlines()) == 1
     assert "Traceback" not in said
     ran = run("embed", *named, "--output", output, "--workers", 2, *BACKEND, "--ray", "--json")
     assert ran.code == 0, ran.err
