@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ..app.settings import AppSettings
 from ..collections.store import DEFAULT_COLLECTION
 from ..credentials import is_loopback, unquote
-from ..errors import ConfigurationError, require_extra
+from ..errors import require_extra
 from ..settings import DEFAULT_MODEL
 from .messages import OK
 from .options import add_model_options, address_options, open_encoder
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     out = Output(quiet=args.quiet)
     settings = build_settings(args, os.environ)
     # The port first: one that is taken shows at once, and not after the model was loaded.
-    with open_app_socket(args.host, args.port) as listening, open_collection(args) as collection:
+    with open_socket(args.host, args.port) as listening, open_collection(args) as collection:
         from ..app import create_app
 
         app = create_app(collection, settings)
@@ -109,14 +109,6 @@ def _bound_name(host: str) -> tuple[str, ...]:
     except OSError:
         return (host,)
     return ()
-
-
-def open_app_socket(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises `ConfigurationError` for a port in use, and says how to get another one."""
-    try:
-        return open_socket(host, port)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{error.message}; --port 0 picks a free one") from error
 
 
 def open_collection(args: argparse.Namespace) -> FolderCollection:

@@ -6,7 +6,6 @@ import argparse
 import logging
 import os
 import secrets
-import socket
 import sys
 from collections.abc import Mapping
 from contextlib import closing
@@ -16,7 +15,7 @@ from ..collections.identity import CollectionModel
 from ..collections.scan import resolve_folder
 from ..collections.store import DEFAULT_COLLECTION
 from ..credentials import is_loopback, unquote
-from ..errors import BackendError, ConfigurationError, require_extra
+from ..errors import BackendError, require_extra
 from ..images.sources import SourcePolicy
 from ..printable import printable_text
 from ..settings import DEFAULT_MODEL
@@ -24,7 +23,7 @@ from .messages import OK
 from .options import add_model_options, address_options, open_encoder, positive_int
 from .output import Output
 from .search import adopt_settings
-from .serve import BACKLOG, KEEP_ALIVE_S, open_socket, serve
+from .serve import BACKLOG, KEEP_ALIVE_S, open_socket, port_number, serve
 
 if TYPE_CHECKING:
     import uvicorn
@@ -68,7 +67,9 @@ def _add_http_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("streamable HTTP")
     group.add_argument("--http", action="store_true", help="serve over HTTP instead, for several clients at a time")
     group.add_argument("--host", default=DEFAULT_HOST, help=f"address to listen on (default: {DEFAULT_HOST})")
-    group.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"0 picks a free one (default: {DEFAULT_PORT})")
+    group.add_argument(
+        "--port", type=port_number, default=DEFAULT_PORT, help=f"0 picks a free one (default: {DEFAULT_PORT})"
+    )
     group.add_argument(
         "--token",
         action="store_true",
@@ -98,7 +99,7 @@ def serve_http(args: argparse.Namespace, out: Output) -> None:
 
     token = choose_token(args, os.environ)
     # The port first: one that is taken shows at once, and not after the model was loaded.
-    with open_http_socket(args.host, args.port) as listening, closing(open_source(args, out)) as source:
+    with open_socket(args.host, args.port) as listening, closing(open_source(args, out)) as source:
         app = create_http_app(make_server(args, source, token=token), host=args.host, allow_hosts=args.allow_host)
         out.note(f"serving at http://{bracket(args.host)}:{listening.getsockname()[1]}{PATH} (stop with Ctrl-C)")
         if token is not None and not os.environ.get(TOKEN_VARIABLE):
@@ -113,16 +114,6 @@ def choose_token(args: argparse.Namespace, environment: Mapping[str, str]) -> st
     if own:
         return own
     return secrets.token_urlsafe(24) if args.token or not is_loopback(args.host) else None
-
-
-def open_http_socket(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises `ConfigurationError` for a port in use, and says how to get another one."""
-    if not 0 <= port <= 65535:
-        raise ConfigurationError(f"--port {port} is not a port number")
-    try:
-        return open_socket(host, port)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{error.message}; --port 0 picks a free one") from error
 
 
 def open_source(args: argparse.Namespace, out: Output) -> CollectionSource:

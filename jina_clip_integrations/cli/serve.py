@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import signal
@@ -218,7 +219,8 @@ def open_socket(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise ConfigurationError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+        hint = "; --port 0 picks a free one" if error.errno == errno.EADDRINUSE else ""
+        raise ConfigurationError(f"cannot listen on {host} port {port}: {error.strerror or error}{hint}") from error
 
 
 def url_host(host: str) -> str:

@@ -44,7 +44,7 @@ def sample_images() -> list[NDArray[np.uint8]]:
     return images
 
 
-def measure_agreement(source: str | Path, folder: Path, format: str, options: Mapping[str, Any]) -> dict[str, float]:
+def measure_agreement(source: str | Path, folder: Path, format: str) -> dict[str, float]:
     """Smallest cosine between the vectors of `source`, in float32 on this machine, and of the export in `folder`."""
     exported: ExportedBackend = BACKENDS[format].load()(folder)
     parser = InputParser()
@@ -53,7 +53,7 @@ def measure_agreement(source: str | Path, folder: Path, format: str, options: Ma
         "text": Batch(modality="text", texts=TEXTS, normalize=False),
         "image": Batch(modality="image", images=images, normalize=False),
     }
-    with LocalBackend(source, device="cpu", dtype="float32", **options) as original, exported:
+    with LocalBackend(source, device="cpu", dtype="float32") as original, exported:
         return {
             name: float(cosines(original.embed(batch).vectors, exported.embed(batch).vectors).min())
             for name, batch in batches.items()

@@ -76,7 +76,7 @@ def export_model(
     backend = LocalBackend(model, **options)
     with _new_folder(Path(output).expanduser()) as folder:
         description = _write_files(backend, folder, format, dtype)
-        agreement = measure_agreement(backend.folder, folder, format, {})
+        agreement = measure_agreement(backend.folder, folder, format)
         check_agreement(agreement, dtype)
         replace(description, agreement=agreement).write(folder)
     target = Path(output).expanduser()

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from jina_clip_integrations.app import AppSettings, create_app
-from jina_clip_integrations.cli.app import make_app_server, open_app_socket
+from jina_clip_integrations.cli.app import make_app_server
+from jina_clip_integrations.cli.serve import open_socket
 from jina_clip_integrations.collections.folder import FolderCollection
 from tests.serving import wait_until
 
@@ -64,7 +65,7 @@ class Served:
 
     def start(self) -> None:
         """Start, on the port it had before if there was one."""
-        listening = open_app_socket("127.0.0.1", self.port)
+        listening = open_socket("127.0.0.1", self.port)
         self.port = listening.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.app = create_app(self.collection, self.settings)

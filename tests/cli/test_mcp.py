@@ -57,7 +57,7 @@ def test_what_cannot_get_better_ends_it(run: Any, tmp_path: Path, folder: Path, 
     for words, expected in (
         ((tmp_path / "nowhere",), "no folder"),
         ((folder, "--model", "nonsense-v9", "--backend", "local"), "nonsense-v9"),
-        ((folder, "--http", "--port", "99999"), "--port 99999 is not a port number"),
+        ((folder, "--http", "--port", "99999"), "'99999' is not a port number"),
     ):
         ran = run("mcp", *words)
         assert ran.code == 2
