@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import requests
+from sse_starlette.sse import AppStatus
 
 from jina_clip_integrations.errors import CheckpointError
 from jina_clip_integrations.vectors import truncate_and_normalize
@@ -95,7 +96,9 @@ async def test_weights_that_cannot_be_loaded(client_of, backend, monkeypatch, ca
 
 
 class TestDraining:
-    def test_what_is_in_hand_is_answered(self, serve, backend, eventually) -> None:
+    def test_what_is_in_hand_is_answered(self, serve, backend, eventually, monkeypatch) -> None:
+        # A signal to any uvicorn server ends the event streams of all in the process, for good, once this is imported.
+        monkeypatch.setattr(AppStatus, "should_exit", False)
         serving = serve(backend)
         backend.held = True
         with ThreadPoolExecutor(4) as pool:
