@@ -59,7 +59,7 @@ def report(version: str, device: str, folder: str | None, rounds: int, batches: 
             ceilings = partial(products_alone, plain, ours.model.vision_model, ours.patches * per_pass, ours.device)
             rows.append(_row(ours, reference, pixels[:per_pass], ceilings, rounds))
             del plain, ceilings
-            curves[choice.dtype] = {n: n / best_of(partial(_embed, ours, pixels[:n]), runs=rounds) for n in sizes}
+            curves[choice.dtype] = {n: n / best_of(partial(embed_images, ours, pixels[:n]), runs=rounds) for n in sizes}
     columns = ["type", ">image", ">reference", ">one by one", ">times as fast", ">GFLOP/s", ">layers alone", ">share"]
     columns.append(">cosine")
     parts += [table(columns, rows), "Images per second by images per pass:\n"]
@@ -78,15 +78,15 @@ def _row(
     ours: Engine, reference: Reference, pixels: np.ndarray, ceilings: Callable[[], dict[str, float]], rounds: int
 ) -> list[str]:
     works = {
-        "ours": partial(_embed, ours, pixels),
-        "reference": partial(_published, reference, pixels),
-        "one by one": lambda: [_published(reference, pixels[n : n + 1]) for n in range(len(pixels))],
+        "ours": partial(embed_images, ours, pixels),
+        "reference": partial(published_images, reference, pixels),
+        "one by one": lambda: [published_images(reference, pixels[n : n + 1]) for n in range(len(pixels))],
     }
     before = ceilings()
     taken = {name: seconds / len(pixels) for name, seconds in in_turns(works, rounds=rounds).items()}
     best = {name: max(before[name], rate) for name, rate in ceilings().items()}
     rate = image_flops(ours.model.config) / taken["ours"] / GIGA
-    cosine = worst_cosine(torch.from_numpy(_embed(ours, pixels)), _published(reference, pixels))
+    cosine = worst_cosine(torch.from_numpy(embed_images(ours, pixels)), published_images(reference, pixels))
     return [
         str(ours.dtype).removeprefix("torch."),
         *(f"{seconds * 1000:,.0f} ms" for seconds in taken.values()),
@@ -98,11 +98,11 @@ def _row(
     ]
 
 
-def _embed(ours: Engine, pixels: np.ndarray) -> np.ndarray:
+def embed_images(ours: Engine, pixels: np.ndarray) -> np.ndarray:
     return ours.embed_pixels(pixels, mean=MEAN, std=STD)
 
 
-def _published(reference: Reference, pixels: np.ndarray) -> torch.Tensor:
+def published_images(reference: Reference, pixels: np.ndarray) -> torch.Tensor:
     values = (torch.from_numpy(pixels).float() / 255 - torch.from_numpy(MEAN)) / torch.from_numpy(STD)
     with torch.inference_mode():
         return reference.images(values.permute(0, 3, 1, 2)).cpu()

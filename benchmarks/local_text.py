@@ -86,7 +86,7 @@ def report(version: str, device: str, folder: str | None, texts: int, every: int
     with checkpoint(version, folder) as path:
         work = workload(path, texts, every=every)
         reference = Reference(plain_model(path, choices(device)[0]))
-        others: dict[str, Callable[[], Any]] = {"reference": partial(_published, reference, work)}
+        others: dict[str, Callable[[], Any]] = {"reference": partial(published_texts, reference, work)}
         if version == "v2":
             others["transformers"] = partial(_framework, _framework_tower(device), work)
         parts.append(_introduction(work))
@@ -136,11 +136,11 @@ def _introduction(work: Workload) -> str:
 def _row(
     ours: Engine, others: dict[str, Callable[[], Any]], work: Workload, ceilings: dict[str, float], rounds: int
 ) -> list[str]:
-    works = {"ours": partial(_embed, ours, work.rows), **others}
+    works = {"ours": partial(embed_texts, ours, work.rows), **others}
     taken = in_turns(works, rounds=rounds, warm_up=False)
     flops = sum(text_flops(ours.model.config, len(row)) for row in work.rows)
     rate, ceiling = flops / taken["ours"] / GIGA, max(ceilings.values())
-    cosine = worst_cosine(torch.from_numpy(_embed(ours, work.rows)), others["reference"]())
+    cosine = worst_cosine(torch.from_numpy(embed_texts(ours, work.rows)), others["reference"]())
     return [
         str(ours.dtype).removeprefix("torch."),
         f"{len(work.rows) / taken['ours']:.2f}",
@@ -152,7 +152,7 @@ def _row(
     ]
 
 
-def _embed(ours: Engine, rows: Sequence[list[int]]) -> np.ndarray:
+def embed_texts(ours: Engine, rows: Sequence[list[int]]) -> np.ndarray:
     """All rows, grouped as the local backend does."""
     vectors = np.empty((len(rows), ours.embed_dim), np.float32)
     lengths = [len(row) for row in rows]
@@ -162,7 +162,7 @@ def _embed(ours: Engine, rows: Sequence[list[int]]) -> np.ndarray:
     return vectors
 
 
-def _published(reference: Reference, work: Workload) -> torch.Tensor:
+def published_texts(reference: Reference, work: Workload) -> torch.Tensor:
     vectors = torch.empty(len(work.rows), reference.config.embed_dim)
     with torch.inference_mode():
         for batch in text_batches(work.texts):

@@ -13,17 +13,34 @@ from types import TracebackType
 
 PACKAGES = ("torch", "transformers", "safetensors")
 
+FLAGS = (
+    *("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "avx_vnni", "avx512_vnni"),
+    *("amx_tile", "amx_bf16", "amx_int8", "amx_fp16"),  # x86
+    *("asimddp", "sve", "i8mm", "bf16", "svebf16", "svei8mm"),  # Arm
+)
+"""What of a processor's instructions matrix kernels choose by, as Linux spells it."""
+
 
 def describe() -> str:
-    """Date, processor, memory, how busy the machine was at the start, and versions, in one line."""
+    """Date, processor with its flags, memory, how busy the machine was at the start, and versions, in one line."""
     cpu = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     memory = re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text(encoding="utf-8"))
     gib = int(memory[1]) / 2**20 if memory else 0
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return (
-        f"{date.today()}, {cpu[1] if cpu else platform.processor()}, {len(os.sched_getaffinity(0))} processors, "
+        f"{date.today()}, {cpu[1] if cpu else platform.processor()} ({' '.join(processor_flags()) or 'no flags'}), "
+        f"{len(os.sched_getaffinity(0))} processors, "
         f"{gib:.0f} GiB, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}, {packages}"
     )
+
+
+def processor_flags() -> list[str]:
+    """Those of `FLAGS` that this processor has."""
+    found = re.search(
+        r"^(?:flags|Features)\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    there = set(found[1].split()) if found else set()
+    return [flag for flag in FLAGS if flag in there]
 
 
 def private_bytes() -> int:

@@ -5,8 +5,9 @@ A script has a function that measures and returns Markdown, and ends with
     if __name__ == "__main__":
         run(report, doc=__doc__, rows=Option(50_000, "vectors to write and read"))
 
-which gives it `--rows N`, `--write [FILE]` (alone: `benchmarks/results/<script>.md`) and `--help`, prints the report
-and writes it where asked. What has to be measured in a process of its own goes into a second function:
+which gives it `--rows N`, `--write [FILE]` (alone: `benchmarks/results/<script>.md`, `<script>_v1.md` with `--version
+v1`) and `--help`, prints the report and writes it where asked. What has to be measured in a process of its own goes
+into a second function:
 
     def case(folder: str, dtype: str) -> dict[str, float]: ...
 
@@ -61,13 +62,14 @@ def run(
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, option in options.items():
         parser.add_argument(f"--{name.replace('_', '-')}", default=option.default, help=option.help, **_kind(option))
-    written = RESULTS / f"{script.stem}.md"
     parser.add_argument(
-        "--write", nargs="?", type=Path, const=written, metavar="FILE", help="write the report there too"
+        "--write", nargs="?", type=Path, const=RESULTS, metavar="FILE", help="write the report there too"
     )
     parser.add_argument("--case", nargs="*", help=argparse.SUPPRESS)
     given = vars(parser.parse_args(arguments))
     file, values = given.pop("write"), given.pop("case")
+    if file == RESULTS:  # without a name
+        file = RESULTS / f"{script.stem}{'_v1' if given.get('version') == 'v1' else ''}.md"
     if values is not None and case is not None:
         print(json.dumps(case(*values)))
         return
