@@ -151,6 +151,7 @@ class EncoderOptions(BackendOptions):
         spec = find_model(self._model)
         if spec is not None:
             spec.check_dimensions(self.dimensions)
+            spec.check_image_size(self.image_size)
             spec.check_task(None if self.query_task == "auto" else self.query_task)
 
     def _refuse_options_of_other_backends(self) -> None:

@@ -131,8 +131,10 @@ class EmbeddingBackend(Protocol):
     Optional attributes that the encoder looks for: `spec` (a `ModelSpec`), `batch_size`, `cache_identity` (a string of
     everything that changes a vector: revision, precision, `max_length`; without it vectors of this backend are cached
     under its class and model name), `logit_scale` (what cosines are multiplied by before a softmax: `exp` of the
-    checkpoint's parameter), `aembed`, `stream`, `astream`, `close`, `aclose`. The server also uses `load()`,
-    `count_tokens(texts, task=...)` (before truncation, special tokens and instruction included) and `max_length`.
+    checkpoint's parameter), `reduced_image_size` (the side in pixels at which it computes images, if that is not the
+    model's own: no vector of it is compared with others), `aembed`, `stream`, `astream`, `close`, `aclose`. The server
+    also uses `load()`, `count_tokens(texts, task=...)` (before truncation, special tokens and instruction included) and
+    `max_length`.
     """
 
     if TYPE_CHECKING:  # properties, so that a backend may have either properties or attributes

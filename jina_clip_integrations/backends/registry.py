@@ -118,7 +118,9 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
         others = owners_of(option)
         if others and name not in others:
             names = " or ".join(f'backend="{other}"' for other in others)
-            raise ConfigurationError(f'{option!r} is an option of {names}, not of backend="{name}"')
+            raise ConfigurationError(
+                f'{option!r} is an option of {names}, not of backend="{name}"; leave it out, or use that backend'
+            )
     reject_unknown(options, find_backend(name).options, where=f'backend="{name}"')
 
 

@@ -68,9 +68,10 @@ def embed_to_file(job: Job, args: argparse.Namespace, out: Output) -> None:
     write = find_writer(output)
     with open_encoder(args) as encoder:
         width = vector_width(encoder)
-        fingerprint = model_fingerprint(encoder.model, width, colors=encoder.rendering.colors)
+        colors, size = encoder.rendering.colors, encoder.reduced_image_size
+        fingerprint = model_fingerprint(encoder.model, width, colors=colors, image_size=size)
         info = TableInfo(model=encoder.model, dimensions=width, fingerprint=fingerprint)
-        part = WorkingFile(output, dimensions=width, job=job_digest(job, encoder.model, encoder.rendering.colors))
+        part = WorkingFile(output, dimensions=width, job=job_digest(job, fingerprint))
         with contextlib.closing(part):
             ray_facts: dict[str, Any] = {}
             with report_kept_rows(part, job, out), contextlib.ExitStack() as stack:

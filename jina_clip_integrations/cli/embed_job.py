@@ -12,7 +12,7 @@ from typing import Any
 
 from ..collections.scan import file_modality, read_stamp, read_text, scan
 from ..errors import InputError
-from ..retrieval.fingerprint import model_identity
+from ..retrieval.fingerprint import VectorFingerprint
 from .output import Output, warn_of_unread
 from .vector_files import Source
 
@@ -71,9 +71,9 @@ def _find_images(named: str, unread: dict[str, str], *, must_exist: bool) -> lis
     return [Source("image", named)]  # the encoder leaves it out, with the reason
 
 
-def job_digest(job: Job, model: str, colors: str = "") -> str:
+def job_digest(job: Job, vectors: VectorFingerprint) -> str:
     """A digest of the model and of every input, files by size and time: only the same job may be continued."""
-    content = hashlib.sha256(f"{model_identity(model)}{colors}".encode())
+    content = hashlib.sha256(f"{vectors.model}{vectors.colors}{vectors.image_size or ''}".encode())
     for source in job.sources:
         # Size and time instead of content: hashing a folder of photos would take as long as decoding it.
         path = Path(source.input).expanduser() if source.kind == "image" else None

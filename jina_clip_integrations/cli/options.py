@@ -53,6 +53,12 @@ def add_backend_options(group: argparse._ArgumentGroup) -> None:
     """Options that go to the backend or to the encoder's cache."""
     group.add_argument("--device", help="local: auto, cpu, cuda, cuda:1, mps, or several with commas (default: auto)")
     group.add_argument("--dtype", help="local: auto, float32, bfloat16 or float16 (default: auto)")
+    group.add_argument(
+        "--image-size",
+        type=positive_int,
+        metavar="N",
+        help="local: a quick look at images of N pixels (v2: 336 or 224)",
+    )
     group.add_argument("--batch-size", type=batch_size, metavar="N", help="items per forward pass or request")
     group.add_argument("--cache", metavar="PATH", help="keep vectors in this folder and never embed an input twice")
     group.add_argument("--base-url", metavar="URL", help="api: a server of your own instead of api.jina.ai")
@@ -116,6 +122,7 @@ def backend_options(args: argparse.Namespace) -> dict[str, Any]:
     # One name stays a string, as in Python; several become a list, one worker each.
     device = args.device.split(",") if args.device and "," in args.device else args.device
     given = {"device": device, "dtype": args.dtype, "batch_size": args.batch_size, **address_options(args)}
+    given["image_size"] = vars(args).get("image_size")  # the demo has no such option
     return {name: value for name, value in given.items() if value is not None}
 
 

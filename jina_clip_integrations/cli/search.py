@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ..backends.registry import default_backend
 from ..collections.filters import Filters
 from ..collections.hits import Hit
 from ..collections.identity import CollectionModel
@@ -94,14 +95,23 @@ def adopt_settings(args: argparse.Namespace, held: CollectionModel) -> None:
     for name, value in parse_colors(held.fingerprint.colors).items():
         setattr(args, name, getattr(args, name) or value)
     if args.model is not None:
+        adopt_image_size(args, held)
         colors = make_rendering(**rendering_options(args)).colors
-        CollectionModel.of(args.model, args.dimensions, colors=colors).check(held, where=args.store)
+        asked = CollectionModel.of(args.model, args.dimensions, colors=colors, image_size=args.image_size)
+        asked.check(held, where=args.store)
         return
     args.model = held.model
     args.backend = args.backend or held.backend or None
+    adopt_image_size(args, held)
     if args.backend == (held.backend or None):  # an address belongs to its backend
         for name, value in held.address.items():
             setattr(args, name, getattr(args, name) or value)
+
+
+def adopt_image_size(args: argparse.Namespace, held: CollectionModel) -> None:
+    """Look at images as quickly as the store was made, where the backend can; another one is refused later."""
+    if (args.backend or default_backend(args.model)) == "local":
+        args.image_size = args.image_size or held.fingerprint.image_size or None
 
 
 def search_lists(

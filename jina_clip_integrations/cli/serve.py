@@ -46,6 +46,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", help="local (default), or MODULE:FACTORY of a backend of your own")
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps, or several with commas (default: auto)")
     parser.add_argument("--dtype", help="auto, float32, bfloat16 or float16 (default: auto)")
+    parser.add_argument(
+        "--image-size",
+        type=positive_int,
+        metavar="N",
+        help="a quick look at images of N pixels (v2: 336 or 224), served as MODEL@N",
+    )
     parser.add_argument("--cache", metavar="PATH", help="keep vectors in this folder and never embed an input twice")
     parser.add_argument(
         "--served-model-name", action="append", default=[], metavar="NAME", help="also answer to this name"
@@ -156,7 +162,7 @@ def open_local_encoder(args: argparse.Namespace) -> JinaClipEncoder:
 
     backend = choose_backend(args.backend or "local", args.model)
     device = args.device.split(",") if args.device and "," in args.device else args.device
-    given = {"device": device, "dtype": args.dtype}
+    given = {"device": device, "dtype": args.dtype, "image_size": args.image_size}
     options = {name: value for name, value in given.items() if value is not None}
     if isinstance(backend, str):
         options["model"] = args.model

@@ -62,6 +62,7 @@ def serve_arguments(args: argparse.Namespace, settings: ServerSettings) -> Serve
         "backend": args.backend,
         "device": args.device,
         "dtype": args.dtype,
+        "image_size": args.image_size,
         "cache": args.cache,
         "api_key_env": args.api_key_env,
         "server": {name: value for name, value in values.items() if value != getattr(defaults, name)},

@@ -42,17 +42,19 @@ class CollectionModel:
         backend: str | None = None,
         address: Mapping[str, str] | None = None,
         colors: str = "",
+        image_size: int | None = None,
     ) -> CollectionModel:
         """The record of vectors of `model` that are `dimensions` wide and of unit length.
 
-        `colors` is that of the images' `Rendering`.
+        `colors` is that of the images' `Rendering`, `image_size` the option of the backend.
         """
         known = find_model(model)
         folder = Path(model).expanduser()
         name = known.name if known is not None else model
         if known is None and model != "demo" and folder.is_dir():
             name = str(folder.resolve())  # a later search may start in another folder
-        return cls(model_fingerprint(model, dimensions, colors=colors), name, backend or "", dict(address or {}))
+        fingerprint = model_fingerprint(model, dimensions, colors=colors, image_size=image_size)
+        return cls(fingerprint, name, backend or "", dict(address or {}))
 
     @classmethod
     def of_encoder(
@@ -62,7 +64,8 @@ class CollectionModel:
         # The text is paid for once, and later calls know the width.
         width = encoder.dimensions or int(encoder.encode_text("width").shape[-1])
         colors = encoder.rendering.colors
-        return cls.of(encoder.model, width, backend=backend, address=address, colors=colors)
+        size = encoder.reduced_image_size
+        return cls.of(encoder.model, width, backend=backend, address=address, colors=colors, image_size=size)
 
     def to_payload(self) -> dict[str, Any]:
         """A flat dict for the payload of a point."""

@@ -159,6 +159,12 @@ class JinaClipEncoder:
         return self._settings.rendering
 
     @property
+    def reduced_image_size(self) -> int | None:
+        """Side in pixels at which the backend computes images for a quick look; None = the model's own size."""
+        size: int | None = getattr(self._open().get(), "reduced_image_size", None)
+        return size
+
+    @property
     def sources(self) -> SourcePolicy:
         """Where images may come from."""
         return self._parser.sources

@@ -21,7 +21,7 @@ from ..backends.exported.folder import (
     ImagePreprocessing,
 )
 from ..backends.local import LocalBackend
-from ..errors import InputError, require_extra
+from ..errors import ConfigurationError, InputError, require_extra
 from ..modeling import JinaClipModel, JinaClipProcessor
 from ..retrieval.fingerprint import model_identity
 from ..settings import require_choice
@@ -74,6 +74,10 @@ def export_model(
     if format == "openvino" and dtype == "int8":
         require_extra("nncf", extra="export", purpose="Weights of 8 bits for OpenVINO")
     backend = LocalBackend(model, **options)
+    if backend.reduced_image_size is not None:
+        raise ConfigurationError(
+            f"image_size={backend.reduced_image_size}: only models of their own size are exported; leave it out"
+        )
     with _new_folder(Path(output).expanduser()) as folder:
         description = _write_files(backend, folder, format, dtype)
         agreement = measure_agreement(backend.folder, folder, format)

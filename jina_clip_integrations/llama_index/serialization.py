@@ -26,7 +26,7 @@ VECTOR_FIELDS = (
 )
 """Fields on which the vectors depend. The others say how, how fast and for whom they are computed."""
 
-SINCE_ADDED = {"background": None, "high_bit_depth": "clip"}
+SINCE_ADDED = {"background": None, "high_bit_depth": "clip", "image_size": None}
 """Fields that are younger than pipelines' caches: with these values they are not mentioned there."""
 
 OBJECT_FIELDS = ("background", "backend", "cache", "timeout", "dialect")

@@ -4,6 +4,9 @@ two-dimensional rotary positions.
 
 from __future__ import annotations
 
+import copy
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the customary name
@@ -23,21 +26,34 @@ Rotary = tuple[Tensor, Tensor]
 """Cosine and sine of every token's angles, float32."""
 
 
-def rotary_grid(config: JinaClipVisionConfig, device: torch.device) -> Rotary:
+def rotary_grid(config: JinaClipVisionConfig, device: torch.device, grid: int | None = None) -> Rotary:
     """Cosine and sine of every patch's angles, each `(G * G, head_width / 2)` float32.
 
     The first half of the pairs encodes the patch's row, the second its column. With `intp_freq` the grid is
-    rescaled to the `pt_hw_seq_len` positions of pre-training. Made anew for every forward pass, see `text_tower`.
+    rescaled to the `pt_hw_seq_len` positions of pre-training. Another `grid` than the model's own lies over the same
+    image: each patch has the position of its centre. Made anew for every forward pass, see `text_tower`.
     """
-    grid, half = config.grid_size, config.head_width // 2
+    own, half = config.grid_size, config.head_width // 2
+    grid = own if grid is None else grid
     frequencies = ROTARY_BASE ** -(torch.arange(0, half, 2, device=device, dtype=torch.float32) / half)  # (half / 2,)
     steps = torch.arange(grid, device=device, dtype=torch.float32)
+    if grid != own:
+        steps = (steps + 0.5) * (own / grid) - 0.5
     if config.intp_freq:
-        steps = steps / grid * config.pt_hw_seq_len
+        steps = steps / own * config.pt_hw_seq_len
     angles = torch.outer(steps, frequencies)  # (G, half / 2)
     rows, columns = angles[:, None].expand(grid, grid, -1), angles[None].expand(grid, grid, -1)
     both = torch.cat((rows, columns), dim=-1).flatten(0, 1)  # (G * G, half)
     return both.cos(), both.sin()
+
+
+def resize_positions(positions: Tensor, grid: int) -> Tensor:
+    """Positions `(1, 1 + G * G, W)` for a grid of `grid` patches a side: that of CLS as it is, the others resampled."""
+    cls, patches = positions[:, :1], positions[:, 1:]
+    own = math.isqrt(patches.shape[1])
+    square = patches.float().view(1, own, own, -1).permute(0, 3, 1, 2)  # (1, W, G, G)
+    resampled = F.interpolate(square, size=(grid, grid), mode="bicubic", antialias=True)
+    return torch.cat((cls, resampled.flatten(2).transpose(1, 2).to(positions.dtype)), dim=1)
 
 
 class VisionAttention(nn.Module):
@@ -99,11 +115,24 @@ class VisionTower(nn.Module):
     def __init__(self, config: JinaClipVisionConfig) -> None:
         super().__init__()
         self.config = config
+        self.image_size, self.grid = config.image_size, config.grid_size
         self.patch_embed = Linear(3 * config.patch_size**2, config.width)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + config.grid_size**2, config.width))
         self.blocks = nn.ModuleList(VisionBlock(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
+
+    def resized(self, image_size: int) -> VisionTower:
+        """This tower for images of another size, a whole number of patches; it shares every weight but the positions.
+
+        It is made to look at images with, not to be trained or saved: a checkpoint has positions of one size.
+        """
+        tower = copy.copy(self)
+        tower._parameters = dict(self._parameters)  # the copy has shared the dict itself
+        tower.image_size, tower.grid = image_size, image_size // self.config.patch_size
+        with torch.no_grad():
+            tower.pos_embed = nn.Parameter(resize_positions(self.pos_embed, tower.grid), requires_grad=False)
+        return tower
 
     def forward(
         self, pixel_values: Tensor, ids_keep: Tensor | None = None, output_hidden_states: bool = False
@@ -139,7 +168,7 @@ class VisionTower(nn.Module):
         """Input of the first block, `(B, 1 + N, W)`, and the rotations of its tokens, each `(1 + N, D / 2)` float32."""
         patches = self._patches(pixel_values)  # (B, N, 3 * P * P)
         positions = self.pos_embed[:, 1:]  # (1, N, W)
-        cos, sin = rotary_grid(self.config, patches.device)  # each (N, D / 2)
+        cos, sin = rotary_grid(self.config, patches.device, self.grid)  # each (N, D / 2)
         if ids_keep is not None:
             patches = patches.gather(1, ids_keep[..., None].expand(-1, -1, patches.shape[-1]))  # (B, K, 3 * P * P)
             positions = positions[0, ids_keep]  # (B, K, W)
@@ -150,7 +179,7 @@ class VisionTower(nn.Module):
 
     def _patches(self, pixel_values: Tensor) -> Tensor:
         """Split `(B, 3, S, S)` into `(B, G * G, 3 * P * P)`, row by row; what exceeds whole patches is dropped."""
-        size, patch, grid = self.config.image_size, self.config.patch_size, self.config.grid_size
+        size, patch, grid = self.image_size, self.config.patch_size, self.grid
         if pixel_values.ndim != 4 or tuple(pixel_values.shape[1:]) != (3, size, size):
             raise InputError(f"pixel_values must be (n, 3, {size}, {size}), not {tuple(pixel_values.shape)}")
         whole = pixel_values[:, :, : grid * patch, : grid * patch].to(self.pos_embed.dtype)

@@ -119,5 +119,6 @@ def known_width(encoder: JinaClipEncoder) -> int:
 def table_info(encoder: JinaClipEncoder, width: int, task: str | None) -> TableInfo:
     """What a table of this encoder's vectors says in its metadata."""
     colors, normalized = str(encoder.rendering.colors), encoder.normalize
-    fingerprint = model_fingerprint(encoder.model, width, normalize=normalized, colors=colors)
+    size = encoder.reduced_image_size
+    fingerprint = model_fingerprint(encoder.model, width, normalize=normalized, colors=colors, image_size=size)
     return TableInfo(model=encoder.model, dimensions=width, normalized=normalized, task=task, fingerprint=fingerprint)

@@ -58,6 +58,7 @@ class ServeArguments(BaseModel):
     """`local`, or `MODULE:FACTORY` of a backend of your own."""
     device: str | None = None
     dtype: str | None = None
+    image_size: int | None = None
     cache: str | None = None
     """Folder for vectors, on each node."""
     api_key_env: str | None = None
@@ -157,7 +158,7 @@ def replica_app(args: ServeArguments) -> FastAPI:
     settings = args.settings().changed(api_keys=read_api_keys(args.api_key_env))
     backend: Any = find_factory(args.backend)() if ":" in args.backend else args.backend
     options: dict[str, Any] = {"model": args.model} if isinstance(backend, str) else {}
-    given = {"device": args.device, "dtype": args.dtype}
+    given = {"device": args.device, "dtype": args.dtype, "image_size": args.image_size}
     options |= {name: value for name, value in given.items() if value is not None}
     encoder = JinaClipEncoder(backend=backend, cache=args.cache, **options)
     load = getattr(encoder.backend, "load", None)

@@ -24,6 +24,7 @@ DIMENSIONS_KEY = f"{PREFIX}dimensions"
 NORMALIZE_KEY = f"{PREFIX}normalize"
 NAME_KEY = f"{PREFIX}name"
 COLORS_KEY = f"{PREFIX}colors"
+IMAGE_SIZE_KEY = f"{PREFIX}image_size"
 
 DIGEST = "sha256:"
 DIGEST_DIGITS = 32
@@ -38,8 +39,8 @@ EXPORT_FILE = "jina_clip_export.json"
 IDENTITY_KEY = "identity"
 """In its part `model`: the `model_identity` of the original, so that vectors of both can be compared."""
 
-MAX_EXPORT_BYTES = 1 << 20
-"""Largest such file that is read."""
+MAX_JSON_BYTES = 1 << 20
+"""Largest such file, or configuration of a checkpoint, that is read for one fact."""
 
 CONFIGURATION_FILES = ("config.json", "preprocessor_config.json", "tokenizer.json")
 """What besides the weights decides a vector; small enough to be read whole."""
@@ -73,6 +74,8 @@ class VectorFingerprint:
     """What to call the model in messages, where `model` is a digest."""
     colors: str = ""
     """How images became RGB, if not as published: the background and `scale` (`Rendering.colors`)."""
+    image_size: int = field(default=0, repr=False)  # keys of caches are made of the `repr`, and older than this
+    """Side in pixels at which images were computed, where it is not the model's own (a quick look); 0 = its own."""
 
     @classmethod
     def of(cls, source: Any) -> VectorFingerprint:
@@ -92,12 +95,15 @@ class VectorFingerprint:
             )
         rendering = getattr(maker, "rendering", None)
         colors = "" if rendering is None else str(rendering.colors)
-        return model_fingerprint(model, dimensions, normalize=bool(maker.normalize), colors=colors)
+        return model_fingerprint(
+            model, dimensions, normalize=bool(maker.normalize), colors=colors, image_size=_image_size(maker)
+        )
 
     def __str__(self) -> str:
         model = f"{self.name} {self.model[:SHORT_DIGEST]}".strip() if self.model.startswith(DIGEST) else self.model
         colors = f", images rendered with {self.colors}" if self.colors else ""
-        return f"{model}, {self.dimensions} dimensions, {'unit' if self.normalize else 'raw'} length{colors}"
+        size = f", images of {self.image_size} pixels" if self.image_size else ""
+        return f"{model}, {self.dimensions} dimensions, {'unit' if self.normalize else 'raw'} length{colors}{size}"
 
     def to_metadata(self) -> dict[str, str | int | bool]:
         """A flat dict that any store's metadata can hold."""
@@ -106,7 +112,12 @@ class VectorFingerprint:
             DIMENSIONS_KEY: self.dimensions,
             NORMALIZE_KEY: self.normalize,
         }
-        return facts | {key: value for key, value in ((NAME_KEY, self.name), (COLORS_KEY, self.colors)) if value}
+        others: dict[str, str | int | bool] = {
+            NAME_KEY: self.name,
+            COLORS_KEY: self.colors,
+            IMAGE_SIZE_KEY: self.image_size,
+        }
+        return facts | {key: value for key, value in others.items() if value}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[Any, Any] | None) -> VectorFingerprint | None:
@@ -125,11 +136,12 @@ class VectorFingerprint:
                 {"true": True, "1": True, "false": False, "0": False}[_text(kept[NORMALIZE_KEY]).lower()],
                 _text(kept.get(NAME_KEY, "")),
                 _text(kept.get(COLORS_KEY, "")),
+                int(_text(kept.get(IMAGE_SIZE_KEY, 0))),
             )
         except (KeyError, ValueError) as error:
             raise ConfigurationError(
                 f"the fingerprint in the metadata is damaged: {MODEL_KEY}, {DIMENSIONS_KEY} and {NORMALIZE_KEY} "
-                "must be a name, an integer and true or false"
+                f"must be a name, an integer and true or false, and {IMAGE_SIZE_KEY}, if it is there, an integer"
             ) from error
 
     def check(self, metadata: Mapping[Any, Any] | None, *, where: str) -> None:
@@ -152,11 +164,28 @@ class VectorFingerprint:
             )
 
 
-def model_fingerprint(model: str, dimensions: int, *, normalize: bool = True, colors: str = "") -> VectorFingerprint:
-    """The fingerprint of vectors of `model`, a name or a checkpoint folder, that are `dimensions` wide."""
+def model_fingerprint(
+    model: str, dimensions: int, *, normalize: bool = True, colors: str = "", image_size: int | None = None
+) -> VectorFingerprint:
+    """The fingerprint of vectors of `model`, a name or a checkpoint folder, that are `dimensions` wide.
+
+    `image_size` is the option of this name; the model's own size is the same as None.
+    """
     identity = model_identity(model)
     name = Path(model).expanduser().resolve().name if identity.startswith(DIGEST) else ""
-    return VectorFingerprint(identity, dimensions, normalize, name, colors)
+    reduced = image_size if image_size and image_size != own_image_size(model) else 0
+    return VectorFingerprint(identity, dimensions, normalize, name, colors, reduced)
+
+
+def own_image_size(model: str) -> int | None:
+    """Side of the image that a model sees, in pixels; None where neither the catalogue nor a folder here says it."""
+    known = find_model(model)
+    if known is not None:
+        return known.image_size
+    path = (demo_model_path() if model == "demo" else Path(model).expanduser()) / "config.json"
+    vision = _read_json(path).get("vision_config")
+    size = vision.get("image_size") if isinstance(vision, dict) else None
+    return size if isinstance(size, int) else None
 
 
 def model_identity(model: str) -> str:
@@ -183,9 +212,13 @@ def export_format(folder: Path) -> str | None:
 
 def _read_export(folder: Path) -> dict[str, Any]:
     """What an exported folder says of itself, unchecked; nothing where it is none."""
-    path = folder / EXPORT_FILE
+    return _read_json(folder / EXPORT_FILE)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """The object in a small file, unchecked; nothing where there is none."""
     try:
-        content = json.loads(path.read_bytes()) if path.is_file() and path.stat().st_size <= MAX_EXPORT_BYTES else None
+        content = json.loads(path.read_bytes()) if path.is_file() and path.stat().st_size <= MAX_JSON_BYTES else None
     except (OSError, ValueError, RecursionError):  # who runs the model says what is wrong with the file
         return {}
     return content if isinstance(content, dict) else {}
@@ -257,6 +290,13 @@ def _vector_width(maker: Any, model: str) -> int:
         return int(maker.dimensions or 0)
     known = find_model(model) if isinstance(maker.backend, str) else None
     return known.embed_dim if known is not None else int(maker._encoder().dimensions or 0)
+
+
+def _image_size(maker: Any) -> int | None:
+    """The size that an encoder's backend computes images at, or that an adapter asks for."""
+    backend = getattr(maker, "backend", None)
+    given = getattr(maker, "image_size", None) if isinstance(backend, str) else None
+    return given or getattr(maker, "reduced_image_size", None) or getattr(backend, "reduced_image_size", None)
 
 
 def _text(value: Any) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from ..catalog import ModelSpec
+from ..catalog import ModelSpec, find_model
 from ..errors import ConfigurationError
 from ..types import Vectors
 from ..vectors import truncate_and_normalize
@@ -42,7 +42,8 @@ class Service:
         self.settings = settings
         self.embedder = Embedder(source)
         self.spec = self.embedder.spec
-        self.names = model_names(self.spec, self.embedder.encoder.model, settings.model_names)
+        encoder = self.embedder.encoder
+        self.names = model_names(self.spec, encoder.model, settings.model_names, image_size=encoder.reduced_image_size)
         self.schema = Schema(self.spec, names=self.names, strict=settings.strict, max_items=settings.max_items)
         self.auth = BearerAuth(settings.api_keys)
         self.admission = Admission(settings)
@@ -147,12 +148,26 @@ class Service:
             raise to_request_error(error) from error
 
 
-def model_names(spec: ModelSpec, model: str, more: tuple[str, ...]) -> tuple[str, ...]:
-    """Names that requests may use for the model, those of `more` first; never the path of a folder."""
+def model_names(
+    spec: ModelSpec, model: str, more: tuple[str, ...], *, image_size: int | None = None
+) -> tuple[str, ...]:
+    """Names that requests may use for the model, those of `more` first; never the path of a folder.
+
+    With an `image_size` other than the model's own it is another model to clients: `jina-clip-v2@336`. Raises
+    `ConfigurationError` where one of `more` would say that it is the published one, and for a model without a name.
+    """
     own = [Path(spec.name).name, *([spec.hub_id] if spec.hub_id else [])]
     if not own[0]:
         raise ConfigurationError("the model has no name; give one with model_names")
     # A path would tell clients about this machine's folders.
     if model not in own and not Path(model).is_absolute() and not Path(model).exists():
         own.append(model)
+    if image_size is not None:
+        published = [name for name in more if find_model(name) is not None]
+        if published:
+            raise ConfigurationError(
+                f"{published[0]!r} cannot be the name of a quick look at images of {image_size} pixels, whose vectors "
+                "are not those of that model; choose another name"
+            )
+        own = [f"{name}@{image_size}" for name in own]
     return tuple(dict.fromkeys([*more, *own, *(SERVICE_PREFIX + name for name in (*more, own[0]))]))

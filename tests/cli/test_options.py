@@ -72,6 +72,7 @@ def test_what_is_no_backend_is_refused(path: str, colours: Any) -> None:
         (["--device", "cuda:0,cuda:1"], {"device": ["cuda:0", "cuda:1"]}),
         (["--dtype", "float32", "--batch-size", "4"], {"dtype": "float32", "batch_size": 4}),
         (["--batch-size", "auto"], {"batch_size": "auto"}),
+        (["--image-size", "336"], {"image_size": 336}),
         (["--base-url", "http://127.0.0.1:1/v1"], {"base_url": "http://127.0.0.1:1/v1"}),
         (["--endpoint-name", "clip"], {"endpoint_name": "clip"}),
         (["--region-name", "eu-central-1"], {"region_name": "eu-central-1"}),
@@ -105,6 +106,8 @@ def test_an_unknown_width_is_asked_for() -> None:
     ("words", "said"),
     [
         (["--device", "cpu"], "device"),
+        (["--image-size", "336"], "leave it out, or use that backend"),
+        (["--model", "demo", "--image-size", "50"], "a multiple of its patches of 8 from 32 to 56"),
         (["--model", "demo", "--backend", "api"], "local"),
         (["--backend", "sagemaker"], "endpoint_name"),
         (["--endpoint-name", "clip"], "sagemaker"),

@@ -113,10 +113,26 @@ HELD = CollectionModel.of(
 )
 def test_what_is_not_said_comes_from_the_store(given: dict[str, str], adopted: tuple[Any, ...]) -> None:
     names = ("model", "dimensions", "backend", "endpoint_name", "region_name")
-    args = argparse.Namespace(**dict.fromkeys((*names, "base_url", "store")))
+    args = argparse.Namespace(**dict.fromkeys((*names, "base_url", "store", "image_size")))
     vars(args).update(given)
     adopt_settings(args, HELD)
     assert tuple(getattr(args, name) for name in names) == adopted
+
+
+def test_a_search_looks_as_quickly_as_the_store_was_made(run: Any, folder: Path, tmp_path: Path) -> None:
+    store = ("--store", tmp_path / "store")
+    assert run("index", folder, *store, "--model", "demo", "--image-size", "32").code == 0
+    for said in ((), ("--model", "demo"), ("--image-size", "32")):
+        assert run("search", "red", *store, *said).code == 0
+        found = run("search", "--image", folder / "apple.png", *store, *said, "--json").json
+        assert found["results"]["images"][0]["score"] > 0.999
+    for said in (("--image-size", "48"), ("--image-size", "64")):
+        other = run("search", "red", *store, *said)
+        assert (other.code, other.err.count("\n")) == (2, 1)
+        assert "images of 32 pixels" in other.err
+    again = run("index", folder, *store, "--model", "demo")
+    assert again.code == 2
+    assert "images of 32 pixels" in again.err
 
 
 @pytest.mark.parametrize(

@@ -233,6 +233,7 @@ def pipeline_key(**options: Any) -> str:
         {"backend": "local", "revision": "abc"},
         {"backend": "local", "dtype": "bfloat16"},
         {"backend": "local", "max_length": 512},
+        {"backend": "local", "image_size": 336},
     ],
     ids="-".join,
 )

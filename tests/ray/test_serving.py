@@ -35,6 +35,7 @@ class TestOptions:
         monkeypatch.setenv("TEAM_KEY", "secret-key")
         arguments = arguments_of(
             *["--model", "demo", "--backend", "local", "--device", "cpu", "--dtype", "float32", "--cache", "vectors"],
+            *["--image-size", "336"],
             *["--api-key-env", "TEAM_KEY", "--served-model-name", "a", "--cors-origin", "https://a.example"],
             *["--strict", "--allow-private-addresses", "--max-batch", "7", "--batch-wait-ms", "2.5"],
             *["--max-running", "3", "--max-queue", "99", "--max-items", "9", "--max-body-mib", "2"],
@@ -42,6 +43,7 @@ class TestOptions:
             *["--min-replicas", "2", "--max-replicas", "5", "--replica-cpus", "0.5", "--replica-gpus", "0.25"],
         )
         assert (arguments.model, arguments.backend, arguments.device) == ("demo", "local", "cpu")
+        assert arguments.image_size == 336
         assert (arguments.dtype, arguments.cache, arguments.api_key_env) == ("float32", "vectors", "TEAM_KEY")
         settings = arguments.settings()
         assert settings.changed(api_keys=()) == serve.build_settings(

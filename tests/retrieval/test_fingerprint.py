@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jina_clip_integrations import JinaClipEncoder
+from jina_clip_integrations.backends.local import LocalBackend
 from jina_clip_integrations.errors import ConfigurationError
 from jina_clip_integrations.langchain import JinaClipEmbeddings
 from jina_clip_integrations.llama_index import JinaClipEmbedding
@@ -49,6 +51,32 @@ def test_width_and_length_are_part_of_it(make: Any) -> None:
     assert (truncate.dimensions, truncate.normalize) == (512, True)
     assert (raw.dimensions, raw.normalize) == (1024, False)
     assert len({V2, truncate, raw}) == 3
+
+
+QUICK = VectorFingerprint("jina-clip-v2", 1024, image_size=336)
+
+
+def test_a_quick_look_is_kept_apart_and_the_own_size_is_as_before(make: Any) -> None:
+    def of(model: str, size: int | None) -> VectorFingerprint:
+        return VectorFingerprint.of(make(model=model, backend="local", image_size=size))
+
+    assert of("jina-clip-v2", 336) == QUICK
+    assert of("jina-clip-v2", 512) == of("jina-clip-v2", None) == V2
+    assert of("demo", 64) == of("demo", None)
+    assert of(str(GOLDEN), 75) == of(str(GOLDEN), None)
+    assert (of("demo", 48).image_size, of("demo", 32).image_size) == (48, 32)
+    assert "image_size" not in f"{V2.to_metadata()}{V2}{V2!r}", "stores and keys of before this option stay valid"
+    assert "images of 336 pixels" in str(QUICK)
+    for one, other in ((QUICK, V2), (V2, QUICK), (QUICK, replace(QUICK, image_size=224))):
+        with pytest.raises(ConfigurationError, match="cannot be compared"):
+            one.check(other.to_metadata(), where="the store")
+
+
+def test_a_backend_object_says_at_which_size_it_looks(make: Any) -> None:
+    quick = LocalBackend("demo", image_size=48)
+    assert VectorFingerprint.of(make(backend=quick)).image_size == 48
+    assert VectorFingerprint.of(JinaClipEmbeddings(backend=quick).for_images()).image_size == 48
+    assert VectorFingerprint.of(make(backend=LocalBackend("demo", image_size=64))).image_size == 0
 
 
 def test_the_view_for_images_is_the_same_space() -> None:
@@ -161,7 +189,9 @@ def test_strangers_are_refused(stranger: object) -> None:
 # In a store's metadata
 
 
-@pytest.mark.parametrize("fingerprint", [V2, VectorFingerprint("sha256:0123456789abcdef", 64, False, "demo")], ids=str)
+@pytest.mark.parametrize(
+    "fingerprint", [V2, QUICK, VectorFingerprint("sha256:0123456789abcdef", 64, False, "demo")], ids=str
+)
 @pytest.mark.parametrize(
     "keep",
     [

@@ -22,6 +22,8 @@ import requests
 
 from jina_clip_integrations import JinaClipEncoder
 from jina_clip_integrations.catalog import JINA_CLIP_V1, JINA_CLIP_V2, ModelSpec
+from jina_clip_integrations.errors import ConfigurationError
+from jina_clip_integrations.server import ServerSettings, create_app
 from jina_clip_integrations.vectors import truncate_and_normalize
 from tests.server.bodies import OFFICIAL_GIF, ask, b64, check_flat, check_nested, open_image, rows_of
 
@@ -173,6 +175,20 @@ class TestProbes:
         for name in listed["data"][0]["names"]:
             body = {"model": name, "input": "x"}
             assert requests.post(f"{serving.url}/v1/embeddings", json=body, timeout=10).status_code == 200
+
+    async def test_a_quick_look_is_another_model(self, client_of, backend) -> None:
+        backend.reduced_image_size = 336
+        async with client_of(backend, model_names=("quick",)) as client:
+            [listed] = (await client.get("/v1/models")).json()["data"]
+            refused = await client.post("/v1/embeddings", json={"model": "jina-clip-v2", "input": "x"})
+            answers = [await client.post("/v1/embeddings", json={"model": n, "input": "x"}) for n in listed["names"]]
+        assert {"quick", "jina-clip-v2@336", "jina-ai/jina-clip-v2@336"} <= set(listed["names"])
+        assert not {"jina-clip-v2", "jina-ai/jina-clip-v2", "jinaai/jina-clip-v2"} & set(listed["names"])
+        assert refused.status_code >= 400
+        assert "jina-clip-v2@336" in refused.text
+        assert {answer.status_code for answer in answers} == {200}
+        with pytest.raises(ConfigurationError, match="a quick look at images of 336 pixels"):
+            create_app(backend, ServerSettings(model_names=("jina-clip-v2",)))
 
     def test_probes_by_their_head_alone(self, serve, backend) -> None:
         serving = serve(backend)

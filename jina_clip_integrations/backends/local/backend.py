@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import asdict, field
+from dataclasses import asdict, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -53,6 +53,8 @@ class LocalBackend(ModelBackend):
         self.model = check_is_model_name(model)
         self.settings = LocalSettings(**{name: value for name, value in options.items() if value is not None})
         self._known_spec = local_spec(self.model)
+        if self._known_spec is not None:  # else its configuration has to be downloaded first
+            self._known_spec.check_image_size(self.settings.image_size)
         self._lock = ForkSafeLock()
         self._workers: Workers | None = None
         self._pid = os.getpid()
@@ -75,6 +77,15 @@ class LocalBackend(ModelBackend):
         return choose_devices(self.settings.device, self.settings.dtype)
 
     @cached_property
+    def reduced_image_size(self) -> int | None:
+        """Side in pixels at which images are computed, where it is not the model's own.
+
+        Raises `ConfigurationError` for a size that the model does not take.
+        """
+        self.spec.check_image_size(self.settings.image_size)
+        return None if self.settings.image_size == self.spec.image_size else self.settings.image_size
+
+    @cached_property
     def logit_scale(self) -> float:
         """What the checkpoint multiplies cosines by before a softmax; no other weight is read for it."""
         from ...modeling.checkpoint import read_logit_scale
@@ -83,11 +94,12 @@ class LocalBackend(ModelBackend):
 
     @cached_property
     def cache_identity(self) -> str:
-        """All that changes a vector: the checkpoint's digest, precision, text length and how images are decoded."""
+        """All that changes a vector: the checkpoint's digest, precision, text length, decoding and size of images."""
         dtypes = "+".join(sorted({choice.dtype for choice in self.choices}))
         decoding = "/fast_decode" if self.settings.fast_decode else ""
+        size = f"/image_size={self.reduced_image_size}" if self.reduced_image_size else ""
         digest = checkpoint_digest(self.folder)[:DIGEST_DIGITS]
-        return f"local/{digest}/{dtypes}/max_length={self.settings.max_length}{decoding}"
+        return f"local/{digest}/{dtypes}/max_length={self.settings.max_length}{decoding}{size}"
 
     def __repr__(self) -> str:
         return f"LocalBackend({self.model!r}, {self.settings!r})"
@@ -124,7 +136,8 @@ class LocalBackend(ModelBackend):
             if self._pid != os.getpid():
                 self._start_after_fork()
             if self._workers is None:
-                self._workers = Workers(self.folder, self.choices, self.settings)
+                settings = replace(self.settings, image_size=self.reduced_image_size)
+                self._workers = Workers(self.folder, self.choices, settings)
             return self._workers
 
     def _start_after_fork(self) -> None:

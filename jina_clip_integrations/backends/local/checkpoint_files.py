@@ -121,6 +121,7 @@ def _make_spec(config: Mapping[str, Any], name: str) -> ModelSpec:
         embed_dim=_count(vision, "embed_dim", _count(vision, "width", 768)),
         matryoshka_dimensions=tuple(map(int, config.get("matryoshka_dimensions") or ())),
         image_size=_count(vision, "image_size", 224),
+        patch_size=_count(vision, "patch_size", 16),
         tasks={str(task): str(instruction) for task, instruction in tasks.items()},
         licence=str(config["license"]) if config.get("license") else "unknown",
     )

@@ -27,10 +27,21 @@ from .devices import DeviceChoice
 class Engine:
     """A loaded model in evaluation mode. Not thread-safe: one thread at a time computes with it."""
 
-    def __init__(self, folder: Path, choice: DeviceChoice, *, attn_implementation: str, compile: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        choice: DeviceChoice,
+        *,
+        attn_implementation: str,
+        compile: bool,
+        image_size: int | None = None,
+    ) -> None:
+        """`image_size` is that of images, in pixels, where it is not the model's own."""
         dtype: torch.dtype = getattr(torch, choice.dtype)
         with _no_progress_bar():
             model = JinaClipModel.from_pretrained(folder, dtype=dtype, attn_implementation=attn_implementation)
+        if image_size is not None:
+            model.vision_model = model.vision_model.resized(image_size)
         self._set_up(model, choice, compile=compile)
 
     @classmethod
@@ -54,7 +65,7 @@ class Engine:
         self.model = model.to(self.device, self.dtype).eval()
         text = model.config.text_config.settings
         self.embed_dim, self._pad_id = text.hidden_size, text.pad_token_id
-        self.patches = model.config.vision_config.grid_size**2 + 1  # of one image, with CLS
+        self.patches = model.vision_model.grid**2 + 1  # of one image, with CLS
         # Only the padded forward pass is compiled: packed rows loop over lengths, each set of which is another graph.
         self.pads = compile or not self._attends_without_padding(text.is_alibi)
         self._embed_padded: Callable[..., BaseModelOutputWithPooling] = model.text_model

@@ -14,14 +14,21 @@ ERROR_CHARACTERS = 300
 """Most characters of the framework's message that an error repeats."""
 
 
-def load_preprocessor(folder: Path, *, max_length: int, fast_decode: bool = False) -> Preprocessor:
-    """Tokenizer and image geometry of the checkpoint in `folder`. Raises `CheckpointError` for broken files."""
+def load_preprocessor(
+    folder: Path, *, max_length: int, fast_decode: bool = False, image_size: int | None = None
+) -> Preprocessor:
+    """Tokenizer and image geometry of the checkpoint in `folder`, for images of its own size or of `image_size` pixels.
+
+    Raises `CheckpointError` for broken files.
+    """
     try:
         processor = JinaClipProcessor.from_pretrained(folder)
     except OSError as error:  # the framework's word for a file that is not there, or that is no JSON
         reason = " ".join(str(error).split())[:ERROR_CHARACTERS]
         raise CheckpointError(f"the tokenizer or preprocessor of {folder} cannot be read: {reason}") from error
     images = processor.image_processor
+    if image_size is not None:
+        images.size = image_size
     steps = ImageSteps(
         fit=images.fit,
         size=images.size,

@@ -38,7 +38,10 @@ class Workers:
     """Loaded engines and their threads. Thread-safe: several callers may compute at the same time."""
 
     def __init__(self, folder: Path, choices: list[DeviceChoice], settings: LocalSettings) -> None:
-        self.preprocessor = load_preprocessor(folder, max_length=settings.max_length, fast_decode=settings.fast_decode)
+        """`settings.image_size` is None unless it differs from the model's own."""
+        self.preprocessor = load_preprocessor(
+            folder, max_length=settings.max_length, fast_decode=settings.fast_decode, image_size=settings.image_size
+        )
         engines = load_engines(folder, choices, settings)
         # Any device may get any forward pass, so all are of a size that the smallest device takes.
         self.kind = min((kind_of(engine.device) for engine in engines), key=KINDS.index)
@@ -116,7 +119,11 @@ def load_engines(folder: Path, choices: list[DeviceChoice], settings: LocalSetti
         first = on_device.get(choice.device)
         if first is None:
             first = on_device[choice.device] = Engine(
-                folder, choice, attn_implementation=settings.attn_implementation, compile=settings.compile
+                folder,
+                choice,
+                attn_implementation=settings.attn_implementation,
+                compile=settings.compile,
+                image_size=settings.image_size,
             )
             engines.append(first)
         else:

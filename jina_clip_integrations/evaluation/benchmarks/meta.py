@@ -156,7 +156,7 @@ def changes(encoder: JinaClipEncoder, query_task: str | None) -> dict[str, Any]:
     settings = getattr(encoder.backend, "settings", None)
     if isinstance(settings, LocalSettings):
         defaults = LocalSettings()
-        for option in ("dtype", "max_length", "fast_decode"):
+        for option in ("dtype", "max_length", "fast_decode", "image_size"):
             if getattr(settings, option) != getattr(defaults, option):
                 changed[option] = getattr(settings, option)
     if encoder.query_task is not None and query_task is None:

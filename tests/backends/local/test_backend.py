@@ -28,7 +28,9 @@ from jina_clip_integrations.backends.batching import by_token_budget
 from jina_clip_integrations.backends.local import LocalBackend, describe_device
 from jina_clip_integrations.backends.running import BATCHES_DECODED_AHEAD
 from jina_clip_integrations.cache import MemoryCache
+from jina_clip_integrations.catalog import JINA_CLIP_V1, JINA_CLIP_V2
 from jina_clip_integrations.errors import CheckpointError, ConfigurationError, ImageError, InputError
+from jina_clip_integrations.modeling import JinaClipModel, JinaClipProcessor
 from jina_clip_integrations.retrieval.fingerprint import checkpoint_digest
 
 
@@ -333,8 +335,11 @@ class TestCheckpoints:
             LocalBackend(golden.folder, device="cpu", dtype="bfloat16"),
             LocalBackend(golden.folder, device="cpu", dtype="float32", max_length=77),
             LocalBackend(golden.folder, device="cpu", dtype="float32", fast_decode=True),
+            LocalBackend(golden.folder, device="cpu", dtype="float32", image_size=base.spec.smaller_image_sizes[0]),
         ]
-        assert len({backend.cache_identity for backend in [base, *others]}) == 4
+        assert len({backend.cache_identity for backend in [base, *others]}) == 5
+        own = LocalBackend(golden.folder, device="cpu", dtype="float32", image_size=base.spec.image_size)
+        assert own.cache_identity == base.cache_identity
         assert str(golden.folder) not in base.cache_identity
 
 
@@ -382,3 +387,63 @@ def test_memory_does_not_grow_with_the_corpus(golden: Golden) -> None:
 
 def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+class TestImageSize:
+    """Images of another size than the model's own."""
+
+    def test_vectors_are_those_of_the_tower_and_the_processor(self, golden: Golden) -> None:
+        size = golden.backend.spec.smaller_image_sizes[-1]
+        batch = golden.images()
+        with LocalBackend(golden.folder, device="cpu", dtype="float32", image_size=size) as backend:
+            found = backend.embed(batch).vectors
+            assert backend.reduced_image_size == size
+            assert backend.spec == golden.backend.spec, "the facts of the model are the same"
+            again = pickle.loads(pickle.dumps(backend))
+        model = JinaClipModel.from_pretrained(golden.folder, dtype="float32").eval()
+        processor = JinaClipProcessor.from_pretrained(golden.folder).image_processor
+        pixels = processor([image.open() for image in batch.images], size=size, return_tensors="pt")["pixel_values"]
+        with torch.inference_mode():
+            expected = model.vision_model.resized(size)(pixels).pooler_output.numpy()
+        np.testing.assert_allclose(found, expected, atol=2e-5)
+        np.testing.assert_array_equal(again.embed(batch).vectors, found)
+        assert np.abs(found - golden.backend.embed(batch).vectors).max() > 1e-3
+
+    @pytest.mark.filterwarnings("ignore:.*were cut")
+    def test_texts_and_the_own_size_are_bit_for_bit_as_before(self, golden: Golden) -> None:
+        sizes = (golden.backend.spec.image_size, golden.backend.spec.smaller_image_sizes[0])
+        for size in sizes:
+            options = {"device": "cpu", "dtype": "float32", "max_length": 512, "image_size": size}
+            with LocalBackend(golden.folder, **options) as backend:
+                texts, images = backend.embed(golden.texts()).vectors, backend.embed(golden.images()).vectors
+            np.testing.assert_array_equal(texts, golden.backend.embed(golden.texts()).vectors)
+            same = np.array_equal(images, golden.backend.embed(golden.images()).vectors)
+            assert same == (size == golden.backend.spec.image_size)
+
+    def test_workers_share_the_weights(self, golden: Golden) -> None:
+        size = golden.backend.spec.smaller_image_sizes[0]
+        options = {"dtype": "float32", "image_size": size, "batch_size": 2}
+        with LocalBackend(golden.folder, device="cpu", **options) as one:
+            expected = one.embed(golden.images()).vectors
+        with LocalBackend(golden.folder, device=["cpu", "cpu"], **options) as two:
+            np.testing.assert_allclose(two.embed(golden.images()).vectors, expected, atol=1e-6)
+
+    @pytest.mark.parametrize("model", ["jina-clip-v2", "jinaai/jina-clip-v2"])
+    @pytest.mark.parametrize("size", [0, -14, 300, 210, 526, 1024])
+    def test_a_size_that_is_not_taken_is_refused_at_once(self, model: str, size: int) -> None:
+        with pytest.raises(
+            ConfigurationError, match=r"image_size=-?\d+: (.*512 pixels.*224 to 504|must be at least 1)"
+        ):
+            LocalBackend(model, image_size=size)
+
+    @pytest.mark.parametrize("size", ["336", 336.0, True])
+    def test_a_size_is_a_whole_number(self, size: object) -> None:
+        with pytest.raises(ConfigurationError, match="image_size must be an integer"):
+            LocalBackend("jina-clip-v2", image_size=size)
+
+    def test_what_the_published_models_take(self) -> None:
+        assert {224, 336, 504} < set(JINA_CLIP_V2.smaller_image_sizes)
+        assert list(JINA_CLIP_V1.smaller_image_sizes) == [112, 128, 144, 160, 176, 192, 208]
+        for spec in (JINA_CLIP_V1, JINA_CLIP_V2):
+            for size in (None, spec.image_size, *spec.smaller_image_sizes):
+                spec.check_image_size(size)

@@ -87,6 +87,7 @@ def test_the_revision_of_hub_files_is_the_commit(tmp_path: Path, monkeypatch: py
         ({}, None),
         ({"dimensions": 64}, {"embed_dim": 64}),
         ({"dtype": "float32", "max_length": 77}, {"dtype": "float32", "max_length": 77}),
+        ({"image_size": 48}, {"image_size": 48}),
         ({"exif_orientation": False}, {"rendering": "stored"}),
         ({"background": "white", "high_bit_depth": "scale"}, {"rendering": "upright-ffffff-scale"}),
         ({"batch_size": 3, "num_workers": 1}, None),
