@@ -1,7 +1,7 @@
 """Our path on this processor: times the published computation, share of its matrix products' rate, and quality.
 
     python benchmarks/native.py [--version v2] [--types bfloat16,float32] [--what images,texts] [--rounds 3]
-                                [--images 2] [--texts 128] [--folder FOLDER] [--write]
+                                [--images 0] [--texts 128] [--folder FOLDER] [--write]
 
 Full-size model with random weights (seed 0), prepared pixels, texts of mixed lengths (see `local_text.py`). In every
 round all contenders run one after the other, the published computation (`reference.py`: float32, images one by one,
@@ -199,7 +199,7 @@ def report(version: str, folder: str | None, types: str, what: str, images: int,
             contest.run(rounds)
     rows = [contest.row(name) for contest in contests for name in names]
     note = (
-        f"Random weights, {images} images, {len(work.rows)} texts of {min(map(len, work.rows))} to "
+        f"Random weights, {images or 'one pass of'} images, {len(work.rows)} texts of {min(map(len, work.rows))} to "
         f"{max(map(len, work.rows))} tokens ({work.tokens:,} in all), rounds: {rounds}; seconds are those of all "
         f"images or all texts.\nMeasured in {time.perf_counter() - start:.0f} s. What the columns mean: "
         "`python benchmarks/native.py --help`.\n"
@@ -215,10 +215,11 @@ def load(folder: Path, name: str) -> Engine:
 def _images(reference: Reference, engines: Mapping[str, Engine], *, count: int) -> Contest:
     config = reference.config
     vision = config.vision_config
-    shape = (count, vision.image_size, vision.image_size, 3)
-    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     tokens = vision.grid_size**2 + 1
     per_pass = max(1, PATCHES_PER_BATCH["cpu"] // tokens)
+    count = count or per_pass
+    shape = (count, vision.image_size, vision.image_size, 3)
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     parts = np.split(pixels, range(per_pass, count, per_pass))
     return Contest(
         "images",
@@ -256,7 +257,7 @@ if __name__ == "__main__":
         folder=Option(None, "a random checkpoint to use, or to keep there"),
         types=Option("", "of bfloat16 and float32; all that this processor multiplies by itself, if not given"),
         what=Option("images,texts", "what to measure"),
-        images=Option(2, "images per round"),
+        images=Option(0, "images per round; 0 for as many as the local backend computes in one pass"),
         texts=Option(128, "texts per round, in batches of 32"),
         rounds=Option(3, "rounds"),
     )

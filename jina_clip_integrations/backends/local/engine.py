@@ -67,16 +67,20 @@ class Engine:
         self.embed_dim, self._pad_id = text.hidden_size, text.pad_token_id
         self.patches = model.vision_model.grid**2 + 1  # of one image, with CLS
         # Only the padded forward pass is compiled: packed rows loop over lengths, each set of which is another graph.
-        self.pads = compile or not self._attends_without_padding(text.is_alibi)
+        # So does ALiBi (v1), whose rows go in blocks by length; the text tower of v1 is never compiled.
+        compiles_texts = compile and not text.is_alibi
+        self.pads = compiles_texts or not self._attends_without_padding(text.is_alibi)
         self._embed_padded: Callable[..., BaseModelOutputWithPooling] = model.text_model
         self._embed_images: Callable[[Tensor], Tensor] = model.vision_model.embed
-        if compile:
-            self._embed_padded = torch.compile(model.text_model, dynamic=True)
-            self._embed_images = torch.compile(model.vision_model.embed)
-        elif self.device.type == "cuda":
+        if self.device.type == "cuda":
             align(model)
-        else:
-            pack(model)
+        elif not compiles_texts:
+            pack(model.text_model if compile else model)  # a compiler cannot see into packed weights
+        if compiles_texts:
+            self._embed_padded = torch.compile(model.text_model, dynamic=True)
+        if compile:
+            # The first number of images gets a graph of its own, all others share one (and a single image has its own).
+            self._embed_images = torch.compile(model.vision_model.embed)
 
     def _attends_without_padding(self, is_alibi: bool) -> bool:
         """Whether attention keeps packed texts apart: text by text on a CPU, elsewhere by a kernel for packed rows."""
