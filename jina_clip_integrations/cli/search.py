@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..backends.registry import default_backend
 from ..collections.filters import Filters
 from ..collections.hits import Hit
 from ..collections.identity import CollectionModel
 from ..collections.query import Query
+from ..collections.refine import Refiner
 from ..collections.search import FolderSearch, Results
 from ..collections.store import FolderStore
 from ..errors import InputError
@@ -44,6 +47,9 @@ from .search_options import (
 from .terminal import Graphics
 from .thumbnails import choose_graphics, draw_thumbnail
 
+if TYPE_CHECKING:
+    from ..encoder import JinaClipEncoder
+
 SNIPPET_CHARACTERS = 100
 """Most characters of a passage in the list; with its rank and name it still fits a terminal's line or two."""
 
@@ -65,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
     out = open_output(args)
     query = make_query(args)
     check_display(args)
+    if args.refine is not None and args.diversity:
+        raise InputError("--refine and --diversity exclude each other: one orders by score, the other does not")
     kinds, formats = read_kinds(args.kind)
     filters = make_filters(args, formats)
     # The store is looked at before the model is loaded, which takes seconds and may turn out to be the wrong one.
@@ -75,9 +83,14 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"{args.store} is an empty store; fill it with: jina-clip index FOLDER --store PATH")
         adopt_settings(args, held)
         # Checked again with the encoder: only it knows the width of a model that its server names.
-        with open_encoder(args) as encoder:
+        with contextlib.ExitStack() as stack:
+            encoder = stack.enter_context(open_encoder(args))
             CollectionModel.of_encoder(encoder).check(held, where=args.store)
-            lists = search_lists(FolderSearch(store, encoder), query, filters, kinds, args)
+            full = None if args.refine is None else stack.enter_context(open_full_size(args))
+            # Words have one vector at every size, so that only one model has to be loaded for them.
+            words_only = all(term.text is not None for term in query.terms)
+            search = FolderSearch(store, full if full is not None and words_only else encoder)
+            lists = search_lists(search, query, filters, kinds, args, full=full)
     print_results(out, lists, args)
     return OK
 
@@ -114,23 +127,25 @@ def adopt_image_size(args: argparse.Namespace, held: CollectionModel) -> None:
         args.image_size = args.image_size or held.fingerprint.image_size or None
 
 
+def open_full_size(args: argparse.Namespace) -> JinaClipEncoder:
+    """The encoder that the options describe, at the model's own image size."""
+    return open_encoder(argparse.Namespace(**{**vars(args), "image_size": None}))
+
+
 def search_lists(
-    search: FolderSearch, query: Query, filters: Filters, kinds: Sequence[str], args: argparse.Namespace
+    search: FolderSearch,
+    query: Query,
+    filters: Filters,
+    kinds: Sequence[str],
+    args: argparse.Namespace,
+    *,
+    full: JinaClipEncoder | None = None,
 ) -> dict[str, Results]:
-    """One list of results per kind."""
-    vector = search.embed(query)
-    return {
-        kind: search.search(
-            query,
-            filters=filters,
-            modality=KINDS[kind],
-            top=args.top,
-            cut_off=args.cut_off,
-            diversity=args.diversity,
-            vector=vector,
-        )
-        for kind in kinds
-    }
+    """One list of results per kind; with `full` that encoder looks at the best images again."""
+    options = {"filters": filters, "top": args.top, "cut_off": args.cut_off, "vector": search.embed(query)}
+    plain = partial(search.search, diversity=args.diversity)
+    find = plain if full is None else partial(Refiner(search, full).search, refine=args.refine)
+    return {kind: find(query, modality=KINDS[kind], **options) for kind in kinds}
 
 
 def fuse(lists: Sequence[Sequence[Hit]], *, top: int) -> list[Hit]:
@@ -149,6 +164,7 @@ def print_results(out: Output, results: dict[str, Results], args: argparse.Names
     else:
         print_hits(out, lists, choose_graphics(args, out))
     tell_hidden(out, results)
+    tell_refined(out, results)
     if (len(lists) > 1 or args.fuse) and not args.paths:
         out.note("Texts score higher against words than images do: compare scores within a list, not between them.")
     out.result(
@@ -159,6 +175,7 @@ def print_results(out: Output, results: dict[str, Results], args: argparse.Names
             "results": _as_json(lists),
             "hidden": {kind: found.hidden for kind, found in results.items()},
             "cut_off": {kind: found.cut_off for kind, found in results.items()},
+            "refined": {kind: found.refined for kind, found in results.items()},
         }
     )
 
@@ -180,6 +197,13 @@ def tell_hidden(out: Output, results: dict[str, Results]) -> None:
         if found.hidden and found.cut_off is not None:
             hidden = f"{found.hidden:,} {kind} below the cut-off of {found.cut_off:.3f} are hidden"
             out.note(f"{hidden}; --cut-off none shows them.")
+
+
+def tell_refined(out: Output, results: dict[str, Results]) -> None:
+    """Say how many images were scored again, where others stand behind them."""
+    for kind, found in results.items():
+        if 0 < found.refined < len(found.hits):
+            out.note(f"The first {found.refined:,} {kind} were scored again at the model's own size; those behind not.")
 
 
 def describe_hit(hit: Hit) -> str:

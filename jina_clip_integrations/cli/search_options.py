@@ -124,6 +124,12 @@ def add_result_options(parser: argparse.ArgumentParser) -> None:
         help="show nothing below this score; auto: below what chance gives in this collection (default: none)",
     )
     parser.add_argument(
+        "--refine",
+        type=positive_int,
+        metavar="N",
+        help="of a store made with a smaller --image-size: score the best N images again at the model's own size",
+    )
+    parser.add_argument(
         "--diversity",
         type=probability,
         default=0.0,

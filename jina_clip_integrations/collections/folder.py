@@ -20,6 +20,7 @@ from .identity import CollectionModel
 from .indexing import Indexer, IndexReport, OnProgress
 from .locations import default_store
 from .query import Query
+from .refine import Refiner
 from .scan import resolve_folder
 from .search import FolderSearch, Results
 from .store import DEFAULT_COLLECTION, FolderStore
@@ -135,6 +136,13 @@ class FolderCollection:
     def search(self, query: Query | str, **options: Any) -> Results:
         """As `FolderSearch.search`."""
         return self._search.search(query, **options)
+
+    def refiner(self, encoder: JinaClipEncoder) -> Refiner:
+        """A search of this collection, made for a quick look, that looks at the best hits again with `encoder`.
+
+        Raises `ConfigurationError` for an encoder of another model, or of no larger image size.
+        """
+        return Refiner(self._search, encoder)
 
     def prepare_search(self) -> None:
         """As `FolderSearch.prepare`."""

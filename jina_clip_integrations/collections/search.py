@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ..errors import InputError
+from ..retrieval.fingerprint import VectorFingerprint
 from ..retrieval.ranking import maximal_marginal_relevance
 from ..types import Modality, Vectors
 from ..vectors import normalize
@@ -60,6 +61,8 @@ class Results:
     """The score below which nothing is shown; None where there was none."""
     nearest: list[Hit] = field(default_factory=list)
     """Where all scored below the cut-off and `nearest` was asked for: the best of what is hidden, counted there too."""
+    refined: int = 0
+    """How many of the first hits have the score of a `Refiner`, at a larger image size than the collection's."""
 
 
 class FolderSearch:
@@ -106,7 +109,7 @@ class FolderSearch:
                 setting that cannot work.
             ImageError, BackendError: as `JinaClipEncoder.encode`; `BackendError` also if the store fails.
         """
-        _check(top, cut_off, diversity, nearest)
+        check_search(top, cut_off, diversity, nearest)
         asked = Query.parse(query) if isinstance(query, str) else query
         where = Where(self._root, modality, filters or Filters())
         vector = self.embed(asked) if vector is None else vector
@@ -118,7 +121,7 @@ class FolderSearch:
         )
         # What is like a file is not that file itself.
         found = [point for point in found if not names or decode_name(point.payload[NAME]) not in names]
-        limit = self._limit(asked, modality, cut_off)
+        limit = self.limit(asked, modality, cut_off)
         candidates = found[: _pool(top, diversity)]
         shown = [point for point in candidates if limit is None or point.score >= limit]
         hidden = 0 if limit is None else sum(point.score < limit for point in candidates[:top])
@@ -149,10 +152,16 @@ class FolderSearch:
             raise _not_indexed(name)
         return min(found, key=lambda hit: hit.passage)
 
-    def _limit(self, query: Query, modality: Modality, cut_off: CutOff) -> float | None:
+    def limit(self, query: Query, modality: Modality, cut_off: CutOff) -> float | None:
+        """The score below which a search with this `cut_off` shows nothing; None where it shows all."""
         if not isinstance(cut_off, str):
             return cut_off
         return self.cut_off(query, modality, unrelated=LENIENT if cut_off == "lenient" else 1)
+
+    def fingerprint(self) -> VectorFingerprint | None:
+        """Which model made the collection's vectors; None while it is empty."""
+        model = self._store.model()
+        return None if model is None else model.fingerprint
 
     def browse(self, *, filters: Filters | None = None, modality: Modality = "image") -> list[Hit]:
         """Everything that passes the filters, without a query and so without an order; every score is 1."""
@@ -236,8 +245,8 @@ class FolderSearch:
         return describe_payloads((payload for some, _ in payloads for payload in some), where=self._store.location)
 
 
-def _check(top: int, cut_off: CutOff, diversity: float, nearest: int) -> None:
-    """Before anything is embedded."""
+def check_search(top: int, cut_off: CutOff, diversity: float, nearest: int) -> None:
+    """Raise `InputError` for options of a search that cannot work, before anything is embedded."""
     if top < 1:
         raise InputError(f"top={top}: at least one result is needed")
     if isinstance(cut_off, float) and not math.isfinite(cut_off):  # nothing is above NaN, nor below

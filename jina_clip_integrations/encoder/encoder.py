@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -502,6 +503,12 @@ class JinaClipEncoder:
         copied.__setstate__({"settings": self._settings, "options": self._options})
         copied._loader.share(self._loader)
         copied._closed = self._closed
+        return copied
+
+    def with_cache(self, cache: str | os.PathLike[str] | EmbeddingCache | None) -> Self:
+        """A copy that looks vectors up in `cache` and keeps them there; it shares the backend."""
+        copied = self.__copy__()
+        copied._settings, copied._cache = replace(self._settings, cache=cache), open_cache(cache)
         return copied
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

@@ -119,6 +119,27 @@ def test_what_is_not_said_comes_from_the_store(given: dict[str, str], adopted: t
     assert tuple(getattr(args, name) for name in names) == adopted
 
 
+def test_the_best_images_are_scored_again_at_full_size(run: Any, folder: Path, tmp_path: Path) -> None:
+    quick, full = ("--store", tmp_path / "quick"), ("--store", tmp_path / "full")
+    assert run("index", folder, *quick, "--model", "demo", "--image-size", "32").code == 0
+    assert run("index", folder, *full, "--model", "demo").code == 0
+    for query in (("red",), ("--image", folder / "apple.png")):
+        expected = run("search", *query, *full, "--json").json
+        plain = run("search", *query, *quick, "--json").json
+        refined = run("search", *query, *quick, "--refine", "20", "--json").json
+        scores = [[hit["score"] for hit in found["results"]["images"]] for found in (expected, refined, plain)]
+        assert np.allclose(scores[0], scores[1], atol=1e-4)
+        assert not np.allclose(scores[0], scores[2], atol=1e-3)
+        assert (refined["refined"], plain["refined"]) == ({"images": 3, "texts": 0}, {"images": 0, "texts": 0})
+        assert refined["results"]["texts"] == plain["results"]["texts"]
+    some = run("search", "red", *quick, "--refine", "2")
+    assert "The first 2 images were scored again" in some.err
+    for words, said in ((full, "nothing can be refined"), ((*quick, "--diversity", "0.5"), "exclude each other")):
+        refused = run("search", "red", *words, "--refine", "2")
+        assert (refused.code, refused.err.count("\n")) == (2, 1)
+        assert said in refused.err
+
+
 def test_a_search_looks_as_quickly_as_the_store_was_made(run: Any, folder: Path, tmp_path: Path) -> None:
     store = ("--store", tmp_path / "store")
     assert run("index", folder, *store, "--model", "demo", "--image-size", "32").code == 0
