@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-full test-long coverage lint types contract notebooks proof bench bench-all build audit clean
+.PHONY: help demo test test-full test-long coverage lint types contract notebooks proof bench bench-all bench-gpu build audit clean
 
 help:
 	@echo "make demo       set up, then search an image gallery by text in many languages, offline"
@@ -17,6 +17,7 @@ help:
 	@echo "make proof      measure the models against the golden vectors, tensor lists and recall figures"
 	@echo "make bench      the speed of both models on this processor: against the published computation, by kind of work (half an hour at most)"
 	@echo "make bench-all  make bench, and curves by batch and length, ONNX, pipeline, overhead, memory, remote services (an hour more)"
+	@echo "make bench-gpu  both models on one NVIDIA GPU, within nine minutes (GPU_PYTHON=python3: with the torch that is installed)"
 	@echo "make build      wheel, source archive and a CycloneDX list of what they depend on in dist/, the same bytes every time"
 	@echo "make audit      ask for known vulnerabilities of what is installed; says so where they cannot be asked"
 	@echo "make clean      remove .venv and caches"
@@ -70,6 +71,11 @@ bench bench-all:
 		set -- $$(echo $$run | tr @ ' '); name=$$1; shift; \
 		$(BIN)/python benchmarks/$$name.py "$$@" $(BENCH_OPTIONS) || exit 1; \
 	done
+
+# With GPU_PYTHON nothing is installed: on a machine without a network, whose Python has torch and transformers.
+bench-gpu:
+	$(if $(GPU_PYTHON),,$(PYTHON) tools/bootstrap.py bench)
+	PYTHONPATH=. $(or $(GPU_PYTHON),$(BIN)/python) benchmarks/gpu.py $(BENCH_OPTIONS)
 
 build: .setup-test
 	$(BIN)/python tools/build.py
