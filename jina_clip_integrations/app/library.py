@@ -89,6 +89,7 @@ class Library:
             "passages": about.passages,
             "model": about.model,
             "dimensions": about.dimensions,
+            "imageSize": about.image_size,
             "since": _day(about.since),
             "until": _day(about.until),
             "folders": [encode_name(name) for name in about.folders],

@@ -161,6 +161,7 @@ def print_report(
             "collection": args.collection,
             "model": encoder.model,
             "dimensions": encoder.dimensions,
+            "image_size": encoder.reduced_image_size,
             "files": count_files(report),
             "refreshed": report.refreshed,
             "images": images,

@@ -34,6 +34,8 @@ class Description:
     """Format to the number of images, the most frequent first."""
     with_place: int = 0
     """Images that say where they were taken."""
+    image_size: int | None = None
+    """Side in pixels at which images were computed, where it is not the model's own."""
 
 
 def describe_payloads(payloads: Iterable[Mapping[str, Any]], *, where: str) -> Description:
@@ -66,6 +68,7 @@ def describe_payloads(payloads: Iterable[Mapping[str, Any]], *, where: str) -> D
         cameras=dict(cameras.most_common()),
         formats=dict(formats.most_common()),
         with_place=with_place,
+        image_size=(model.fingerprint.image_size or None) if model is not None else None,
     )
 
 

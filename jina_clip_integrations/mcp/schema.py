@@ -91,6 +91,7 @@ class CollectionResult(Result):
     images: int = Field(description="images that can be found")
     model: str | None = Field(default=None, description="model that made the vectors; none while nothing is indexed")
     dimensions: int | None = Field(default=None, description="width of the vectors")
+    image_size: int | None = Field(default=None, description="side of images in pixels, if not the model's own")
     since: str | None = Field(default=None, description="earliest time of a file, taken or last changed, ISO 8601")
     until: str | None = Field(default=None, description="latest such time")
     folders: list[Count] = Field(default_factory=list, description="subfolders, for the filter `folder`")
@@ -105,4 +106,5 @@ class EmbedResult(Result):
 
     model: str
     dimensions: int
+    image_size: int | None = Field(default=None, description="side of images in pixels, if not the model's own")
     vectors: list[list[float]] = Field(description="of unit length")

@@ -130,6 +130,7 @@ class AgentService:
                 images=about.images,
                 model=about.model,
                 dimensions=about.dimensions,
+                image_size=about.image_size,
                 since=time_text(about.since),
                 until=time_text(about.until),
                 folders=count_list(about.folders, MAX_LISTED),
@@ -154,7 +155,13 @@ class AgentService:
         vectors = collection.encoder.encode(items)
         rows = [[float(number) for number in row] for row in vectors]
         return Answer(
-            EmbedResult(model=collection.encoder.model, dimensions=int(vectors.shape[-1]), vectors=rows, notes=[])
+            EmbedResult(
+                model=collection.encoder.model,
+                dimensions=int(vectors.shape[-1]),
+                image_size=collection.encoder.reduced_image_size,
+                vectors=rows,
+                notes=[],
+            )
         )
 
     def thumbnail(self, name: str, pixels: int) -> bytes:

@@ -267,6 +267,7 @@ def open_empty(root: Path, tmp_path: Path) -> Iterator[Callable[[Any], FolderCol
 def test_a_store_keeps_the_quick_look_apart(
     collection: FolderCollection, encoder: JinaClipEncoder, root: Path, tmp_path: Path
 ) -> None:
+    assert collection.describe().image_size == 16
     collection.close()
     with pytest.raises(ConfigurationError, match="images of 16 pixels"):
         FolderCollection.open(root, encoder=encoder, store=tmp_path / "store")

@@ -231,7 +231,7 @@ function showHelp() {
   const tips = [["sunset +boats -people", "with boats, without people"], ["-\"red car\"", "several words that belong together"]];
   const table = (rows) => h("dl", { class: "keys" }, ...rows.flatMap(([term, text]) => [h("dt", {}, h("kbd", {}, term)), h("dd", {}, text)]));
   const samples = h("p", { class: "suggestions" }, ...SUGGESTIONS.map(([lang, words]) => button(null, words, () => { $("sheet").close(); address.go(new URLSearchParams({ q: words })); }, { lang, dir: "auto" })));
-  openSheet("Keys and tips", h("h3", {}, "In the search field"), table(tips), h("h3", {}, "In any language"), samples, h("h3", {}, "Keys"), table(keys), about && h("p", { class: "muted small", dir: "auto" }, `${printable(about.path)} · ${printable(about.model)}, ${about.dimensions} dimensions · everything stays on this machine, except where the model runs elsewhere`));
+  openSheet("Keys and tips", h("h3", {}, "In the search field"), table(tips), h("h3", {}, "In any language"), samples, h("h3", {}, "Keys"), table(keys), about && h("p", { class: "muted small", dir: "auto" }, `${printable(about.path)} · ${printable(about.model)}, ${about.dimensions} dimensions${about.imageSize ? `, images of ${about.imageSize} pixels` : ""} · everything stays on this machine, except where the model runs elsewhere`));
 }
 
 function setUpControls() {
