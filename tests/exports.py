@@ -16,7 +16,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 @cache
 def exported(model: str, format: str = "onnx", dtype: str = "float32") -> Path:
-    """The folder of an export of the golden checkpoint `model`; tests leave it as it is.
+    """The folder of an export of `demo` or the golden checkpoint `v1` or `v2`; tests leave it as it is.
 
     Tracing takes seconds, so whatever is made of the float32 graphs starts from those that were traced already.
     """
@@ -26,7 +26,7 @@ def exported(model: str, format: str = "onnx", dtype: str = "float32") -> Path:
             traced = exported(model)
             for name, graph in (("write_text_graph", "text.onnx"), ("write_vision_graph", "vision.onnx")):
                 stack.enter_context(patch.object(command, name, partial(_copy, traced / graph)))
-        export_model(GOLDEN / model, folder, format=format, dtype=dtype)
+        export_model(model if model == "demo" else GOLDEN / model, folder, format=format, dtype=dtype)
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,17 +47,20 @@ def sample_images() -> list[NDArray[np.uint8]]:
 
 def measure_agreement(source: str | Path, folder: Path, format: str) -> dict[str, float]:
     """Smallest cosine between the vectors of `source`, in float32 on this machine, and of the export in `folder`."""
-    exported: ExportedBackend = BACKENDS[format].load()(folder)
     parser = InputParser()
     images: Any = [parser.image(each) for each in sample_images()]
     batches = {
         "text": Batch(modality="text", texts=TEXTS, normalize=False),
         "image": Batch(modality="image", images=images, normalize=False),
     }
-    with LocalBackend(source, device="cpu", dtype="float32") as original, exported:
+    # One after the other, so that one model is in memory at a time.
+    with LocalBackend(source, device="cpu", dtype="float32") as original:
+        expected = {name: original.embed(batch).vectors for name, batch in batches.items()}
+    gc.collect()
+    exported: ExportedBackend = BACKENDS[format].load()(folder)
+    with exported:
         return {
-            name: float(cosines(original.embed(batch).vectors, exported.embed(batch).vectors).min())
-            for name, batch in batches.items()
+            name: float(cosines(expected[name], exported.embed(batch).vectors).min()) for name, batch in batches.items()
         }
 
 

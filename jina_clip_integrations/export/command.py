@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,18 +17,21 @@ import torch
 from ..backends.exported.folder import (
     DTYPES,
     GRAPH_SUFFIX,
+    MODALITIES,
     TOKENIZER_FILE,
     Description,
     ImagePreprocessing,
 )
 from ..backends.local import LocalBackend
 from ..errors import ConfigurationError, InputError, require_extra
-from ..modeling import JinaClipModel, JinaClipProcessor
+from ..modeling import JinaClipConfig, JinaClipModel, JinaClipProcessor
 from ..retrieval.fingerprint import model_identity
 from ..settings import require_choice
 from .agreement import check_agreement, measure_agreement
 from .conversions import convert_to_openvino, quantize_onnx
 from .onnx_graphs import OPSET, write_text_graph, write_vision_graph
+
+ONNX_SUFFIX = GRAPH_SUFFIX["onnx"]
 
 
 @dataclass(frozen=True)
@@ -108,25 +112,40 @@ def _new_folder(target: Path) -> Iterator[Path]:
 
 
 def _write_files(backend: LocalBackend, folder: Path, format: str, dtype: str) -> Description:
-    source = backend.folder
-    wanted = torch.float16 if dtype == "float16" and format == "onnx" else torch.float32
-    model = JinaClipModel.from_pretrained(source, dtype=wanted).eval()
-    processor = JinaClipProcessor.from_pretrained(source)
-    description = _describe(backend, model, processor, format, dtype)
+    processor = JinaClipProcessor.from_pretrained(backend.folder)
+    config = JinaClipConfig.from_pretrained(backend.folder)
+    description = _describe(backend, config, processor, format, dtype)
     with TemporaryDirectory(dir=folder) as scratch:
-        for modality, write in (("text", write_text_graph), ("image", write_vision_graph)):
+        plain = format == "onnx" and dtype != "int8"
+        traced = folder if plain else Path(scratch)
+        _trace(backend.folder, traced, torch.float16 if plain and dtype == "float16" else torch.float32)
+        for modality in () if plain else MODALITIES:
             target = folder / description.file(modality)
-            if format == "onnx" and dtype != "int8":
-                write(model, target)
-                continue
-            plain = Path(scratch) / f"{modality}.onnx"
-            write(model, plain)
-            _convert(plain, target, format, dtype)
-            for each in Path(scratch).iterdir():
-                each.unlink()
+            _convert(traced / target.with_suffix(ONNX_SUFFIX).name, target, format, dtype)
     _write_tokenizer(processor.tokenizer.backend_tokenizer, folder / TOKENIZER_FILE)
+    description = replace(description, weights={each: _weights(folder / description.file(each)) for each in MODALITIES})
     description.write(folder)
     return description
+
+
+def _weights(graph: Path) -> list[str]:
+    """Names of the files beside `graph` that hold its weights."""
+    found = {*graph.parent.glob(f"{graph.stem}*.data"), *graph.parent.glob(f"{graph.stem}.bin")}
+    return sorted(each.name for each in found)
+
+
+def _trace(source: Path, folder: Path, dtype: torch.dtype) -> None:
+    """Write both towers as ONNX graphs; nothing of the model is in memory afterwards.
+
+    A tower is dropped as soon as it is written: tracing the other one takes more than twice its weights.
+    """
+    model = JinaClipModel.from_pretrained(source, dtype=dtype).eval()
+    write_text_graph(model, folder / f"text{ONNX_SUFFIX}")
+    del model.text_model
+    gc.collect()  # traced programs are full of circles
+    write_vision_graph(model, folder / f"vision{ONNX_SUFFIX}")
+    del model
+    gc.collect()
 
 
 def _write_tokenizer(tokenizer: Any, path: Path) -> None:
@@ -146,9 +165,9 @@ def _convert(plain: Path, target: Path, format: str, dtype: str) -> None:
 
 
 def _describe(
-    backend: LocalBackend, model: JinaClipModel, processor: JinaClipProcessor, format: str, dtype: str
+    backend: LocalBackend, config: JinaClipConfig, processor: JinaClipProcessor, format: str, dtype: str
 ) -> Description:
-    text, vision, images = model.config.text_config, model.config.vision_config, processor.image_processor
+    text, vision, images = config.text_config, config.vision_config, processor.image_processor
     return Description(
         format=format,
         dtype=dtype,

@@ -6,9 +6,10 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from .onnx_graphs import MAX_FILE_BYTES
+from .onnx_graphs import save_graph
 
 QUANTIZED_OPERATORS = ("MatMul",)
 """Layers whose weights become 8 bits. Embedding tables stay as they are: looking rows up costs no arithmetic."""
@@ -16,20 +17,23 @@ QUANTIZED_OPERATORS = ("MatMul",)
 
 def quantize_onnx(source: Path, target: Path) -> None:
     """Write the graph with int8 weights per output channel; activations are quantized while it runs."""
+    import onnx_ir
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    large = sum(each.stat().st_size for each in source.parent.glob(f"{source.name}*")) > MAX_FILE_BYTES
-    with _errors_only(logging.getLogger()):  # it suggests a step that changes nothing where shapes are known
-        quantize_dynamic(
-            source,
-            target,
-            op_types_to_quantize=list(QUANTIZED_OPERATORS),
-            per_channel=True,
-            # Without VNNI, pairs of products of full 8 bits overflow the 16 bits that older processors add them in.
-            reduce_range=True,
-            weight_type=QuantType.QInt8,
-            use_external_data_format=large,
-        )
+    with TemporaryDirectory(dir=target.parent) as scratch:
+        quantized = Path(scratch) / target.name
+        with _errors_only(logging.getLogger()):  # it suggests a step that changes nothing where shapes are known
+            quantize_dynamic(
+                source,
+                quantized,
+                op_types_to_quantize=list(QUANTIZED_OPERATORS),
+                per_channel=True,
+                # Without VNNI, pairs of products of 8 full bits overflow the 16 bits that older processors add them in.
+                reduce_range=True,
+                weight_type=QuantType.QInt8,
+                use_external_data_format=True,
+            )
+        save_graph(onnx_ir.external_data.load_to_model(onnx_ir.load(quantized)), target)
 
 
 def convert_to_openvino(source: Path, target: Path, dtype: str) -> None:

@@ -64,8 +64,6 @@ def write_vision_graph(model: JinaClipModel, path: Path) -> None:
 
 
 def _write(graph: nn.Module, example: dict[str, Tensor], axes: dict[int, Any], path: Path) -> None:
-    import onnx_ir
-
     with _quiet(), torch.inference_mode():
         program: Any = torch.onnx.export(
             graph.eval(),
@@ -77,7 +75,13 @@ def _write(graph: nn.Module, example: dict[str, Tensor], axes: dict[int, Any], p
             dynamo=True,
             verbose=False,
         )
-    model = program.model
+    save_graph(program.model, path)
+
+
+def save_graph(model: Any, path: Path) -> None:
+    """Write a graph of `onnx_ir` with its weights in it, or beside it in files where one would be too large."""
+    import onnx_ir
+
     weights = sum(each.const_value.nbytes for each in model.graph.initializers.values())
     data = f"{path.name}.data" if weights > MAX_FILE_BYTES else None
     onnx_ir.save(model, path, external_data=data, max_shard_size_bytes=MAX_FILE_BYTES if data else None)

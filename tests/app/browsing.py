@@ -1,58 +1,16 @@
-"""A headless Chromium and an app on loopback for it to look at.
-
-The suite's block of the network does not reach another process, so Chromium gets one of its own: no name resolves but
-those of this machine, and every page notes what it asked for.
-"""
+"""An app on loopback for a browser to look at, and its pages."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
-
-import pytest
 
 from jina_clip_integrations.app import AppSettings, create_app
 from jina_clip_integrations.cli.app import make_app_server
 from jina_clip_integrations.cli.serve import open_socket
 from jina_clip_integrations.collections.folder import FolderCollection
+from tests.browsing import Watched
 from tests.serving import wait_until
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-SWITCHES = [
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-]
-
-
-def find_chromium() -> str:
-    """The browser of this machine. Without one the test is skipped; on CI, where it has to be there, it fails."""
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
-        told = f"no browser: none of {', '.join(NAMES)} is installed (Debian: apt-get install chromium)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(told)
-        pytest.skip(told)
-    return found
-
-
-@contextmanager
-def open_browser() -> Iterator[Any]:
-    """A headless Chromium; its driver talks to it through pipes."""
-    path = find_chromium()
-    from playwright.sync_api import sync_playwright
-
-    root = hasattr(os, "geteuid") and os.geteuid() == 0
-    with sync_playwright() as playwright:
-        switches = [*SWITCHES, "--no-sandbox"] if root else SWITCHES  # Chromium refuses its sandbox to root
-        browser = playwright.chromium.launch(executable_path=path, args=switches)
-        yield browser
-        browser.close()
 
 
 class Served:
@@ -80,27 +38,8 @@ class Served:
         assert not self.thread.is_alive()
 
 
-class Watched:
-    """A page, and whatever it said or asked for that it should not have."""
-
-    def __init__(self, page: Any, url: str) -> None:
-        self.page = page
-        self.url = url
-        self.errors: list[str] = []
-        self.foreign: list[str] = []
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("dialog", lambda dialog: self.errors.append(f"dialog: {dialog.message}"))
-        page.on("console", self._note)
-        page.on("request", lambda request: self._check(request.url))
-
-    def _note(self, message: Any) -> None:
-        # A failed request is a line there too; those that are meant are looked at by the tests themselves.
-        if message.type == "error" and "Failed to load resource" not in message.text:
-            self.errors.append(message.text)
-
-    def _check(self, url: str) -> None:
-        if not url.startswith((f"{self.url}/", "blob:", "data:")):
-            self.foreign.append(url)
+class AppPage(Watched):
+    """A page of the app."""
 
     def go(self, address: str = "/") -> Any:
         """Open an address and wait until something is shown."""

@@ -18,7 +18,8 @@ from jina_clip_integrations.collections.folder import FolderCollection
 from jina_clip_integrations.collections.scan import SourceFile, Stamp
 from jina_clip_integrations.collections.store import Entry
 from jina_clip_integrations.errors import ApiConnectionError
-from tests.app.browsing import Served, Watched, open_browser
+from tests.app.browsing import AppPage, Served
+from tests.browsing import open_browser
 from tests.serving import wait_until
 
 MARKUP = "<img src=x onerror=alert(1)>.png"
@@ -31,7 +32,7 @@ def browser() -> Iterator[Any]:
         yield opened
 
 
-Visit = Callable[..., Watched]
+Visit = Callable[..., AppPage]
 
 
 @pytest.fixture
@@ -52,12 +53,12 @@ def serve() -> Iterator[Callable[..., Served]]:
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Visit]:
     """`visit(served, width=390)`: a page of its own, which must not have failed or asked elsewhere."""
-    opened: list[tuple[Any, Watched]] = []
+    opened: list[tuple[Any, AppPage]] = []
 
-    def open_page(served: Served, *, width: int = 1280, height: int = 800, **options: Any) -> Watched:
+    def open_page(served: Served, *, width: int = 1280, height: int = 800, **options: Any) -> AppPage:
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
         context.set_default_timeout(10_000)
-        watched = Watched(context.new_page(), served.url)
+        watched = AppPage(context.new_page(), served.url)
         opened.append((context, watched))
         return watched
 

@@ -113,13 +113,21 @@ def test_full_precision_agrees_to_five_digits(model: str) -> None:
     assert min(describe(exported(model))["agreement"].values()) >= 0.99999
 
 
-def test_weights_beyond_a_file_go_beside_it_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_graphs, "MAX_FILE_BYTES", 300_000)
-    report = export_model(GOLDEN / "v2", tmp_path / "parts")
-    parts = [size for name, size in report.files.items() if ".onnx.data" in name or ".data" in name]
-    assert len(parts) >= 3
-    assert max(parts) <= 300_000
-    assert min(report.agreement.values()) >= 0.99999
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_weights_beyond_a_file_go_beside_it_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    monkeypatch.setattr(onnx_graphs, "MAX_FILE_BYTES", 200_000)
+    report = export_model(GOLDEN / "v2", tmp_path / "parts", dtype=dtype)
+    parts = {name: size for name, size in report.files.items() if name.endswith(".data")}
+    assert len(parts) >= 2
+    assert max(parts.values()) <= 200_000
+    about = describe(tmp_path / "parts")
+    assert {*about["text"]["weights"], *about["image"]["weights"]} == set(parts)
+    assert min(report.agreement.values()) >= SMALLEST_COSINE[dtype]
+    assert {path.name for path in (tmp_path / "parts").iterdir()} == {
+        *parts, "text.onnx", "vision.onnx", "tokenizer.json", EXPORT_FILE
+    }  # fmt: skip
 
 
 class TestNothingWrongIsKept:

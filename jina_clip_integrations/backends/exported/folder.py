@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,6 +22,9 @@ VERSION = 1
 """Of the description; another number is another layout."""
 
 TOKENIZER_FILE = "tokenizer.json"
+
+MODALITIES = ("text", "image")
+"""Parts of the description, each with a graph."""
 
 GRAPH_SUFFIX: Mapping[str, str] = {"onnx": ".onnx", "openvino": ".xml"}
 """Format to the end of a graph's file name; the formats that there are."""
@@ -75,6 +78,8 @@ class Description:
     """Patches of one image, with CLS."""
     opset: int | None = None
     """ONNX's, if it is such a graph."""
+    weights: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Files beside each graph that hold its weights, by modality; none where they are in the graph."""
     agreement: Mapping[str, float] | None = None
     """Smallest cosine with the original on the samples of the export, by modality."""
 
@@ -105,6 +110,7 @@ class Description:
             },
             "text": {
                 "file": self.file("text"),
+                "weights": list(self.weights.get("text", ())),
                 "inputs": {"input_ids": "int64 (batch, length)", "attention_mask": "int64 (batch, length)"},
                 "output": {"embeddings": f"float32 (batch, {spec.embed_dim}), raw"},
                 "tokenizer": TOKENIZER_FILE,
@@ -115,6 +121,7 @@ class Description:
             },
             "image": {
                 "file": self.file("image"),
+                "weights": list(self.weights.get("image", ())),
                 "inputs": {"pixel_values": f"float32 (batch, 3, {self.images.size}, {self.images.size})"},
                 "output": {"embeddings": f"float32 (batch, {spec.embed_dim}), raw"},
                 "patches": self.patches,
@@ -192,11 +199,13 @@ def _parse(content: Mapping[str, Any], folder: Path) -> Description:
         images=images,
         patches=_count("patches", image["patches"]),
         opset=content["opset"],
+        weights={name: tuple(map(str, content[name]["weights"])) for name in MODALITIES},
         agreement={str(name): float(value) for name, value in content["agreement"].items()},
     )
-    for modality in ("text", "image"):
-        if not (folder / description.file(modality)).is_file():
-            raise ValueError(f"the file {description.file(modality)} is missing")
+    for modality in MODALITIES:
+        for name in (description.file(modality), *description.weights[modality]):
+            if not (folder / name).is_file():
+                raise ValueError(f"the file {name} is missing")
     return description
 
 

@@ -88,6 +88,17 @@ def test_a_missing_graph(folder: Path) -> None:
         OnnxBackend(folder)
 
 
+def test_files_of_weights_are_named() -> None:
+    folder = exported("v2", "openvino")
+    assert read_description(folder).weights == {"text": ("text.bin",), "image": ("vision.bin",)}
+
+
+def test_a_file_of_weights_that_is_not_there(folder: Path) -> None:
+    edit(folder, lambda content: content["text"].update(weights=["text-00001-of-00002.onnx.data"]))
+    with pytest.raises(CheckpointError, match=r"the file text-00001-of-00002\.onnx\.data is missing"):
+        OnnxBackend(folder)
+
+
 @pytest.mark.parametrize("name", ["text.onnx", "vision.onnx"])
 @pytest.mark.parametrize("content", [b"", b"no graph", os.urandom(5000)], ids=["empty", "text", "noise"])
 def test_a_damaged_graph(folder: Path, name: str, content: bytes) -> None:
