@@ -131,7 +131,8 @@ def check_serves(name: str, model: str, options: Mapping[str, Any]) -> None:
     """
     if not find_backend(name).runs_here and "base_url" not in options and is_local_model(model):
         where = "at the API" if name == "api" else f"at {name}"
-        raise ConfigurationError(f'model {model!r} lives on this machine, not {where}; use backend="local"')
+        here = backend_here(model)
+        raise ConfigurationError(f'model {model!r} lives on this machine, not {where}; use backend="{here}"')
 
 
 def owners_of(option: str) -> tuple[str, ...]:
@@ -143,6 +144,11 @@ def default_backend(model: str) -> str:
     """The backend of a model for which none is named: what a folder of this machine asks for, else the API."""
     if not is_local_model(model):
         return "api"
+    return backend_here(model)
+
+
+def backend_here(model: str) -> str:
+    """The backend that runs `model` on this machine: the one of an exported folder's format, else the local one."""
     return export_format(Path(model).expanduser()) or "local"
 
 

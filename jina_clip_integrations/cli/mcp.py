@@ -162,11 +162,13 @@ def open_collection(args: argparse.Namespace) -> FolderCollection:
 
 def make_server(args: argparse.Namespace, source: CollectionSource, *, token: str | None) -> ImageSearchServer:
     """The server with these options."""
+    from ..backends.registry import find_backend
     from ..mcp import McpSettings, create_server
     from .options import choose_backend
 
     settings = McpSettings(allow_embed=args.allow_embed, max_calls_per_minute=args.max_calls)
-    leaves = choose_backend(args.backend, args.model or DEFAULT_MODEL) != "local"
+    chosen = choose_backend(args.backend, args.model or DEFAULT_MODEL)
+    leaves = not (isinstance(chosen, str) and find_backend(chosen).runs_here)
     return create_server(source, settings, token=token, open_world=leaves)
 
 

@@ -43,7 +43,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     defaults = ServerSettings()
     models = "jina-clip-v1, jina-clip-v2, demo, a checkpoint folder or a Hub id"
     parser.add_argument("--model", default=DEFAULT_MODEL, help=f"{models} (default: {DEFAULT_MODEL})")
-    parser.add_argument("--backend", help="local (default), or MODULE:FACTORY of a backend of your own")
+    backends = "local, onnx or openvino (default: what the model is for), or MODULE:FACTORY of a backend of your own"
+    parser.add_argument("--backend", help=backends)
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps, or several with commas (default: auto)")
     parser.add_argument("--dtype", help="auto, float32, bfloat16 or float16 (default: auto)")
     parser.add_argument(
@@ -157,10 +158,11 @@ def build_settings(args: argparse.Namespace) -> ServerSettings:
 
 
 def open_local_encoder(args: argparse.Namespace) -> JinaClipEncoder:
-    """The encoder to serve, with the local backend unless an option names another."""
+    """The encoder to serve, with the backend that runs the model here unless an option names another."""
+    from ..backends.registry import backend_here
     from ..encoder import JinaClipEncoder
 
-    backend = choose_backend(args.backend or "local", args.model)
+    backend = choose_backend(args.backend or backend_here(args.model), args.model)
     device = args.device.split(",") if args.device and "," in args.device else args.device
     given = {"device": device, "dtype": args.dtype, "image_size": args.image_size}
     options = {name: value for name, value in given.items() if value is not None}

@@ -116,9 +116,16 @@ class EncoderRecipe:
     def open_in_worker(self) -> JinaClipEncoder:
         """The encoder in a Ray worker, which computes with no more threads than its share of the CPU."""
         share = limit_threads()
-        if share is not None and self.backend == "local" and self._options.get("num_workers", "auto") == "auto":
-            self._options["num_workers"] = share
+        if share is not None and isinstance(self.backend, str):
+            self._keep_to(share, self.backend)
         return self.open()
+
+    def _keep_to(self, processors: int, backend: str) -> None:
+        """Let options whose default is all processors of the machine be these."""
+        known = BACKENDS[backend].options if backend in BACKENDS else ()
+        for name in {"num_workers", "num_threads"}.intersection(known):
+            if self._options.get(name) in (None, "auto"):
+                self._options[name] = processors
 
     def describe(self, names: Mapping[str, Any] | tuple[str, ...]) -> dict[str, str]:
         """Those of the given options in `names`, as text that may be kept; never a secret."""

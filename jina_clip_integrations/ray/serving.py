@@ -21,7 +21,7 @@ from ray import serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
-from ..backends.registry import find_factory
+from ..backends.registry import backend_here, find_factory
 from ..encoder import JinaClipEncoder
 from ..errors import BackendError, ConfigurationError
 from ..server import ServerSettings, create_app
@@ -54,8 +54,8 @@ class ServeArguments(BaseModel):
 
     model: str = DEFAULT_MODEL
     """`jina-clip-v1`, `jina-clip-v2`, `demo`, a checkpoint folder of the nodes or a Hub id."""
-    backend: str = "local"
-    """`local`, or `MODULE:FACTORY` of a backend of your own."""
+    backend: str | None = None
+    """`local`, `onnx`, `openvino`, or `MODULE:FACTORY` of a backend of your own; None is what runs the model here."""
     device: str | None = None
     dtype: str | None = None
     image_size: int | None = None
@@ -156,7 +156,8 @@ def replica_app(args: ServeArguments) -> FastAPI:
     Raises `ConfigurationError`, also for a key variable that this node does not have.
     """
     settings = args.settings().changed(api_keys=read_api_keys(args.api_key_env))
-    backend: Any = find_factory(args.backend)() if ":" in args.backend else args.backend
+    name = args.backend or backend_here(args.model)
+    backend: Any = find_factory(name)() if ":" in name else name
     options: dict[str, Any] = {"model": args.model} if isinstance(backend, str) else {}
     given = {"device": args.device, "dtype": args.dtype, "image_size": args.image_size}
     options |= {name: value for name, value in given.items() if value is not None}
