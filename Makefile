@@ -7,7 +7,7 @@ BIN := .venv/bin
 help:
 	@echo "make demo       set up, then search an image gallery by text in many languages, offline"
 	@echo "make test       set up, then run the test suite"
-	@echo "make test-full  the tests at the models' published sizes (2 GB on disk, 5 GB of memory)"
+	@echo "make test-full  the tests at the models' published sizes (5 GB on disk, 7 GB of memory)"
 	@echo "make test-long  mutants, kills and soaks in five times the numbers of make test, and what takes minutes"
 	@echo "make coverage   the test suite with branch coverage; fails below the gate in pyproject.toml"
 	@echo "make lint       ruff: style, imports, formatting; import-linter: which package may import which"

@@ -153,7 +153,7 @@ def speed(folder: Path, runtime: str, dtype: str) -> Figures:
             "texts": lambda: encoder.encode_text(documents),
             "image": lambda: encoder.encode_image(image),
         }
-        return {name: best_of(work, runs=3) for name, work in works.items()}
+        return {name: best_of(work, runs=2) for name, work in works.items()}
 
 
 def export_table(figures: Figures) -> str:

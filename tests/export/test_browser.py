@@ -225,3 +225,9 @@ def test_packages_are_pinned_by_checksum_and_no_registry_is_named() -> None:
     packages = {name.removeprefix("node_modules/"): each for name, each in lock["packages"].items() if name}
     assert {name: packages[name]["version"] for name in wanted} == wanted
     assert all(each["integrity"].startswith("sha512-") and "resolved" not in each for each in packages.values())
+
+
+def test_the_documentation_shows_the_page_as_it_is() -> None:
+    page = (PAGE / "index.html").read_text("utf-8")
+    shown = page[page.index("<p>") :]
+    assert f"```html\n{shown}```" in (PAGE.parents[1] / "docs" / "export.md").read_text("utf-8")
