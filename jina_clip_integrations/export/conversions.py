@@ -28,8 +28,8 @@ def quantize_onnx(source: Path, target: Path) -> None:
                 quantized,
                 op_types_to_quantize=list(QUANTIZED_OPERATORS),
                 per_channel=True,
-                # Unsigned, because processors without VNNI add pairs of signed products in 16 bits, where they overflow;
-                # the other way out, weights of 7 bits, costs three times as much quality.
+                # Unsigned: without VNNI, processors add pairs of products of signed weights in 16 bits, where they
+                # overflow. The other way out, weights of 7 bits, costs two to four times as much quality.
                 weight_type=QuantType.QUInt8,
                 use_external_data_format=True,
             )
