@@ -30,6 +30,7 @@ export class JinaClip {
   /** The vector of a text. `task` is one of the model's, such as "retrieval.query"; `dimensions` truncates. */
   async embedText(words, { task = this.about.text.default_task, dimensions } = {}) {
     const { instructions, max_length } = this.about.text;
+    if (task && !(task in instructions)) throw new Error(`${task}: not one of ${Object.keys(instructions)}`);
     const ids = this.tokenizer.encode((instructions[task] ?? "") + words).ids;
     ids.splice(max_length - 1, Math.max(0, ids.length - max_length)); // the last one, which ends the text, stays
     const shape = [1, ids.length];

@@ -138,6 +138,12 @@ def test_tasks_and_dimensions(visit: Visit) -> None:
     np.testing.assert_allclose(found, expected, atol=2e-5, rtol=0)
 
 
+def test_a_misspelt_task_is_an_error(visit: Visit) -> None:
+    page = visit(exported("v2")).page
+    with pytest.raises(Exception, match=r"retrieval\.querry: not one of retrieval\.query"):
+        embed_texts(page, ["a red bicycle"], "{ task: 'retrieval.querry' }")
+
+
 def test_a_text_beyond_the_longest_is_cut_before_its_last_token(visit: Visit, tmp_path: Path) -> None:
     folder = tmp_path / "short"
     shutil.copytree(exported("v2"), folder)
