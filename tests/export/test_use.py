@@ -69,7 +69,7 @@ def test_a_remote_backend_names_the_one_that_runs_it() -> None:
 def test_an_agent_is_not_told_that_its_queries_leave_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jina_clip_integrations.mcp.create_server", lambda *_, open_world, **__: open_world)
     models = (["--model", str(exported("v2"))], ["--model", "demo"], ["--model", "jina-clip-v2", "--backend", "api"])
-    told = [make_server(parse("mcp", ".", *each), Any, token=None) for each in models]
+    told: list[Any] = [make_server(parse("mcp", ".", *each), Any, token=None) for each in models]
     assert told == [False, False, True]
 
 
