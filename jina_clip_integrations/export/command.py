@@ -23,7 +23,6 @@ from ..backends.exported.folder import (
     ImagePreprocessing,
 )
 from ..backends.local import LocalBackend
-from ..backends.local.engine import no_progress_bar
 from ..errors import ConfigurationError, InputError, require_extra
 from ..modeling import JinaClipConfig, JinaClipModel, JinaClipProcessor
 from ..retrieval.fingerprint import model_identity
@@ -140,8 +139,7 @@ def _trace(source: Path, folder: Path, dtype: torch.dtype) -> None:
 
     A tower is dropped as soon as it is written: tracing the other one takes more than twice its weights.
     """
-    with no_progress_bar():
-        model = JinaClipModel.from_pretrained(source, dtype=dtype).eval()
+    model = JinaClipModel.from_pretrained(source, dtype=dtype).eval()
     write_text_graph(model, folder / f"text{ONNX_SUFFIX}")
     del model.text_model
     gc.collect()  # traced programs are full of circles

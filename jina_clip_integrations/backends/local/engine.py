@@ -38,7 +38,7 @@ class Engine:
     ) -> None:
         """`image_size` is that of images, in pixels, where it is not the model's own."""
         dtype: torch.dtype = getattr(torch, choice.dtype)
-        with no_progress_bar():
+        with _no_progress_bar():
             model = JinaClipModel.from_pretrained(folder, dtype=dtype, attn_implementation=attn_implementation)
         if image_size is not None:
             model.vision_model = model.vision_model.resized(image_size)
@@ -128,7 +128,7 @@ class Engine:
 
 
 @contextmanager
-def no_progress_bar() -> Iterator[None]:
+def _no_progress_bar() -> Iterator[None]:
     """Keep transformers' own bar for weights off the screen, where it would stand beside ours."""
     was_on = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
