@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import SecretStr, ValidationError
 
@@ -140,6 +141,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "demo over the api": ({"model": "demo"}, 'use backend="local"'),
     "bits": ({"embedding_type": "binary"}, "promises floats"),
     "object of bits": ({"backend": BlockingBackend(embedding_type="ubinary")}, "promises floats"),
+    "quick look over the api": ({"image_size": 336}, "'image_size' has no effect with backend=\"api\"; leave it out"),
+    "quick look of an object": ({"backend": BlockingBackend(), "image_size": 336}, "'image_size' has no effect"),
+    "half a patch": ({"backend": "local", "image_size": 300}, "a multiple of its patches of 14 from 224 to 504"),
     "negative retries": ({"max_retries": -1}, "max_retries=-1"),
     "timeout in words": ({"timeout": "soon"}, "timeout must be seconds"),
     "sources in words": ({"sources": "anywhere"}, "sources"),
@@ -157,6 +161,18 @@ def test_a_checkpoint_folder_needs_the_local_backend(adapter: Adapter, tmp_path:
     with pytest.raises(ValidationError, match='use backend="local"'):
         adapter(model=tmp_path)
     assert getattr(adapter(model=tmp_path, backend="local"), adapter.model_field) == str(tmp_path)
+
+
+def test_a_quick_look_is_that_of_the_encoder(adapter: Adapter, images: list[str]) -> None:
+    options = {"backend": "local", "device": "cpu", "dtype": "float32"}
+    embeddings = adapter(model="demo", image_size=48, **options)
+    quick = getattr(embeddings, adapter.image)(images[0])
+    with JinaClipEncoder("demo", image_size=48, **options) as encoder:
+        np.testing.assert_array_equal(np.float32(quick), encoder.encode_image(images[0]))
+    embeddings.image_size = None  # the model is loaded anew for it
+    full = getattr(embeddings, adapter.image)(images[0])
+    assert np.abs(np.subtract(quick, full)).max() > 1e-3
+    embeddings.close()
 
 
 def test_an_assigned_contradiction_is_refused_on_the_next_call(adapter: Adapter) -> None:

@@ -272,6 +272,17 @@ def test_pickles_and_later_assignments() -> None:
     np.testing.assert_array_equal(replica(["a"]), rebuilt(["a"]))
 
 
+def test_a_quick_look_is_kept_by_the_store_and_not_mixed(images: list[str]) -> None:
+    quick = JinaClipEmbeddingFunction(**DEMO, image_size=48)
+    config = json.loads(json.dumps(quick.get_config()))
+    assert (config["image_size"], config["vectors"]["jina_clip_image_size"]) == (48, 48)
+    rebuilt = JinaClipEmbeddingFunction.build_from_config(config)
+    np.testing.assert_array_equal(rebuilt([pixels(images[0])]), quick([pixels(images[0])]))
+    other = JinaClipEmbeddingFunction.build_from_config({**config, "image_size": 56})
+    with pytest.raises(ConfigurationError, match="images of 48 pixels"):
+        other(["a"])
+
+
 # The loader
 
 

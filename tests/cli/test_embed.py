@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
+from jina_clip_integrations.cli.embed_job import Job, job_digest
+from jina_clip_integrations.cli.vector_files import Source
 from jina_clip_integrations.errors import ServerError
 from jina_clip_integrations.retrieval.fingerprint import VectorFingerprint
 from tests.command_line import word_ids
@@ -108,6 +111,17 @@ def test_formats_know_the_model(run: Any, colours: Any, tmp_path: Path) -> None:
     assert schema.metadata[b"dimensions"] == b"8"
     assert schema.field("embedding").type.list_size == 8
     assert VectorFingerprint.from_metadata(schema.metadata) == VectorFingerprint("colours", 8)
+
+
+def test_a_quick_look_is_said_in_the_file_and_another_job(run: Any, folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "x.parquet"
+    assert run("embed", "--images", folder, "--output", output, "--model", "demo", "--image-size", 48).code == 0
+    held = VectorFingerprint.from_metadata(pyarrow.parquet.read_schema(output).metadata)
+    assert held is not None
+    assert held.image_size == 48
+    job = Job([Source("text", "one")])
+    digests = {job_digest(job, replace(held, image_size=size)) for size in (0, 48, 56)}
+    assert len(digests) == 3
 
 
 @pytest.mark.parametrize("extension", READERS)

@@ -41,6 +41,12 @@ class TestOptions:
         assert serve.build_settings(args) == ServerSettings()
         assert (args.host, args.port) == ("127.0.0.1", 8080)
 
+    def test_a_quick_look_arrives(self) -> None:
+        with serve.open_local_encoder(parse("--model", "demo", "--image-size", "48")) as encoder:
+            assert encoder.reduced_image_size == 48
+        with serve.open_local_encoder(parse("--model", "demo")) as encoder:
+            assert encoder.reduced_image_size is None
+
     def test_every_option_arrives(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("TEAM_KEY", "one, two")
         settings = serve.build_settings(

@@ -177,6 +177,10 @@ class TestNothingWrongIsKept:
         with pytest.raises(ConfigurationError, match=f"{option} is '{value}'; choose one of"):
             export_model(GOLDEN / "v1", tmp_path / "x", **{option: value})
 
+    def test_a_quick_look(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigurationError, match="only models of their own size are exported"):
+            export_model(GOLDEN / "v1", tmp_path / "x", image_size=48)
+
     def test_no_checkpoint(self, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
         with pytest.raises(CheckpointError, match="is not a checkpoint folder"):
