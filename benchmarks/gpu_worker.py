@@ -56,6 +56,7 @@ class Worker:
         self.block_s = TINY_BLOCK_S if tiny else BLOCK_S
         self.config = JinaClipConfig.from_pretrained(folder)
         self._engine: tuple[tuple[str, str], Engine] | None = None
+        self._photos: dict[tuple[int, int], list[bytes]] = {}
 
     def run(self) -> Iterator[dict[str, Any]]:
         """A dictionary per figure: the rate of products before and after, and what was found of every case."""
@@ -137,11 +138,8 @@ class Worker:
     def _measure_photos(self, case: Case, amount: int) -> dict[str, Any]:
         """From bytes to vectors through the encoder, and the vectors of some photos beside those of float32."""
         self._engine = None
-        size = next(size for size in self.sizes.photos if size[0] == case.length)
         options = {"backend": "local", "device": str(self.device), "fast_decode": case.kind == "fast jpeg"}
-        with TemporaryDirectory() as made:
-            count = min(amount, DISTINCT_PHOTOS)
-            distinct = [path.read_bytes() for path in write_photos(Path(made), count, sizes={size: 1000})]
+        distinct = self._distinct_photos(case.length, min(amount, DISTINCT_PHOTOS))
         # Bytes behind the end of a JPEG change nothing of it, and make every photo one of its own.
         photos = [data + number.to_bytes(4, "big") for number, data in enumerate(islice(cycle(distinct), amount))]
         with JinaClipEncoder(self.folder, dtype="float32", **options) as encoder:
@@ -157,6 +155,15 @@ class Worker:
             taken = time.perf_counter() - start
         cosine = worst_cosine(torch.from_numpy(np.asarray(found)), torch.from_numpy(np.asarray(wanted)))
         return {"first": first, "seconds": taken, "flops": amount * image_flops(self.config), "cosine": cosine}
+
+    def _distinct_photos(self, width: int, count: int) -> list[bytes]:
+        """Photos of that width, made once: the larger ones take seconds each."""
+        if (width, count) not in self._photos:
+            size = next(size for size in self.sizes.photos if size[0] == width)
+            with TemporaryDirectory() as made:
+                paths = write_photos(Path(made), count, sizes={size: 1000})
+                self._photos[width, count] = [path.read_bytes() for path in paths]
+        return self._photos[width, count]
 
     def seconds_per_call(self, work: Callable[[], object]) -> tuple[float, float]:
         """Seconds of the first call, which may compile, and of one of many: the median of several blocks of calls."""
