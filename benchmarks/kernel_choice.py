@@ -25,7 +25,7 @@ from torch import Tensor
 from jina_clip_integrations.backends.local.devices import cpu_has_native_bfloat16
 from jina_clip_integrations.modeling import JinaClipVisionConfig
 from jina_clip_integrations.modeling.aligned import align
-from jina_clip_integrations.modeling.attention import _by_heads, attend
+from jina_clip_integrations.modeling.attention import _as_products, attend
 from jina_clip_integrations.modeling.linear import Linear
 from jina_clip_integrations.modeling.packed import PackedLinear, can_pack
 from jina_clip_integrations.modeling.vision_tower import VisionMlp
@@ -133,7 +133,7 @@ def _attention(dtype: torch.dtype) -> list[str]:
     q, k, v = (torch.randn(IMAGE, dtype=dtype) for _ in range(3))
     forms = {
         "fused": partial(torch.nn.functional.scaled_dot_product_attention, q, k, v),
-        "head by head": partial(_by_heads, q, k, v),
+        "products": partial(_as_products, q, k, v),
         "eager": partial(attend, q, k, v, implementation="eager"),
     }
     return [_name(dtype), *(f"{1000 * seconds:.0f} ms" for seconds in in_turns(forms).values())]

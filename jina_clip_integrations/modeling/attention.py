@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from itertools import product
 
 import torch
 from torch import Tensor
@@ -17,11 +17,19 @@ BLOCK_ELEMENTS = 2**24
 SHORT_ELEMENTS = 2**16
 """Scores of a text up to which a padded ALiBi batch is cheaper with one full bias than row by row (73 tokens in v1)."""
 
-LONG_TOKENS = 512
-"""Tokens from which attention in bfloat16 on a CPU goes head by head, see `_by_heads`."""
+FEW_SCORES = 2**15
+"""Scores up to which one fused call costs less than `_as_products`: those of one text of 45 tokens."""
 
 CACHED_SCORES = 2**18
-"""Scores that `_by_heads` holds at a time: 512 KiB of bfloat16, which fits a core's second-level cache."""
+"""Scores of one head that `_as_products` holds at a time: 512 KiB of bfloat16, of a core's second-level cache."""
+
+GROUP_SCORES = 2**21
+"""Scores of all heads that `_as_products` holds at a time, so that every thread has whole products to compute."""
+
+LOG2_E = math.log2(math.e)
+
+LEAST_SUM, GREATEST_SUM = 1e-30, 1e38
+"""Sums of a row's powers that are exact enough: what is lost below the least float32 is no part of such a sum."""
 
 Attention = Callable[[Tensor, Tensor, Tensor, "Tensor | None"], Tensor]
 VarlenAttention = Callable[[Tensor, Tensor, Tensor, Tensor, int], Tensor]
@@ -53,8 +61,8 @@ def attend(
     if is_exporting():  # one graph for every length: no blocks, no branches by size
         return _eager(q, k, v, _bias(0, q.shape[2], q.shape[2], mask, slopes))
     if slopes is None and not eager:
-        if mask is None and _is_faster_by_heads(q):
-            return _by_heads(q, k, v)
+        if mask is None and _is_faster_as_products(q):
+            return _as_products(q, k, v)
         key_mask = None if mask is None else mask[:, None, None, :]  # (B, 1, 1, L), broadcast inside the kernel
         return F.scaled_dot_product_attention(q, k, v, attn_mask=key_mask)
     if slopes is not None and not eager and q.device.type == "cpu":
@@ -136,27 +144,41 @@ def _eager(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
     return torch.matmul(weights, v.float()).to(q.dtype)
 
 
-def _is_faster_by_heads(q: Tensor) -> bool:
-    """Without AMX the fused kernel is as slow in bfloat16 as in float32; plain products took 20 ms instead of 36."""
-    if q.device.type != "cpu" or q.dtype != torch.bfloat16 or q.shape[2] < LONG_TOKENS or q.requires_grad:
+def _is_faster_as_products(q: Tensor) -> bool:
+    """Without AMX the fused kernel is as slow in bfloat16 as in float32; plain products take half its time or less."""
+    if q.device.type != "cpu" or q.dtype != torch.bfloat16 or q.requires_grad or torch.compiler.is_compiling():
         return False
-    return not torch.cpu._is_amx_tile_supported()
+    few = q.shape[0] * q.shape[1] * q.shape[2] ** 2 <= FEW_SCORES
+    return not few and not torch.cpu._is_amx_tile_supported()
 
 
-def _by_heads(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attention without mask as plain products, one head and some query rows at a time, so that scores stay in cache.
+def _as_products(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attention without mask as plain products, some heads and query rows at a time, so that scores stay in cache.
 
-    Scores and weights are rounded to bfloat16, the softmax of each row is computed in float32.
+    The softmax is a power of two of every score, without the row's maximum taken off, and a division at the end by the
+    sum of the row, which a column of ones beside the values adds up. Scores and powers are rounded to bfloat16, whose
+    range is that of float32; where a row leaves it (a score above 87, or all below -69), the fused kernel computes all.
     """
-    batch, heads, length, _ = q.shape
-    scale = q.shape[-1] ** -0.5
-    out = q.new_empty(batch, length, heads, v.shape[-1]).transpose(1, 2)  # (B, H, L, D)
-    rows = max(64, CACHED_SCORES // length)
-    for text, head in product(range(batch), range(heads)):
-        keys, values = (k[text, head] * scale).t(), v[text, head]  # (D, L), (L, D)
-        for part, result in zip(torch.split(q[text, head], rows), torch.split(out[text, head], rows), strict=True):
-            result.copy_((part @ keys).softmax(dim=-1) @ values)
-    return out
+    length, width = k.shape[2], v.shape[-1]
+    queries, keys, values = q.flatten(0, 1), k.flatten(0, 1).transpose(1, 2), v.flatten(0, 1)
+    values = torch.cat((values, values.new_ones(*values.shape[:2], 1)), dim=-1)  # (B * H, L, D + 1)
+    rows = min(q.shape[2], max(64, CACHED_SCORES // length))
+    heads = max(1, GROUP_SCORES // (rows * length))
+    # All groups have their scores in one place: fresh memory costs more than the product that fills it.
+    place = q.new_empty(min(heads, len(queries)) * rows * length)
+    out, sums = torch.empty_like(queries), q.new_empty(*queries.shape[:2], 1)
+    for group in (slice(start, start + heads) for start in range(0, len(queries), heads)):
+        for block in (slice(start, start + rows) for start in range(0, q.shape[2], rows)):
+            part = queries[group, block]
+            scores = place[: part.shape[0] * part.shape[1] * length].view(*part.shape[:2], length)
+            torch.baddbmm(scores, part, keys[group], beta=0, alpha=LOG2_E * q.shape[-1] ** -0.5, out=scores)
+            weighted = torch.bmm(torch.exp2(scores, out=scores), values[group])
+            sums[group, block] = weighted[..., width:]
+            torch.div(weighted[..., :width], weighted[..., width:], out=out[group, block])
+    low, high = map(float, sums.aminmax())
+    if not LEAST_SUM < low <= high < GREATEST_SUM:
+        return F.scaled_dot_product_attention(q, k, v)
+    return out.view(q.shape)
 
 
 def varlen_attention(like: Tensor, *, slopes: Tensor | None, implementation: str | None) -> VarlenAttention | None:
@@ -193,4 +215,8 @@ def rotate_interleaved(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         return torch.stack((a * cos - b * sin, b * cos + a * sin), dim=-1).flatten(-2)
     x32 = x.to(torch.float32, memory_format=torch.contiguous_format).contiguous()  # one pass in half precision too
     pairs = torch.view_as_complex(x32.view(*x.shape[:-1], -1, 2))  # (..., D / 2)
-    return torch.view_as_real(pairs * torch.complex(cos, sin)).flatten(-2).to(x.dtype)
+    turn = torch.complex(cos, sin)
+    if x.requires_grad or x32.data_ptr() == x.data_ptr():
+        return torch.view_as_real(pairs * turn).flatten(-2).to(x.dtype)
+    pairs.mul_(turn)  # in place: nobody else has seen this copy
+    return x32.to(x.dtype)

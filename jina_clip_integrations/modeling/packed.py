@@ -34,14 +34,13 @@ class PackedWeight:
         self._bias = None if bias is None else bias.detach().clone()
         self._activation = activation
 
-    def __call__(self, x: Tensor, residual: Tensor | None = None, times: Tensor | None = None) -> Tensor:
-        """`activation(x W^T + b)`, or without activation `x W^T + b + residual` or `(x W^T + b) * times`."""
+    def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """`activation(x W^T + b)`, or without activation `x W^T + b + residual`."""
         product = torch.ops.mkldnn._linear_pointwise
-        if residual is None and times is None:
-            name, algorithm = ONEDNN_NAMES[self._activation], ALGORITHMS.get(self._activation or "", "")
-            return product(x, self._blocks, self._bias, name, [], algorithm)  # type: ignore[no-any-return]
-        other, operation = (residual, "add") if times is None else (times, "mul")
-        return product.binary(x, other, self._blocks, self._bias, operation)  # type: ignore[no-any-return]
+        if residual is not None:
+            return product.binary(x, residual, self._blocks, self._bias, "add")  # type: ignore[no-any-return]
+        name, algorithm = ONEDNN_NAMES[self._activation], ALGORITHMS.get(self._activation or "", "")
+        return product(x, self._blocks, self._bias, name, [], algorithm)  # type: ignore[no-any-return]
 
 
 class PackedLinear(nn.Module):
@@ -58,7 +57,7 @@ class PackedLinear(nn.Module):
 
 
 class PackedGatedLinear(nn.Module):
-    """Stands in for a `GatedLinear`, as two products of which the second multiplies the first into its result."""
+    """Stands in for a `GatedLinear`, as two products; oneDNN could multiply them, but takes longer than a pass here."""
 
     def __init__(self, layer: GatedLinear) -> None:
         super().__init__()
@@ -69,7 +68,7 @@ class PackedGatedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """As the layer it stands for."""
-        return self._value(x, times=self._gate(x))
+        return self._value(x).mul_(self._gate(x))
 
 
 def pack(module: nn.Module) -> bool:

@@ -75,7 +75,7 @@ def test_types_without_a_kernel_stay_plain(model: Any) -> None:
 def test_an_operator_that_is_missing_or_wrong_is_not_used(
     model: Any, monkeypatch: pytest.MonkeyPatch, failure: str
 ) -> None:
-    def broken(self: Any, x: Tensor, residual: Tensor | None = None, times: Tensor | None = None) -> Tensor:
+    def broken(self: Any, x: Tensor, residual: Tensor | None = None) -> Tensor:
         if failure == "missing":
             raise RuntimeError("no such operator")
         return x.new_zeros(*x.shape[:-1], 33)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from jina_clip_integrations.modeling import JinaClipModel, attention
-from jina_clip_integrations.modeling.attention import attend, varlen_attention
+from jina_clip_integrations.modeling import JinaClipModel
+from jina_clip_integrations.modeling.attention import varlen_attention
 
 
 def embed_packed(model: Any, rows: list[list[int]]) -> Tensor:
@@ -45,23 +45,6 @@ def test_the_last_block_for_cls_alone(golden: Any, model: Any) -> None:
     with torch.inference_mode():
         whole = model.get_image_features(pixels).pooler_output
         assert (model.vision_model.embed(pixels) - whole).abs().max() < 2e-5
-
-
-@pytest.mark.parametrize("length", [520, 1297])
-def test_head_by_head(monkeypatch: pytest.MonkeyPatch, length: int) -> None:
-    """Long attention in bfloat16 where the fused kernel has no bfloat16 products, in blocks that do not divide it."""
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    monkeypatch.setattr(attention, "CACHED_SCORES", 100 * length)
-    called = []
-    by_heads = attention._by_heads
-    monkeypatch.setattr(attention, "_by_heads", lambda *args: called.append(True) or by_heads(*args))
-    generator = torch.Generator().manual_seed(length)
-    q, k, v = (torch.randn(2, 3, length, 16, generator=generator).bfloat16() for _ in range(3))
-    fast = attend(q, k, v).float()
-    assert called
-    exact = attend(q.float(), k.float(), v.float(), implementation="eager")
-    assert (fast - exact).abs().max() < 0.01
-    assert len(called) == 1, "float32 takes the fused kernel"
 
 
 def test_packed_kernels_are_for_gpus() -> None:

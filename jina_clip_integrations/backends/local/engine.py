@@ -21,6 +21,7 @@ from ...modeling.aligned import align
 from ...modeling.attention import varlen_attention
 from ...modeling.packed import pack
 from ...types import Vectors
+from .allocator import keep_freed_memory
 from .devices import DeviceChoice
 
 
@@ -72,6 +73,8 @@ class Engine:
         self.pads = compiles_texts or not self._attends_without_padding(text.is_alibi)
         self._embed_padded: Callable[..., BaseModelOutputWithPooling] = model.text_model
         self._embed_images: Callable[[Tensor], Tensor] = model.vision_model.embed
+        if self.device.type == "cpu":
+            keep_freed_memory()
         if self.device.type == "cuda":
             align(model)
         elif not compiles_texts:
