@@ -40,8 +40,8 @@ class Refiner:
 
     Scores of both encoders are never mixed in one order: the first `Results.refined` hits have the second one's, best
     first; behind them stands the rest with the scores of the quick look, best first too. Thread-safe; one thread at a
-    time embeds, so that an image is computed once. The encoder's cache keeps the vectors; without one the last
-    50,000 are kept in memory as long as this object lives. Both encoders stay the caller's.
+    time embeds, so that an image is computed once. The encoder's cache keeps the vectors; without one those of the
+    last 25,000 images are in memory as long as this object lives. Both encoders stay the caller's.
     """
 
     def __init__(self, search: FolderSearch, encoder: JinaClipEncoder) -> None:
