@@ -37,7 +37,11 @@ def quantize_onnx(source: Path, target: Path) -> None:
 
 
 def convert_to_openvino(source: Path, target: Path, dtype: str) -> None:
-    """Write the graph as OpenVINO's pair of `.xml` and `.bin`; int8 means weights alone, products stay in float32."""
+    """Write the graph as OpenVINO's pair of `.xml` and `.bin`.
+
+    int8 means the stored weights. Where the processor multiplies 8 bits (VNNI, AMX), the runtime quantizes activations
+    too, 32 values at a time; elsewhere products are those of float32.
+    """
     import openvino
 
     model = openvino.convert_model(source)
