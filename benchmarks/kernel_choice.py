@@ -4,9 +4,9 @@
 
 Matrix products of v2's text tower, six different weights in turns so that none stays in the cache: packed weights
 (`modeling/packed.py`) against plain ones, then int8 weights and activations against packed ones, by oneDNN's kernels.
-Attention of a 512-pixel image (16 heads, 1,297 tokens of 64 features) fused, head by head (`modeling/attention.py`)
-and eager. float32, and bfloat16 where this processor multiplies it natively. Where there is a GPU: v2's image MLP in
-bfloat16 with its width of 2,730 against the same padded to 2,752 (`modeling/aligned.py`).
+Attention of a 512-pixel image (16 heads, 1,297 tokens of 64 features) fused, as plain products in groups of heads
+(`modeling/attention.py`) and eager. float32, and bfloat16 where this processor multiplies it natively. Where there is a
+GPU: v2's image MLP in bfloat16 with its width of 2,730 against the same padded to 2,752 (`modeling/aligned.py`).
 
 The file is not called `kernels.py`, because transformers would import it as the package of that name.
 """
@@ -55,7 +55,7 @@ def report() -> str:
             "int8 over packed weights of the automatic type, how many times as fast:\n",
             table(["layer", *(f">{n:,}" for n in TOKENS)], whole),
             "Attention of one layer of a v2 image:\n",
-            table(["type", ">fused", ">head by head", ">eager"], attention),
+            table(["type", ">fused", ">products", ">eager"], attention),
             gpu,
         ]
     )
