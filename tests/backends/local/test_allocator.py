@@ -19,7 +19,7 @@ from jina_clip_integrations.backends.local.allocator import keep_freed_memory
 keep = keep_freed_memory() if sys.argv[1] == "keep" else None
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):
-    [torch.ones(6 * 2**20) for _ in range(4)]  # 24 MB each, 6,144 pages
+    [torch.ones(6 * 2**20) for _ in range(10)]  # 24 MB each, 6,144 pages
 print(keep, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
@@ -35,12 +35,12 @@ def faults(mode: str, **environment: str) -> tuple[str, int]:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library decides by itself")
 def test_pages_are_delivered_once() -> None:
-    """20 rounds of 96 MB are 491,520 pages, of which 24,576 are enough where memory is kept."""
+    """20 rounds of 240 MB are 1,228,800 pages, of which 61,440 are enough where memory is kept."""
     _, fetched_again = faults("leave")
     said, fetched = faults("keep")
     assert said == "True"
-    assert fetched < 40_000
-    assert fetched < fetched_again / 2  # how often glibc itself returns pages differs from run to run
+    assert fetched < 80_000
+    assert fetched < fetched_again  # by how much differs: glibc by itself returns memory now and then, or always
 
 
 def test_who_has_chosen_keeps_the_choice() -> None:
