@@ -28,7 +28,7 @@ MEAN, STD = np.array(IMAGE_MEAN, np.float32), np.array(IMAGE_STD, np.float32)
 TEXTS = [list(range(5, 37))] * 16
 KINDS = {
     "matrix products": ("addmm", "::mm", "linear"),
-    "attention": ("scaled_dot_product", "attn", "attention", "bmm", "softmax"),
+    "attention": ("scaled_dot_product", "attn", "attention", "bmm", "softmax", "exp2"),
     "norms": ("layer_norm",),
 }
 REST = "rotation, activations, sums, copies"
