@@ -40,7 +40,7 @@ class CallLimits:
             self._calls.append(now)
 
     @contextmanager
-    def slot(self) -> Iterator[None]:
+    def one_call(self) -> Iterator[None]:
         """Work on a call as soon as fewer than `max_running` are worked on. Blocks the thread, never the event loop.
 
         Raises `BackendError` if too many wait already.

@@ -192,7 +192,7 @@ class Tools:
     def _run(self, work: Callable[[], T], failure: type[ToolError] | type[ResourceError]) -> T:
         """Do `work` when it is its turn. What this package and the system raise on purpose becomes `failure`."""
         try:
-            with self._limits.slot():
+            with self._limits.one_call():
                 return work()
         except (JinaClipError, OSError) as error:
             # An ordinary exception would reach the agent without its message.

@@ -58,7 +58,7 @@ def test_so_many_run_and_so_many_wait() -> None:
     leave, order = threading.Event(), []
 
     def work() -> None:
-        with limits.slot():
+        with limits.one_call():
             order.append(threading.current_thread())
             assert leave.wait(30)
 
@@ -67,12 +67,12 @@ def test_so_many_run_and_so_many_wait() -> None:
         thread.start()
     wait_until(lambda: limits._admitted == 2)
     assert len(order) == 1
-    with pytest.raises(BackendError, match="2 calls are being worked on"), limits.slot():
+    with pytest.raises(BackendError, match="2 calls are being worked on"), limits.one_call():
         pass
     leave.set()
     for thread in threads:
         thread.join(30)
-    with limits.slot():
+    with limits.one_call():
         assert len(order) == 2
 
 

@@ -1,8 +1,8 @@
 """Freed memory stays with the process, so that a forward pass does not fetch the same pages from the system every time.
 
 A layer's results take megabytes, each of which the C library would return to the system when it is freed and get back,
-page by page and filled with zeros, for the next layer. That was an eighth of the time of an image in bfloat16. The C
-library of most Linux systems, glibc, can be told to keep it.
+page by page and filled with zeros, for the next layer. glibc, the C library of most
+Linux systems, can be told to keep it.
 """
 
 from __future__ import annotations
