@@ -152,6 +152,11 @@ def public_url(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
+def url_host(host: str) -> str:
+    """`host` as it stands in a URL, where an IPv6 address needs brackets."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
 def is_loopback(host: str) -> bool:
     """Whether `host` is this machine, so that nobody in between reads what is sent."""
     if host == "localhost" or host.endswith(".localhost"):

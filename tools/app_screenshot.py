@@ -82,8 +82,8 @@ def serve(folder: Path, store: Path) -> Iterator[str]:
     """The app on a free port, indexed."""
     from jina_clip_integrations import JinaClipEncoder
     from jina_clip_integrations.app import AppSettings, create_app
-    from jina_clip_integrations.cli.app import make_app_server
     from jina_clip_integrations.cli.serve import open_socket
+    from jina_clip_integrations.cli.served_folder import make_http_server
     from jina_clip_integrations.collections.folder import FolderCollection
 
     with (
@@ -91,7 +91,7 @@ def serve(folder: Path, store: Path) -> Iterator[str]:
         FolderCollection.open(folder, encoder=encoder, store=store) as collection,
     ):
         collection.index(lambda progress: print(f"\r{progress.done}", end="", file=sys.stderr))
-        server = make_app_server(create_app(collection, AppSettings(index=False)))
+        server = make_http_server(create_app(collection, AppSettings(index=False)))
         listening = open_socket("127.0.0.1", 0)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()

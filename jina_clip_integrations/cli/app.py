@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import secrets
 import socket
 import sys
 import threading
@@ -13,56 +12,32 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..app.settings import AppSettings
-from ..collections.store import DEFAULT_COLLECTION
-from ..credentials import is_loopback, unquote
+from ..credentials import is_loopback, url_host
 from ..errors import require_extra
-from ..settings import DEFAULT_MODEL
 from .messages import OK
-from .options import add_model_options, address_options, open_encoder
+from .options import add_model_options
 from .output import Output
-from .search import adopt_settings
-from .serve import BACKLOG, KEEP_ALIVE_S, open_socket, port_number, serve, url_host
+from .serve import open_socket, serve
+from .served_folder import add_access_options, add_store_options, choose_token, make_http_server, open_collection
 
 if TYPE_CHECKING:
-    import uvicorn
-    from fastapi import FastAPI
+    pass
 
-    from ..collections.folder import FolderCollection
-    from ..collections.identity import CollectionModel
-    from ..encoder import JinaClipEncoder
-
-DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8790
 TOKEN_VARIABLE = "JINA_CLIP_APP_TOKEN"  # noqa: S105  # the name of a variable
 ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  # compared with, not bound to
-STOP_S = 5
-"""How long requests in progress have once the app was told to stop, in seconds."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options of `jina-clip app`."""
     parser.add_argument("folder", help="folder of images to search")
-    parser.add_argument(
-        "--store", metavar="PATH", help="folder of the store, or URL of a Qdrant server (default: in the user's cache)"
-    )
-    parser.add_argument("--collection", default=DEFAULT_COLLECTION, help="collection in it (default: %(default)s)")
+    add_store_options(parser)
     parser.add_argument("--watch", action="store_true", help="follow the folder: what is added can be found at once")
     parser.add_argument("--no-index", action="store_true", help="show what is indexed, without looking for changes")
     parser.add_argument("--no-browser", action="store_true", help="open no browser, only say the address")
     parser.add_argument("--quiet", action="store_true", help="no notes on stderr")
     group = parser.add_argument_group("address and access")
-    group.add_argument("--host", default=DEFAULT_HOST, help=f"address to listen on (default: {DEFAULT_HOST})")
-    group.add_argument(
-        "--port", type=port_number, default=DEFAULT_PORT, help=f"0 picks a free one (default: {DEFAULT_PORT})"
-    )
-    group.add_argument(
-        "--token",
-        action="store_true",
-        help=f"ask for a token on this machine too; elsewhere always (your own one: in {TOKEN_VARIABLE})",
-    )
-    group.add_argument(
-        "--allow-host", action="append", default=[], metavar="NAME", help="answer to this host name too; repeatable"
-    )
+    add_access_options(group, port=DEFAULT_PORT, token_variable=TOKEN_VARIABLE)
     add_model_options(parser, model=None)
     parser.epilog = "Stop it with Ctrl-C. Nothing in the folder is ever changed."
 
@@ -83,18 +58,15 @@ def run(args: argparse.Namespace) -> int:
         out.note("stop with Ctrl-C")
         if not args.no_browser and has_browser(os.environ):
             open_browser(address)
-        serve(make_app_server(app), listening)
+        serve(make_http_server(app), listening)
     return OK
 
 
 def build_settings(args: argparse.Namespace, environment: Mapping[str, str]) -> AppSettings:
     """The settings of these options. Raises `ConfigurationError`."""
     loopback = is_loopback(args.host)
-    # In a variable and not in an option, which every user of the machine could read in the list of processes.
-    own = unquote(environment.get(TOKEN_VARIABLE, "")).strip()
-    token = own or secrets.token_urlsafe(24)
     return AppSettings(
-        token=token if own or args.token or not loopback else None,
+        token=choose_token(args, environment, TOKEN_VARIABLE),
         loopback_only=loopback,
         host_names=tuple(args.allow_host) if loopback else (*_bound_name(args.host), *args.allow_host),
         index=not args.no_index,
@@ -109,26 +81,6 @@ def _bound_name(host: str) -> tuple[str, ...]:
     except OSError:
         return (host,)
     return ()
-
-
-def open_collection(args: argparse.Namespace) -> FolderCollection:
-    """The folder's collection, with the model that its store was made with unless an option names one."""
-    from ..collections.folder import FolderCollection
-
-    def make_encoder(held: CollectionModel | None) -> JinaClipEncoder:
-        if held is not None:
-            adopt_settings(args, held)
-        args.model = args.model or DEFAULT_MODEL
-        return open_encoder(args)
-
-    return FolderCollection.open(
-        args.folder,
-        encoder=make_encoder,
-        store=args.store,
-        collection=args.collection,
-        backend=args.backend,
-        address=address_options(args),
-    )
 
 
 def page_address(host: str, port: int, token: str | None) -> str:
@@ -151,20 +103,3 @@ def has_browser(environment: Mapping[str, str]) -> bool:
 def open_browser(address: str) -> None:
     """Have the system open the address, without waiting for it: some of its ways end only with the browser."""
     threading.Thread(target=webbrowser.open, args=(address,), name="jina-clip-browser", daemon=True).start()
-
-
-def make_app_server(app: FastAPI) -> uvicorn.Server:
-    """The HTTP server for `app`."""
-    import uvicorn
-
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            backlog=BACKLOG,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=STOP_S,
-        )
-    )

@@ -5,49 +5,36 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import secrets
 import sys
-from collections.abc import Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from ..collections.identity import CollectionModel
 from ..collections.scan import resolve_folder
-from ..collections.store import DEFAULT_COLLECTION
-from ..credentials import is_loopback, unquote
+from ..credentials import url_host
 from ..errors import BackendError, require_extra
 from ..images.sources import SourcePolicy
 from ..printable import printable_text
 from ..settings import DEFAULT_MODEL
+from . import served_folder
 from .messages import OK
-from .options import add_model_options, address_options, open_encoder, positive_int
+from .options import add_model_options, positive_int
 from .output import Output
-from .search import adopt_settings
-from .serve import BACKLOG, KEEP_ALIVE_S, open_socket, port_number, serve
+from .serve import open_socket, serve
+from .served_folder import add_access_options, add_store_options, choose_token, make_http_server
 
 if TYPE_CHECKING:
-    import uvicorn
-    from starlette.applications import Starlette
-
     from ..collections.folder import FolderCollection
-    from ..encoder import JinaClipEncoder
     from ..mcp import CollectionSource
     from ..mcp.server import ImageSearchServer
 
-DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8791
 TOKEN_VARIABLE = "JINA_CLIP_MCP_TOKEN"  # noqa: S105  # the name of a variable
-STOP_S = 5
-"""How long requests in progress have once the server was told to stop, in seconds."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options of `jina-clip mcp`."""
     parser.add_argument("folder", help="folder of images, all that an agent can reach")
-    parser.add_argument(
-        "--store", metavar="PATH", help="folder of the store, or URL of a Qdrant server (default: in the user's cache)"
-    )
-    parser.add_argument("--collection", default=DEFAULT_COLLECTION, help="collection in it (default: %(default)s)")
+    add_store_options(parser)
     parser.add_argument("--no-index", action="store_true", help="serve what is indexed, without looking for changes")
     parser.add_argument("--allow-embed", action="store_true", help="offer a tool that hands out vectors, too")
     parser.add_argument(
@@ -66,18 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _add_http_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("streamable HTTP")
     group.add_argument("--http", action="store_true", help="serve over HTTP instead, for several clients at a time")
-    group.add_argument("--host", default=DEFAULT_HOST, help=f"address to listen on (default: {DEFAULT_HOST})")
-    group.add_argument(
-        "--port", type=port_number, default=DEFAULT_PORT, help=f"0 picks a free one (default: {DEFAULT_PORT})"
-    )
-    group.add_argument(
-        "--token",
-        action="store_true",
-        help=f"ask for a token on this machine too; elsewhere always (your own one: in {TOKEN_VARIABLE})",
-    )
-    group.add_argument(
-        "--allow-host", action="append", default=[], metavar="NAME", help="answer to this host name too; repeatable"
-    )
+    add_access_options(group, port=DEFAULT_PORT, token_variable=TOKEN_VARIABLE)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -95,25 +71,16 @@ def run(args: argparse.Namespace) -> int:
 
 def serve_http(args: argparse.Namespace, out: Output) -> None:
     """Serve over HTTP until interrupted."""
-    from ..mcp.http import PATH, bracket, create_http_app
+    from ..mcp.http import PATH, create_http_app
 
-    token = choose_token(args, os.environ)
+    token = choose_token(args, os.environ, TOKEN_VARIABLE)
     # The port first: one that is taken shows at once, and not after the model was loaded.
     with open_socket(args.host, args.port) as listening, closing(open_source(args, out)) as source:
         app = create_http_app(make_server(args, source, token=token), host=args.host, allow_hosts=args.allow_host)
-        out.note(f"serving at http://{bracket(args.host)}:{listening.getsockname()[1]}{PATH} (stop with Ctrl-C)")
+        out.note(f"serving at http://{url_host(args.host)}:{listening.getsockname()[1]}{PATH} (stop with Ctrl-C)")
         if token is not None and not os.environ.get(TOKEN_VARIABLE):
             print(f"clients send: Authorization: Bearer {token}", file=sys.stderr)  # with --quiet, too
-        serve(_make_uvicorn(app), listening)
-
-
-def choose_token(args: argparse.Namespace, environment: Mapping[str, str]) -> str | None:
-    """The token to ask for: the user's own, else a new one where `--token` or the address wants one."""
-    # In a variable and not in an option, which every user of the machine could read in the list of processes.
-    own = unquote(environment.get(TOKEN_VARIABLE, "")).strip()
-    if own:
-        return own
-    return secrets.token_urlsafe(24) if args.token or not is_loopback(args.host) else None
+        serve(make_http_server(app), listening)
 
 
 def open_source(args: argparse.Namespace, out: Output) -> CollectionSource:
@@ -139,25 +106,8 @@ def open_source(args: argparse.Namespace, out: Output) -> CollectionSource:
 
 def open_collection(args: argparse.Namespace) -> FolderCollection:
     """The folder's collection, with the model that its store was made with unless an option names one."""
-    from ..collections.folder import FolderCollection
-
     # Names of images come from an agent: only files of the folder, and no address is fetched.
-    sources = SourcePolicy.agent(resolve_folder(args.folder), schemes=())
-
-    def make_encoder(held: CollectionModel | None) -> JinaClipEncoder:
-        if held is not None:
-            adopt_settings(args, held)
-        args.model = args.model or DEFAULT_MODEL
-        return open_encoder(args, sources=sources)
-
-    return FolderCollection.open(
-        args.folder,
-        encoder=make_encoder,
-        store=args.store,
-        collection=args.collection,
-        backend=args.backend,
-        address=address_options(args),
-    )
+    return served_folder.open_collection(args, sources=SourcePolicy.agent(resolve_folder(args.folder), schemes=()))
 
 
 def make_server(args: argparse.Namespace, source: CollectionSource, *, token: str | None) -> ImageSearchServer:
@@ -170,22 +120,6 @@ def make_server(args: argparse.Namespace, source: CollectionSource, *, token: st
     chosen = choose_backend(args.backend, args.model or DEFAULT_MODEL)
     leaves = not (isinstance(chosen, str) and find_backend(chosen).runs_here)
     return create_server(source, settings, token=token, open_world=leaves)
-
-
-def _make_uvicorn(app: Starlette) -> uvicorn.Server:
-    import uvicorn
-
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            backlog=BACKLOG,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=STOP_S,
-        )
-    )
 
 
 class PrintableFormatter(logging.Formatter):

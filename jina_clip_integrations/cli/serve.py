@@ -12,7 +12,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from ..credentials import is_loopback
+from ..credentials import is_loopback, url_host
 from ..errors import ConfigurationError, require_extra
 from ..server.settings import MIB, ServerSettings, read_api_keys
 from ..settings import DEFAULT_MODEL
@@ -229,11 +229,6 @@ def open_socket(host: str, port: int) -> socket.socket:
     except OSError as error:
         hint = "; --port 0 picks a free one" if error.errno == errno.EADDRINUSE else ""
         raise ConfigurationError(f"cannot listen on {host} port {port}: {error.strerror or error}{hint}") from error
-
-
-def url_host(host: str) -> str:
-    """`host` for a URL, where an IPv6 address needs brackets."""
-    return f"[{host}]" if ":" in host else host
 
 
 def _scheme(args: argparse.Namespace) -> str:

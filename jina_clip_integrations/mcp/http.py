@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
 
-from ..credentials import is_loopback
+from ..credentials import is_loopback, url_host
 from ..errors import ConfigurationError
 from .server import ImageSearchServer
 
@@ -50,17 +50,12 @@ def create_http_app(
 def allow(host: str, allow_hosts: Sequence[str] = ()) -> TransportSecuritySettings:
     """Which `Host` and `Origin` headers are answered: any where it listens on all addresses, as it asks for a token."""
     everywhere = _is_unspecified(host) and not allow_hosts
-    names = [*LOOPBACK, *(() if _is_unspecified(host) else (bracket(host),)), *map(bracket, allow_hosts)]
+    names = [*LOOPBACK, *(() if _is_unspecified(host) else (url_host(host),)), *map(url_host, allow_hosts)]
     hosts = [form for name in names for form in (name, f"{name}:*")]
     origins = [f"{scheme}://{form}" for scheme in ("http", "https") for form in hosts]
     return TransportSecuritySettings(
         enable_dns_rebinding_protection=not everywhere, allowed_hosts=hosts, allowed_origins=origins
     )
-
-
-def bracket(host: str) -> str:
-    """`host` as it stands in a URL, where an IPv6 address needs brackets."""
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 def _is_unspecified(host: str) -> bool:

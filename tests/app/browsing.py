@@ -6,8 +6,8 @@ import threading
 from typing import Any
 
 from jina_clip_integrations.app import AppSettings, create_app
-from jina_clip_integrations.cli.app import make_app_server
 from jina_clip_integrations.cli.serve import open_socket
+from jina_clip_integrations.cli.served_folder import make_http_server
 from jina_clip_integrations.collections.folder import FolderCollection
 from tests.browsing import Watched
 from tests.serving import wait_until
@@ -27,7 +27,7 @@ class Served:
         self.port = listening.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.app = create_app(self.collection, self.settings)
-        self.server = make_app_server(self.app)
+        self.server = make_http_server(self.app)
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listening]}, daemon=True)
         self.thread.start()
         wait_until(lambda: self.server.started, timeout_s=30)

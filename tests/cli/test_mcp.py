@@ -14,6 +14,7 @@ import pytest
 from jina_clip_integrations import JinaClipEncoder
 from jina_clip_integrations.cli import mcp as command
 from jina_clip_integrations.cli.main import build_parser
+from jina_clip_integrations.cli.served_folder import choose_token
 from jina_clip_integrations.collections.folder import FolderCollection
 from jina_clip_integrations.images.sources import AGENT_MAX_BYTES
 
@@ -89,12 +90,12 @@ def test_a_store_in_use_is_said_and_tried_again(
 
 def test_tokens() -> None:
     here, named = parse("x"), parse("x", "--token")
-    assert command.choose_token(here, {}) is None
-    assert command.choose_token(here, {command.TOKEN_VARIABLE: " 'mine' "}) == "mine"
-    made = command.choose_token(named, {})
+    assert choose_token(here, {}, command.TOKEN_VARIABLE) is None
+    assert choose_token(here, {command.TOKEN_VARIABLE: " 'mine' "}, command.TOKEN_VARIABLE) == "mine"
+    made = choose_token(named, {}, command.TOKEN_VARIABLE)
     assert made is not None
     assert len(made) >= 24
-    assert command.choose_token(parse("x", "--host", "0.0.0.0"), {}) != made
+    assert choose_token(parse("x", "--host", "0.0.0.0"), {}, command.TOKEN_VARIABLE) != made
 
 
 def test_logs_go_to_stderr_and_act_on_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
